@@ -1,0 +1,1 @@
+"""Rules on the collector's metrics → decision → outbox → notifiers."""

@@ -1,0 +1,1 @@
+"""OTLP in, DuckDB in the middle, read API out."""

@@ -1,0 +1,1 @@
+"""taximeter: the meter that runs on every agent request."""
