@@ -1,0 +1,216 @@
+"""The registry of metrics: name in, one SQL query over the roll-ups out.
+
+Dashboard and alerts name metrics; neither writes an aggregate. Formulas: docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+Source = Literal["usage_minute", "request", "call"]
+TIME_COLUMN: dict[Source, str] = {
+    "usage_minute": "minute",
+    "request": "start_time",
+    "call": "start_time",
+}
+REQUEST_DIMENSIONS = (
+    "service_name", "environment", "agent_name", "agent_version", "tenant", "user_id",
+)  # fmt: skip
+CALL_DIMENSIONS = (*REQUEST_DIMENSIONS, "provider", "model")
+TOOL_DIMENSIONS = (*REQUEST_DIMENSIONS, "tool_name")
+DIMENSIONS = (*CALL_DIMENSIONS, "tool_name")
+
+USD = "1e12"  # pico-USD in one USD
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: ``numerator / denominator`` over the rows of ``source``."""
+
+    name: str
+    unit: str
+    """``USD``, ``ratio`` (0 to 1), ``seconds``, ``tokens`` or ``1`` (a count)."""
+    description: str
+    better: Literal["lower", "higher", "neutral"]
+    numerator: str
+    """A DuckDB aggregate over the columns of ``source``."""
+    denominator: str | None = None
+    source: Source = "usage_minute"
+    dimensions: tuple[str, ...] = REQUEST_DIMENSIONS
+    """What it can be grouped and filtered by."""
+
+    @property
+    def expression(self) -> str:
+        """The SQL of the metric; a ratio over nothing is NULL, never 0."""
+        if self.denominator is None:
+            return f"({self.numerator})::double"
+        return f"(({self.numerator}) / nullif({self.denominator}, 0))::double"
+
+    @property
+    def sql(self) -> str:
+        """The whole definition, as a statement that runs in ``taximeter query``."""
+        return f"select {self.expression} as {self.name} from {_view(self.source)}"
+
+
+def _view(source: Source) -> str:
+    return source if source == "usage_minute" else f"{source}s"
+
+
+def _quantile(column: str, q: float, scale: str = "") -> str:
+    return f"quantile_disc({column}, {q}){scale}"
+
+
+_ALL = (
+    Metric("cost_usd", "USD", "Spend on model calls, list price; unpriced calls left out.", "lower",
+           f"sum(cost_pico) / {USD}", dimensions=CALL_DIMENSIONS),
+    Metric("cost_per_request_usd", "USD", "Spend of a request with all its sub-agents.", "lower",
+           f"sum(request_cost_pico) / {USD}", "sum(requests - unpriced_requests)"),
+    Metric("cost_per_success_usd", "USD", "All spend over the requests that did not fail.", "lower",
+           f"sum(request_cost_pico) / {USD}", "sum(requests - failed_requests)"),
+    Metric("requests", "1", "Requests started.", "neutral", "sum(requests)"),
+    Metric("loop_length_mean", "1", "Mean model decisions of a request's longest agent run.", "lower",
+           "sum(loop_length_sum)", "sum(requests)"),
+    *(Metric(f"loop_length_p{p}", "1", f"{p}th percentile of model decisions in a request's longest run.",
+             "lower", _quantile("loop_length", p / 100), source="request") for p in (50, 95, 99)),
+    Metric("loop_length_max", "1", "Longest loop of the window.", "lower", "max(loop_length_max)"),
+    Metric("error_rate", "ratio", "Requests whose root failed; recovered errors do not count.", "lower",
+           "sum(failed_requests)", "sum(requests)"),
+    Metric("failed_requests", "1", "Requests whose root failed.", "lower", "sum(failed_requests)"),
+    Metric("tool_error_rate", "ratio", "Failed tool executions over tool executions.", "lower",
+           "sum(failed_tool_calls)", "sum(tool_calls)", dimensions=TOOL_DIMENSIONS),
+    Metric("call_error_rate", "ratio", "Failed attempts over attempts: the provider's health.", "lower",
+           "sum(failed_calls)", "sum(calls)", dimensions=CALL_DIMENSIONS),
+    Metric("retry_rate", "ratio", "Attempts beyond the first over logical calls.", "lower",
+           "sum(retried_calls)", "sum(logical_calls)", dimensions=CALL_DIMENSIONS),
+    Metric("cache_hit_ratio", "ratio", "Cached share of prompt tokens, where caching is reported.", "higher",
+           "sum(hit_read_tokens)", "sum(hit_denominator_tokens)", dimensions=CALL_DIMENSIONS),
+    Metric("cache_saved_usd", "USD", "Saved by cache reads, net of the write premium.", "higher",
+           f"sum(cache_saved_pico) / {USD}", dimensions=CALL_DIMENSIONS),
+    *(Metric(f"latency_p{p}_seconds", "seconds", f"{p}th percentile of request duration.", "lower",
+             _quantile("duration_ms", p / 100, " / 1000"), source="request") for p in (50, 95)),
+    Metric("ttft_p95_seconds", "seconds", "95th percentile of time to first token.", "lower",
+           _quantile("ttft_ms", 0.95, " / 1000"), source="call", dimensions=CALL_DIMENSIONS),
+    Metric("tokens", "tokens", "Tokens of all kinds, cached included.", "neutral",
+           "sum(tokens)", dimensions=CALL_DIMENSIONS),
+    Metric("tokens_per_request", "tokens", "Tokens of all kinds over requests.", "lower",
+           "sum(tokens)", "sum(requests)"),
+    Metric("thrash_cost_usd", "USD", "Spend on calls that only repeated a tool call.", "lower",
+           f"sum(thrash_cost_pico) / {USD}"),
+    Metric("priced_ratio", "ratio", "Share of tokens that have a price: the coverage of every total.",
+           "higher", "sum(priced_tokens)", "sum(tokens)", dimensions=CALL_DIMENSIONS),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement with its bound parameters, ready for the read API."""
+
+    sql: str
+    params: dict[str, Any]
+
+
+def metric_query(
+    names: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    bucket_s: int | None = None,
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[str]] | None = None,
+    order_by: str | None = None,
+    descending: bool = True,
+    limit: int | None = None,
+    parts: bool = False,
+) -> Query:
+    """Return the query of ``names`` over ``[start, end)``.
+
+    Result: ``bucket`` (TIMESTAMPTZ, with ``bucket_s``), the ``by`` columns, one DOUBLE a metric
+    (NULL = undefined), and always ``sample_requests`` and ``priced_ratio``. With ``parts`` also
+    ``<metric>__num`` and ``<metric>__den`` (a count's denominator is NULL), which add up over
+    buckets where the source is ``usage_minute``.
+    Raises ValueError for a metric, dimension or order that is not in the registry.
+    """
+    where = where or {}
+    metrics = [_metric(name) for name in names]
+    for dimension in (*by, *where):
+        if dimension not in DIMENSIONS:
+            raise ValueError(f"unknown dimension {dimension!r}; use one of {', '.join(DIMENSIONS)}")
+    keys = ["bucket", *by] if bucket_s else list(by)
+    params: dict[str, Any] = {"start": start, "end": end}
+    params |= {f"w_{dimension}": list(values) for dimension, values in where.items()}
+    if bucket_s:
+        params["bucket_s"] = bucket_s
+    wanted: dict[str, str] = {}  # output column -> aggregate that folds the sources together
+    selects: list[str] = []
+    for source in TIME_COLUMN:
+        columns = _columns(source, metrics, parts)
+        if columns:
+            selects.append(_select(source, columns, by, where, bucket_s))
+            wanted |= dict.fromkeys(columns, "max")
+    head = "".join(f"{key}, " for key in keys)
+    body = ", ".join(f"max({column}) as {column}" for column in wanted)
+    grouping = f" group by {', '.join(keys)}" if keys else ""
+    order = _order(order_by, descending, keys, wanted)
+    tail = f" limit {int(limit)}" if limit is not None else ""
+    union = " union all by name ".join(f"({select})" for select in selects)
+    return Query(f"select {head}{body} from ({union}){grouping}{order}{tail}", params)
+
+
+def _metric(name: str) -> Metric:
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise ValueError(f"unknown metric {name!r}; use one of {', '.join(METRICS)}") from None
+
+
+def _columns(source: Source, metrics: Sequence[Metric], parts: bool) -> dict[str, str]:
+    """Return output column -> SQL of what ``source`` contributes."""
+    columns: dict[str, str] = {}
+    for metric in metrics:
+        if metric.source != source:
+            continue
+        columns[metric.name] = metric.expression
+        if parts:
+            columns[f"{metric.name}__num"] = f"({metric.numerator})::double"
+            columns[f"{metric.name}__den"] = f"({metric.denominator or 'null'})::double"
+    if source == "usage_minute":
+        columns["sample_requests"] = "sum(requests)::double"
+        columns["priced_ratio"] = METRICS["priced_ratio"].expression
+    return columns
+
+
+def _select(
+    source: Source,
+    columns: Mapping[str, str],
+    by: Sequence[str],
+    where: Mapping[str, Sequence[str]],
+    bucket_s: int | None,
+) -> str:
+    time = TIME_COLUMN[source]
+    known = set(TOOL_DIMENSIONS if source == "usage_minute" else ()) | set(
+        REQUEST_DIMENSIONS if source == "request" else CALL_DIMENSIONS
+    )
+    keys = [f"time_bucket(to_seconds($bucket_s), {time}) as bucket"] if bucket_s else []
+    keys += [name if name in known else f"null::varchar as {name}" for name in by]
+    conditions = [f"{time} >= $start", f"{time} < $end"]
+    conditions += [
+        f"list_contains($w_{name}, {name})" if name in known else "false" for name in where
+    ]
+    body = ", ".join([*keys, *(f"{sql} as {column}" for column, sql in columns.items())])
+    grouping = " group by all" if keys else ""
+    return f"select {body} from {_view(source)} where {' and '.join(conditions)}{grouping}"
+
+
+def _order(
+    order_by: str | None, descending: bool, keys: Sequence[str], columns: Mapping[str, str]
+) -> str:
+    if order_by is None:
+        return f" order by {', '.join(keys)}" if keys else ""
+    if order_by not in (*keys, *columns):
+        raise ValueError(f"cannot order by {order_by!r}; use one of {', '.join((*keys, *columns))}")
+    return f" order by {order_by} {'desc' if descending else 'asc'} nulls last"

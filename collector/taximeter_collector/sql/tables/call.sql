@@ -1,0 +1,24 @@
+-- One row per model call (kind llm or embedding), derived per trace. Money: integer pico-USD; unknown is NULL.
+create table if not exists call (
+    trace_id varchar not null, span_id varchar not null, parent_span_id varchar, name varchar, kind varchar,
+    dialect varchar, service_name varchar, service_version varchar, environment varchar,
+    start_time timestamptz, end_time timestamptz, duration_ms double,
+    status varchar, error_type varchar, error_class varchar,
+    session_id varchar, user_id varchar, tenant varchar, tags varchar[],
+    agent_name varchar, agent_version varchar, agent_span_id varchar,
+    provider varchar, request_model varchar, response_model varchar, model varchar, response_id varchar,
+    uncached_input_tokens bigint, cache_read_tokens bigint,
+    cache_write_short_tokens bigint, cache_write_long_tokens bigint,
+    output_tokens bigint, reasoning_tokens bigint,
+    audio_input_tokens bigint, audio_cache_read_tokens bigint, audio_output_tokens bigint,
+    image_input_tokens bigint, image_output_tokens bigint, web_searches bigint,
+    prompt_tokens bigint, total_tokens bigint, cache_reported boolean,
+    service_tier varchar, is_batch boolean, region_class varchar,
+    input_basis varchar, basis_evidence varchar, usage_conflict boolean,
+    finish_reason varchar, attempt integer, ttft_ms double,
+    is_billed boolean not null, billed_reason varchar,
+    cost_pico hugeint, input_cost_pico hugeint, cache_read_cost_pico hugeint,
+    cache_write_cost_pico hugeint, output_cost_pico hugeint, other_cost_pico hugeint,
+    cost_quality varchar, cost_reported_usd double, price_source varchar, cache_saved_pico hugeint,
+    usage_raw varchar
+);
