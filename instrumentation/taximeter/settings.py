@@ -1,0 +1,349 @@
+"""taximeter.toml and TAXIMETER_<SECTION>_<KEY> in, one frozen Settings out.
+
+Every fault is a `SettingsError`: one sentence with the file, the line, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from taximeter.secret import Secret
+
+DEFAULT_DATA_DIR: Final = Path("~/.taximeter")
+FILE_NAME: Final = "taximeter.toml"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message is ready for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    host: str
+    http_port: int
+    grpc_port: int
+    max_request_mib: int
+    """The largest request body, before and after decompression."""
+    ingest_token: Secret | None
+    query_token: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    data_dir: Path
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PricesSettings:
+    file: Path | None
+    """The user's own prices; they win over the shipped ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsSettings:
+    host: str
+    port: int
+    rules: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    collector: CollectorSettings
+    store: StoreSettings
+    prices: PricesSettings
+    alerts: AlertsSettings
+    dashboard: DashboardSettings
+    file: Path | None
+    """The taximeter.toml that was read; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key a user may set, as the docs and the checks see it."""
+
+    section: str
+    key: str
+    allowed: str
+    default: Any
+    parse: Callable[[Any], Any]
+    is_path: bool = False
+    description: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}"
+
+    @property
+    def variable(self) -> str:
+        return f"TAXIMETER_{self.section}_{self.key}".upper()
+
+
+def _port(value: Any) -> int:
+    return _integer(value, 0, 65535)
+
+
+def _mebibytes(value: Any) -> int:
+    return _integer(value, 1, 1024)
+
+
+def _integer(value: Any, low: int, high: int) -> int:
+    number = int(str(value))  # by way of text: True and 1.5 are no port numbers
+    if not low <= number <= high:
+        raise ValueError
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _store_url(value: Any) -> str:
+    text = _text(value)
+    if not text.startswith(("duckdb:", "ducklake:")):
+        raise ValueError
+    return text
+
+
+_PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
+_HOST: Final = "a host name or address"
+_FILE: Final = "the path of a file"
+_LOOPBACK: Final = "127.0.0.1"
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("collector", "host", _HOST, _LOOPBACK, _text, description="where the receivers listen"),
+    Setting("collector", "http_port", _PORT, 4318, _port, description="OTLP/HTTP and the read API"),
+    Setting("collector", "grpc_port", _PORT, 4317, _port, description="OTLP/gRPC"),
+    Setting(
+        "collector",
+        "max_request_mib",
+        "a whole number of MiB from 1 to 1024",
+        64,
+        _mebibytes,
+        description="the largest request, before and after decompression",
+    ),
+    Setting(
+        "collector",
+        "ingest_token_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="file with the bearer token for sending (or TAXIMETER_INGEST_TOKEN)",
+    ),
+    Setting(
+        "collector",
+        "query_token_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="file with the bearer token for reading (or TAXIMETER_QUERY_TOKEN)",
+    ),
+    Setting(
+        "store",
+        "data_dir",
+        "the path of a directory",
+        DEFAULT_DATA_DIR,
+        _path,
+        is_path=True,
+        description="the only place where taximeter writes",
+    ),
+    Setting(
+        "store",
+        "url",
+        '"duckdb:…" or "ducklake:…"',
+        "duckdb:",
+        _store_url,
+        description="the kind of store",
+    ),
+    Setting("prices", "file", _FILE, None, _path, is_path=True, description="your own prices.toml"),
+    Setting("alerts", "host", _HOST, _LOOPBACK, _text, description="where the alerts API listens"),
+    Setting("alerts", "port", _PORT, 4319, _port, description="the alerts API"),
+    Setting(
+        "alerts", "rules", _FILE, None, _path, is_path=True, description="your own alerts.yaml"
+    ),
+    Setting("dashboard", "host", _HOST, _LOOPBACK, _text, description="where the page listens"),
+    Setting("dashboard", "port", _PORT, 8501, _port, description="the web page"),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+
+
+def load_settings(
+    config_path: Path | str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    data_dir: Path | str | None = None,
+) -> Settings:
+    """Read the settings: defaults, then the file, then the environment, then `data_dir`.
+
+    Raises SettingsError for anything that is unknown or not allowed.
+    """
+    file = _find_file(config_path, environ, data_dir)
+    values: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
+    if file is not None:
+        values.update(_read_file(file))
+    values.update(_read_environment(environ))
+    if data_dir is not None:
+        values["store.data_dir"] = Path(data_dir).expanduser()
+    return _build(values, environ, file)
+
+
+def _find_file(
+    config_path: Path | str | None, environ: Mapping[str, str], data_dir: Path | str | None
+) -> Path | None:
+    named = config_path or environ.get("TAXIMETER_CONFIG")
+    if named:
+        file = Path(named).expanduser()
+        if not file.is_file():
+            raise SettingsError(f"There is no configuration file {file}: check --config.")
+        return file
+    home = Path(data_dir or environ.get("TAXIMETER_STORE_DATA_DIR") or DEFAULT_DATA_DIR)
+    candidates = (Path(FILE_NAME), home.expanduser() / FILE_NAME)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(_toml_fault(file, str(error))) from error
+    values: dict[str, Any] = {}
+    for section, keys in document.items():
+        where = f"{file}:{_line_of(text, section)}"
+        if section not in _SECTIONS:
+            raise SettingsError(
+                f"{where}: unknown section [{section}]; allowed are {_listed(_SECTIONS)}."
+            )
+        if not isinstance(keys, dict):
+            raise SettingsError(f"{where}: {section} must be a section: write [{section}].")
+        for key, value in keys.items():
+            where = f"{file}:{_line_of(text, section, key)}"
+            setting = _known(section, key, where)
+            parsed = _parsed(setting, value, where)
+            # A relative path in a file means relative to that file, wherever we are started.
+            values[setting.name] = file.parent / parsed if setting.is_path else parsed
+    return values
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, value in sorted(environ.items()):
+        match = re.fullmatch(f"TAXIMETER_({'|'.join(_SECTIONS).upper()})_(.+)", variable)
+        if match is None or value == "":
+            continue
+        where = f"environment variable {variable}"
+        setting = _known(match[1].lower(), match[2].lower(), where)
+        values[setting.name] = _parsed(setting, value, where)
+    return values
+
+
+def _known(section: str, key: str, where: str) -> Setting:
+    setting = _BY_NAME.get(f"{section}.{key}")
+    if setting is None:
+        keys = [known.key for known in SETTINGS if known.section == section]
+        raise SettingsError(
+            f"{where}: unknown key {key} in [{section}]; allowed are {_listed(keys)}."
+        )
+    return setting
+
+
+def _parsed(setting: Setting, value: Any, where: str) -> Any:
+    try:
+        return setting.parse(value)
+    except ValueError:
+        raise SettingsError(
+            f"{where}: {setting.name} = {value!r} is not allowed; it must be {setting.allowed}."
+        ) from None
+
+
+def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Settings:
+    def token(kind: str) -> Secret | None:
+        return _token(environ.get(f"TAXIMETER_{kind.upper()}_TOKEN"), kind, values)
+
+    return Settings(
+        collector=CollectorSettings(
+            host=values["collector.host"],
+            http_port=values["collector.http_port"],
+            grpc_port=values["collector.grpc_port"],
+            max_request_mib=values["collector.max_request_mib"],
+            ingest_token=token("ingest"),
+            query_token=token("query"),
+        ),
+        store=StoreSettings(values["store.data_dir"].expanduser(), values["store.url"]),
+        prices=PricesSettings(values["prices.file"]),
+        alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
+        dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
+        file=file,
+    )
+
+
+def _token(from_environment: str | None, kind: str, values: Mapping[str, Any]) -> Secret | None:
+    if from_environment:
+        return Secret(from_environment)
+    file = values[f"collector.{kind}_token_file"]
+    if file is None:
+        return None
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"collector.{kind}_token_file: {file} cannot be read ({type(error).__name__})."
+        ) from error
+    if not text:
+        raise SettingsError(f"collector.{kind}_token_file: {file} is empty; write the token in it.")
+    return Secret(text)
+
+
+def _line_of(text: str, section: str, key: str | None = None) -> int:
+    """Return the 1-based line of a section or key; tomllib keeps no positions.
+
+    >>> _line_of("[a]\\nx = 1\\n[b]\\nx = 2\\n", "b", "x")
+    4
+    """
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line):
+            current = header[1].strip("\"'")
+            if key is None and current.split(".")[0] == section:
+                return number
+        elif assigned := re.match(r"\s*([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=", line):
+            name = re.sub(r"[\s\"']", "", assigned[1])
+            path = f"{current}.{name}" if current else name
+            wanted = section if key is None else f"{section}.{key}"
+            if path == wanted or path.startswith(wanted + "."):
+                return number
+    return 1
+
+
+def _toml_fault(file: Path, message: str) -> str:
+    position = re.search(r"\(at line (\d+), column (\d+)\)", message)
+    reason = re.sub(r"\s*\(at [^)]*\)", "", message)
+    where = f"{file}:{position[1]}:{position[2]}" if position else f"{file}"
+    return f"{where}: not valid TOML: {reason}."
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(names)
