@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
 from types import TracebackType
@@ -312,14 +312,13 @@ def _request_id() -> str:
     return f"req_{token_hex(12)}"
 
 
-async def _serve_alone(api: FakeApi) -> None:
+async def serve_until_stopped(api: FakeApi, ready: Callable[[], None]) -> None:
+    """Serve in this thread until SIGINT or SIGTERM; call `ready` when the port is known."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     server = await api.listen()
-    print(
-        f"fake model API ready: anthropic {api.anthropic_url} openai {api.openai_url}", flush=True
-    )
+    ready()
     await stopped.wait()
     server.close()
 
@@ -335,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     api = FakeApi(port=options.port, pace=options.pace)
     try:
-        asyncio.run(_serve_alone(api))
+        asyncio.run(serve_until_stopped(api, lambda: _announce(api)))
     except OSError as error:
         print(
             f"The fake API can't listen on port {options.port}: {error.strerror}. "
@@ -344,6 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return 0
+
+
+def _announce(api: FakeApi) -> None:
+    print(
+        f"fake model API ready: anthropic {api.anthropic_url} openai {api.openai_url}", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The simulated agents: ordinary agent code on the real SDKs, measured by the real shim."""
