@@ -222,14 +222,12 @@ def _as_json(
 
 def _plain_column(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(column.type):
-        # Not through datetime, which ends with the year 9999.
-        return [_utc(text) for text in column.cast(pa.string()).to_pylist()]
+        # Not through datetime, which ends with the year 9999. UTC has more than one name.
+        zone = "UTC" if column.type.tz else None
+        texts = column.cast(pa.timestamp(column.type.unit, zone)).cast(pa.string())
+        return [text and text.replace(" ", "T", 1) for text in texts.to_pylist()]
     values = column.to_pylist(maps_as_pydicts="lossy")
     return [_plain(value) for value in values]
-
-
-def _utc(text: str | None) -> str | None:
-    return None if text is None else text.replace(" ", "T", 1)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,54 @@
+"""The collector: config → store → writer → receivers → serve until signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from contextlib import closing
+
+from taximeter.settings import Settings, SettingsError
+from taximeter_collector.config import read_settings
+from taximeter_collector.derive import Deriver
+from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.http_app import build_app
+from taximeter_collector.ingest import Ingest
+from taximeter_collector.server import serve
+from taximeter_collector.store import Store, StoreError
+
+
+def run(settings: Settings) -> None:
+    """Run a collector until a signal stops it; closing goes backwards, so nothing is left."""
+    data_dir, edges = settings.store.data_dir, settings.collector
+    with (
+        closing(Store(data_dir, settings.prices.file)) as store,
+        closing(Deriver(store)) as rollups,
+        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
+    ):
+
+        async def receive() -> None:
+            app = build_app(edges, ingest, store, rollups)
+            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token)
+            await serve(edges, data_dir, app, grpc)
+
+        asyncio.run(receive())
+
+
+def main() -> int:
+    """Return the exit code: 0 after a clean stop, 2 for a wrong configuration, 1 otherwise."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        run(read_settings())
+    except SettingsError as error:
+        print(f"taximeter collector: {error}", file=sys.stderr)
+        return 2
+    except (StoreError, OSError) as error:
+        print(f"taximeter collector: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

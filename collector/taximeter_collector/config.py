@@ -1,0 +1,27 @@
+"""The collector's command line and settings: what `python -m taximeter_collector` was asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter_collector.server import check_exposure
+
+
+def read_settings(arguments: Sequence[str] | None = None) -> Settings:
+    """Return the settings for these arguments. Raises SettingsError."""
+    parser = argparse.ArgumentParser(
+        prog="taximeter collector", description="Takes OTLP in, keeps it, answers queries."
+    )
+    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
+    given = parser.parse_args(arguments)
+    settings = load_settings(given.config, data_dir=given.data_dir)
+    check_exposure(settings.collector)
+    if not settings.store.url.startswith("duckdb:"):
+        raise SettingsError(
+            f"store.url = {settings.store.url}: this version keeps its data in DuckDB files only;"
+            ' write "duckdb:".'
+        )
+    return settings

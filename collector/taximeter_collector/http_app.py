@@ -1,0 +1,164 @@
+"""The collector's HTTP port as one application: OTLP in, queries and state out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from taximeter.secret import Secret
+from taximeter.settings import CollectorSettings
+from taximeter_collector.acceptance import Acceptor
+from taximeter_collector.http_receiver import is_authorised, otlp_routes
+from taximeter_collector.read_api import Format, QueryFault, Readable, parse_query, run_query
+from taximeter_collector.status import Follows, Keeps, StatusReport, Takes
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+QUERIES_AT_ONCE: Final = 4
+MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
+_ARROW: Final = "application/vnd.apache.arrow.stream"
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class IngestPart(Acceptor, Takes, Protocol):
+    """The ingest as the receivers and the status need it."""
+
+
+class StorePart(Readable, Keeps, Protocol):
+    """The store as queries and the status need it."""
+
+
+def build_app(
+    settings: CollectorSettings, ingest: IngestPart, store: StorePart, rollups: Follows
+) -> Starlette:
+    """Return the application of the HTTP port."""
+    report = StatusReport(ingest, store, rollups)
+    guard = _guard(settings.query_token)
+    return Starlette(
+        routes=[
+            *otlp_routes(ingest, settings.max_request_mib << 20, settings.ingest_token),
+            Route("/v1/query", guard(_query(store)), methods=["POST"]),
+            Route("/v1/status", guard(_status(report)), methods=["GET"]),
+            Route("/metrics", guard(_metrics(report)), methods=["GET"]),
+            Route("/healthz", _healthz, methods=["GET"]),
+            Route("/readyz", _readyz(store), methods=["GET"]),
+        ]
+    )
+
+
+def _guard(token: Secret | None) -> Callable[[Handler], Handler]:
+    """Return a decorator that lets only those read who may."""
+
+    def guard(handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            if not is_authorised(request, token):
+                fault = QueryFault(401, "unauthorised", "Send Authorization: Bearer <query token>.")
+                return _fault_response(fault, {"WWW-Authenticate": "Bearer"})
+            # A web page that points its own name at 127.0.0.1 is still known by that name.
+            if token is None and not _is_loopback(request.headers.get("host", "")):
+                return _fault_response(
+                    QueryFault(403, "host", "Without a query token, ask by a loopback address.")
+                )
+            return await handler(request)
+
+        return guarded
+
+    return guard
+
+
+def _query(store: Readable) -> Handler:
+    slots = asyncio.Semaphore(QUERIES_AT_ONCE)
+
+    async def query(request: Request) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            if media_type != "application/json":
+                raise QueryFault(415, "request", "Send the query as application/json.")
+            asked = parse_query(await _body(request))
+            format = _format(request.headers.get("accept", ""))
+            async with slots:
+                answer = await run_in_threadpool(run_query, store, asked, format)
+        except QueryFault as fault:
+            return _fault_response(fault)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return Response(answer, media_type=_ARROW if format == "arrow" else "application/json")
+
+    return query
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_QUERY_BYTES:
+            raise QueryFault(413, "request", f"A query has at most {MAX_QUERY_BYTES >> 20} MiB.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _format(accept: str) -> Format:
+    """Return what to answer with; Arrow unless JSON is asked for.
+
+    >>> _format(""), _format("application/json;q=0.9"), _format("*/*")
+    ('arrow', 'json', 'arrow')
+    """
+    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
+    return "json" if "application/json" in kinds and _ARROW not in kinds else "arrow"
+
+
+def _status(report: StatusReport) -> Handler:
+    async def status(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(report.as_dict))
+
+    return status
+
+
+def _metrics(report: StatusReport) -> Handler:
+    async def metrics(request: Request) -> Response:
+        text = await run_in_threadpool(report.as_prometheus)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return metrics
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _readyz(store: Readable) -> Handler:
+    def look() -> None:
+        with store.read() as cursor:
+            cursor.execute("select 1").fetchall()
+
+    async def readyz(request: Request) -> Response:
+        try:
+            await run_in_threadpool(look)
+        except Exception as error:  # noqa: BLE001 - not ready is an answer, whatever the reason
+            return PlainTextResponse(f"the store does not answer: {error}\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    return readyz
+
+
+def _fault_response(fault: QueryFault, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        fault.body(), status_code=fault.status, headers=headers, media_type="application/json"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a Host header names this machine.
+
+    >>> _is_loopback("localhost:4318"), _is_loopback("[::1]"), _is_loopback("evil.example")
+    (True, True, False)
+    """
+    return urlsplit(f"//{host}").hostname in _LOOPBACK_NAMES

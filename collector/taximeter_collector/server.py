@@ -1,0 +1,153 @@
+"""Opens both ports, serves until a signal comes, then drains: nothing accepted is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from taximeter.ports import remove_ports, url_of, write_ports
+from taximeter.settings import CollectorSettings, SettingsError
+from taximeter_collector.grpc_receiver import GrpcReceiver
+
+DRAIN_S: Final = 10
+_BACKLOG: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the collector really listens."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+
+
+class _Uvicorn(uvicorn.Server):
+    """A uvicorn that leaves the signals to us: two servers stop together here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def check_exposure(settings: CollectorSettings) -> None:
+    """Raise SettingsError if the ports would be open to others without tokens."""
+    if is_loopback(settings.host):
+        return
+    missing = [
+        variable
+        for variable, token in (
+            ("TAXIMETER_INGEST_TOKEN", settings.ingest_token),
+            ("TAXIMETER_QUERY_TOKEN", settings.query_token),
+        )
+        if token is None
+    ]
+    if missing:
+        raise SettingsError(
+            f"collector.host = {settings.host} would let anybody on the network send and read"
+            f" telemetry: set {' and '.join(missing)}, or stay on 127.0.0.1."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reachable from this machine only.
+
+    >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def serve(
+    settings: CollectorSettings,
+    data_dir: Path,
+    app: Starlette,
+    grpc: GrpcReceiver,
+    *,
+    until: Callable[[], Awaitable[None]] | None = None,
+    ready: Callable[[Addresses], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM (or `until` returns), then let running requests end.
+
+    Raises OSError if a port can't be had.
+    """
+    listener = _listen(settings.host, settings.http_port)
+    http_port = listener.getsockname()[1]
+    try:
+        grpc_port = await grpc.start(settings.host, settings.grpc_port)
+    except OSError:
+        listener.close()
+        raise
+    server = _Uvicorn(_uvicorn_config(app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    addresses = Addresses(settings.host, http_port, grpc_port)
+    write_ports(data_dir, "collector", http_port=http_port, grpc_port=grpc_port, pid=os.getpid())
+    (ready or _announce)(addresses)
+    try:
+        await (until or _signal)()
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, grpc.stop(DRAIN_S))
+        remove_ports(data_dir, "collector")
+
+
+def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(f"HTTP cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.setblocking(False)
+    return listener
+
+
+async def _signal() -> None:
+    """Return when the process is asked to stop."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+def _announce(addresses: Addresses) -> None:
+    print(
+        f"taximeter collector: OTLP/HTTP and queries on {url_of(addresses.host, addresses.http_port)}"
+        f", OTLP/gRPC on {addresses.host}:{addresses.grpc_port}",
+        flush=True,
+    )
