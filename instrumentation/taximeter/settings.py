@@ -17,6 +17,7 @@ from taximeter.secret import Secret
 
 DEFAULT_DATA_DIR: Final = Path("~/.taximeter")
 FILE_NAME: Final = "taximeter.toml"
+RULES_NAME: Final = "alerts.yaml"
 
 
 class SettingsError(Exception):
@@ -38,6 +39,7 @@ class CollectorSettings:
 class StoreSettings:
     data_dir: Path
     url: str
+    memory: str = "1GB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,13 @@ def _store_url(value: Any) -> str:
     return text
 
 
+def _size(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
+        raise ValueError
+    return text
+
+
 _PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
 _HOST: Final = "a host name or address"
 _FILE: Final = "the path of a file"
@@ -175,11 +184,25 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _store_url,
         description="the kind of store",
     ),
+    Setting(
+        "store",
+        "memory",
+        'a size such as "1GB" or "512MB"',
+        "1GB",
+        _size,
+        description="what the store may use before it writes to a temporary file",
+    ),
     Setting("prices", "file", _FILE, None, _path, is_path=True, description="your own prices.toml"),
     Setting("alerts", "host", _HOST, _LOOPBACK, _text, description="where the alerts API listens"),
     Setting("alerts", "port", _PORT, 4319, _port, description="the alerts API"),
     Setting(
-        "alerts", "rules", _FILE, None, _path, is_path=True, description="your own alerts.yaml"
+        "alerts",
+        "rules",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="alerts.yaml, by default the one in the working directory or the data dir",
     ),
     Setting("dashboard", "host", _HOST, _LOOPBACK, _text, description="where the page listens"),
     Setting("dashboard", "port", _PORT, 8501, _port, description="the web page"),
@@ -292,12 +315,20 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             ingest_token=token("ingest"),
             query_token=token("query"),
         ),
-        store=StoreSettings(values["store.data_dir"].expanduser(), values["store.url"]),
+        store=StoreSettings(
+            values["store.data_dir"].expanduser(), values["store.url"], values["store.memory"]
+        ),
         prices=PricesSettings(values["prices.file"]),
         alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
         dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
         file=file,
     )
+
+
+def _rules_at_hand(data_dir: Path) -> Path | None:
+    """Return the alerts.yaml that lies here or in the data dir, None if there is none."""
+    candidates = (Path(RULES_NAME), data_dir.expanduser() / RULES_NAME)
+    return next((file.resolve() for file in candidates if file.is_file()), None)
 
 
 def _token(from_environment: str | None, kind: str, values: Mapping[str, Any]) -> Secret | None:

@@ -1,0 +1,83 @@
+"""The console script `taximeter`: finds the command, runs it, returns its exit code.
+
+0 fine, 1 a check failed, 2 wrong usage or configuration. No traceback reaches a user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from taximeter.extras import missing_extra
+from taximeter.settings import SettingsError
+
+PARTS: Final = {
+    "collector": ("taximeter_collector", "OTLP in, DuckDB in the middle, queries out"),
+    "alerts": ("taximeter_alerts", "rules, notices, the alerts API"),
+    "dashboard": ("taximeter_dashboard", "the web page"),
+    "demo": ("taximeter.demo", "a fleet of simulated agents"),
+}
+"""Commands that hand all their arguments to a module."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given and given[0] in PARTS:
+            return _become(given[0], PARTS[given[0]][0], given[1:])
+        if given[:2] == ["rules", "check"]:
+            return _become("alerts", "taximeter_alerts", given[1:])
+        return _run(given)
+    except SettingsError as error:
+        print(f"taximeter: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; closing it again must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        print(f"taximeter: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(given: list[str]) -> int:
+    from taximeter.cli_query import add_query
+    from taximeter.cli_up import add_up
+
+    parser = argparse.ArgumentParser(
+        prog="taximeter", description="The meter that runs on every agent request."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_up(commands)
+    for name, (_, help) in PARTS.items():
+        commands.add_parser(name, help=help, add_help=False)
+    add_query(commands)
+    rules = commands.add_parser("rules", help="check the alert rules")
+    rules.add_subparsers(metavar="check", required=True).add_parser(
+        "check", help="errors in an alerts.yaml, with their lines", add_help=False
+    )
+    options = parser.parse_args(given)
+    code: int = options.run(options)
+    return code
+
+
+def _become(part: str, module: str, arguments: Sequence[str]) -> int:
+    if sentence := missing_extra(part):
+        print(f"taximeter: {sentence}", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", module, *arguments]
+    if sys.platform == "win32":
+        return subprocess.call(command)
+    # In our place: signals and the exit code are then the part's own.
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

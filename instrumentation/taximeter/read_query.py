@@ -1,0 +1,68 @@
+"""Ask a collector with the standard library alone: SQL in, the JSON answer out."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any, Final
+
+# The server stops the statement first, so that its own answer arrives.
+_MARGIN_S: Final = 5.0
+_WRONG_USAGE: Final = frozenset({400, 401, 403, 413})
+
+
+class QueryFailed(Exception):
+    """No rows; the message says what to do. `exit_code` is 2 when the question was at fault."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def read_query(
+    url: str,
+    sql: str,
+    *,
+    token: str | None = None,
+    timeout_s: float = 30.0,
+    max_rows: int = 1_000_000,
+) -> dict[str, Any]:
+    """Return `{"columns": [{"name", "type"}], "rows": [[…]], …}`. Raises QueryFailed."""
+    asked = {"sql": sql, "timeout_ms": max(int(timeout_s * 1000), 1), "max_rows": max_rows}
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(
+        f"{url.rstrip('/')}/v1/query", json.dumps(asked).encode(), headers
+    )
+    # Never by way of a proxy from the environment: the collector is near.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout_s + _MARGIN_S) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError as error:
+        raise _failure(error.code, error.read()) from None
+    except TimeoutError:
+        raise QueryFailed(f"The collector at {url} gave no answer in time.", 1) from None
+    except (OSError, ValueError) as error:
+        raise QueryFailed(
+            f"No collector answers at {url} ({getattr(error, 'reason', error)}):"
+            " start one with `taximeter up`.",
+            1,
+        ) from None
+
+
+def _failure(status: int, body: bytes) -> QueryFailed:
+    try:
+        error = json.loads(body)["error"]
+        message = str(error["message"])
+        position = error.get("position")
+    except (ValueError, KeyError, TypeError):
+        return QueryFailed(f"The address answers {status}: is a collector there?", 1)
+    if position:
+        message = f"line {position['line']}, column {position['column']}: {message}"
+    if status == 401:
+        message = "The collector wants its query token: set TAXIMETER_QUERY_TOKEN."
+    return QueryFailed(message, 2 if status in _WRONG_USAGE else 1)
