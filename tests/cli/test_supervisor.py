@@ -1,0 +1,139 @@
+"""Parts are kept alive and stopped in order; the parts here are tiny real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from taximeter.ports import is_alive, read_ports
+from taximeter.supervisor import Part, StartError, Supervisor
+
+SERVER = """
+import os, pathlib, signal, sys, threading
+from taximeter.ports import write_ports
+data_dir = pathlib.Path(os.environ["TAXIMETER_STORE_DATA_DIR"])
+name = sys.argv[1]
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+write_ports(data_dir, name, port=1000)
+stop.wait()
+with open(data_dir / "order", "a") as order:
+    order.write(name + "\\n")
+"""
+FAILING = "import sys; print('the reason.'); sys.exit(int(sys.argv[1]))"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "tiny_server.py").write_text(SERVER)
+    (tmp_path / "tiny_failure.py").write_text(FAILING)
+    return {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "TAXIMETER_STORE_DATA_DIR": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(
+    tmp_path: Path, environment: dict[str, str], said: list[str]
+) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path, environment, said.append)
+    yield supervisor
+    supervisor.stop()
+
+
+def eventually(is_true: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 15
+    while not is_true():
+        assert time.monotonic() < give_up, "did not happen within 15 s"
+        time.sleep(0.02)
+
+
+def server(name: str) -> Part:
+    return Part(name, "tiny_server", (name,))
+
+
+def test_a_part_is_ready_when_it_has_written_its_port(supervisor: Supervisor) -> None:
+    supervisor.start(server("a"))
+    assert supervisor.wait_ready("a", 15)["port"] == 1000
+
+
+def test_parts_stop_in_reverse_order(supervisor: Supervisor, tmp_path: Path) -> None:
+    for name in ("collector", "alerts", "dashboard"):
+        supervisor.start(server(name))
+        supervisor.wait_ready(name, 15)
+    supervisor.stop()
+    assert (tmp_path / "order").read_text().split() == ["dashboard", "alerts", "collector"]
+
+
+def test_a_killed_part_comes_back(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+    supervisor.start(server("a"))
+    first = supervisor.wait_ready("a", 15)["pid"]
+
+    def kill_and_look() -> None:
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: read_ports(tmp_path)["a"]["pid"] != first)
+        supervisor.ask_to_stop()
+
+    looking = threading.Thread(target=kill_and_look)
+    looking.start()
+    assert supervisor.keep() == 0
+    looking.join()
+    assert "a was ended by signal 9" in said[0] and "Starting it again in 1 s." in said[0]
+
+
+def test_a_wrong_configuration_is_not_tried_again(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start(Part("a", "tiny_failure", ("2",)))
+    assert supervisor.keep() == 2
+    assert "stopped with exit code 2: the reason (log: " in said[0]
+
+
+def test_a_part_that_fails_at_start_says_why(supervisor: Supervisor) -> None:
+    supervisor.start(Part("a", "tiny_failure", ("1",)))
+    with pytest.raises(StartError, match="the reason") as caught:
+        supervisor.wait_ready("a", 15)
+    assert caught.value.exit_code == 1
+
+
+def test_a_part_that_is_not_kept_may_end(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start(Part("demo", "tiny_failure", ("0",), is_kept=False))
+
+    def stop_when_said() -> None:
+        eventually(lambda: bool(said))
+        supervisor.ask_to_stop()
+
+    threading.Thread(target=stop_when_said).start()
+    assert supervisor.keep() == 0
+    assert said[0] == "demo is done."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_no_part_outlives_a_killed_supervisor(tmp_path: Path, environment: dict[str, str]) -> None:
+    script = (
+        "import os, pathlib\n"
+        "from taximeter.supervisor import Part, Supervisor\n"
+        f"s = Supervisor(pathlib.Path({str(tmp_path)!r}), os.environ, print)\n"
+        "s.start(Part('a', 'tiny_server', ('a',)))\n"
+        "s.wait_ready('a', 15)\n"
+        "s.keep()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    eventually(lambda: "a" in read_ports(tmp_path))
+    child = read_ports(tmp_path)["a"]["pid"]
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not is_alive(child) or (tmp_path / "order").exists())
