@@ -66,7 +66,7 @@ def test_parameters_are_bound_by_name_and_by_place(edges: Edges) -> None:
         ({"sql": "select 1; select 2"}, 403, "forbidden"),
         ({"sql": "select * frm calls"}, 400, "syntax"),
         ({"sql": "select nope from calls"}, 400, "binder"),
-        ({"sql": "select $x"}, 400, "invalid input"),
+        ({"sql": "select $x + nope from calls"}, 400, "binder"),
         ({"sql": "select * from range(100)", "max_rows": 10}, 413, "too_many_rows"),
         ({"sql": 5}, 400, "request"),
         ({}, 400, "request"),
