@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from typing import Any, Final
+
+from taximeter.secret import Secret
 
 # The server stops the statement first, so that its own answer arrives.
 _MARGIN_S: Final = 5.0
@@ -30,16 +33,12 @@ def read_query(
 ) -> dict[str, Any]:
     """Return `{"columns": [{"name", "type"}], "rows": [[…]], …}`. Raises QueryFailed."""
     asked = {"sql": sql, "timeout_ms": max(int(timeout_s * 1000), 1), "max_rows": max_rows}
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(
-        f"{url.rstrip('/')}/v1/query", json.dumps(asked).encode(), headers
-    )
-    # Never by way of a proxy from the environment: the collector is near.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    body = json.dumps(asked).encode()
+    secret = Secret(token) if token else None
     try:
-        with opener.open(request, timeout=timeout_s + _MARGIN_S) as response:
+        with open_url(
+            f"{url.rstrip('/')}/v1/query", secret, body=body, timeout_s=timeout_s + _MARGIN_S
+        ) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
     except urllib.error.HTTPError as error:
@@ -52,6 +51,22 @@ def read_query(
             " start one with `taximeter up`.",
             1,
         ) from None
+
+
+def open_url(
+    url: str, token: Secret | None, *, body: bytes | None = None, timeout_s: float = 15.0
+) -> http.client.HTTPResponse:
+    """Return the open answer to a GET, or to a POST of JSON. Raises what urllib raises."""
+    headers = {"Accept": "application/json"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.reveal()}"
+    request = urllib.request.Request(url, body, headers)
+    # Never by way of a proxy from the environment: the collector is near.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
+    return response
 
 
 def _failure(status: int, body: bytes) -> QueryFailed:

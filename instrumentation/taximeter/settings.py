@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from taximeter.secret import Secret
+from taximeter.setting_keys import DEFAULT_DATA_DIR, SETTINGS, Setting
 
-DEFAULT_DATA_DIR: Final = Path("~/.taximeter")
+__all__ = ["SETTINGS", "Settings", "SettingsError", "load_settings"]
+
 FILE_NAME: Final = "taximeter.toml"
 RULES_NAME: Final = "alerts.yaml"
 
@@ -72,141 +74,6 @@ class Settings:
     """The taximeter.toml that was read; None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key a user may set, as the docs and the checks see it."""
-
-    section: str
-    key: str
-    allowed: str
-    default: Any
-    parse: Callable[[Any], Any]
-    is_path: bool = False
-    description: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.section}.{self.key}"
-
-    @property
-    def variable(self) -> str:
-        return f"TAXIMETER_{self.section}_{self.key}".upper()
-
-
-def _port(value: Any) -> int:
-    return _integer(value, 0, 65535)
-
-
-def _mebibytes(value: Any) -> int:
-    return _integer(value, 1, 1024)
-
-
-def _integer(value: Any, low: int, high: int) -> int:
-    number = int(str(value))  # by way of text: True and 1.5 are no port numbers
-    if not low <= number <= high:
-        raise ValueError
-    return number
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError
-    return value.strip()
-
-
-def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _store_url(value: Any) -> str:
-    text = _text(value)
-    if not text.startswith(("duckdb:", "ducklake:")):
-        raise ValueError
-    return text
-
-
-def _size(value: Any) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
-        raise ValueError
-    return text
-
-
-_PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
-_HOST: Final = "a host name or address"
-_FILE: Final = "the path of a file"
-_LOOPBACK: Final = "127.0.0.1"
-
-SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("collector", "host", _HOST, _LOOPBACK, _text, description="where the receivers listen"),
-    Setting("collector", "http_port", _PORT, 4318, _port, description="OTLP/HTTP and the read API"),
-    Setting("collector", "grpc_port", _PORT, 4317, _port, description="OTLP/gRPC"),
-    Setting(
-        "collector",
-        "max_request_mib",
-        "a whole number of MiB from 1 to 1024",
-        64,
-        _mebibytes,
-        description="the largest request, before and after decompression",
-    ),
-    Setting(
-        "collector",
-        "ingest_token_file",
-        _FILE,
-        None,
-        _path,
-        is_path=True,
-        description="file with the bearer token for sending (or TAXIMETER_INGEST_TOKEN)",
-    ),
-    Setting(
-        "collector",
-        "query_token_file",
-        _FILE,
-        None,
-        _path,
-        is_path=True,
-        description="file with the bearer token for reading (or TAXIMETER_QUERY_TOKEN)",
-    ),
-    Setting(
-        "store",
-        "data_dir",
-        "the path of a directory",
-        DEFAULT_DATA_DIR,
-        _path,
-        is_path=True,
-        description="the only place where taximeter writes",
-    ),
-    Setting(
-        "store",
-        "url",
-        '"duckdb:…" or "ducklake:…"',
-        "duckdb:",
-        _store_url,
-        description="the kind of store",
-    ),
-    Setting(
-        "store",
-        "memory",
-        'a size such as "1GB" or "512MB"',
-        "1GB",
-        _size,
-        description="what the store may use before it writes to a temporary file",
-    ),
-    Setting("prices", "file", _FILE, None, _path, is_path=True, description="your own prices.toml"),
-    Setting("alerts", "host", _HOST, _LOOPBACK, _text, description="where the alerts API listens"),
-    Setting("alerts", "port", _PORT, 4319, _port, description="the alerts API"),
-    Setting(
-        "alerts",
-        "rules",
-        _FILE,
-        None,
-        _path,
-        is_path=True,
-        description="alerts.yaml, by default the one in the working directory or the data dir",
-    ),
-    Setting("dashboard", "host", _HOST, _LOOPBACK, _text, description="where the page listens"),
-    Setting("dashboard", "port", _PORT, 8501, _port, description="the web page"),
-)
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
 
