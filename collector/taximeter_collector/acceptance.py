@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -13,6 +15,9 @@ ANSWER_WITHIN_S: Final = 8.0
 """Exporters wait 10 s for everything; a refusal that they still hear is sent again."""
 
 _LARGE_BYTES: Final = 64 * 1024
+_QUIET_S: Final = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class Acceptor(Protocol):
@@ -32,7 +37,24 @@ async def accept(ingest: Acceptor, signal: Signal, body: bytes) -> Outcome:
     future.add_done_callback(_take_note)
     async with asyncio.timeout(ANSWER_WITHIN_S):
         # The shield: a client that goes away must not cancel what the writer is about to settle.
-        return await asyncio.shield(asyncio.wrap_future(future))
+        outcome = await asyncio.shield(asyncio.wrap_future(future))
+    if outcome.rejected:
+        # Python's exporters never read a partial success: say it here too.
+        say(f"rejected {signal}", f"rejected {outcome.rejected} of {signal}: {outcome.message}")
+    return outcome
+
+
+def say(subject: str, text: str, now: float | None = None) -> bool:
+    """Log a warning about a subject, at most once in ten seconds; return whether it was logged."""
+    moment = time.monotonic() if now is None else now
+    if moment - _said.get(subject, -_QUIET_S) < _QUIET_S:
+        return False
+    _said[subject] = moment
+    logger.warning(text)
+    return True
+
+
+_said: Final[dict[str, float]] = {}
 
 
 def _take_note(future: Future[Outcome]) -> None:

@@ -6,7 +6,6 @@ drop on that.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from taximeter.secret import Secret
-from taximeter_collector.acceptance import Acceptor, accept
+from taximeter_collector.acceptance import Acceptor, accept, say
 from taximeter_collector.decode import Signal
 from taximeter_collector.responses import (
     NotAuthorised,
@@ -22,8 +21,6 @@ from taximeter_collector.responses import (
     retry_trailers,
     success_body,
 )
-
-logger = logging.getLogger(__name__)
 
 SERVICES: Final[dict[Signal, str]] = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -93,11 +90,9 @@ def _export(signal: Signal, ingest: Acceptor, token: Secret | None) -> Handler:
         except Exception as error:
             refusal = refusal_of(error)
             if refusal.http_status == 503:
-                logger.error("refused with UNAVAILABLE: %s: %s", type(error).__name__, error)
+                say("gRPC UNAVAILABLE", f"refused: {type(error).__name__}: {error}")
             await context.abort(refusal.grpc_code, refusal.message, retry_trailers(refusal))
             raise  # for the type checker: abort has raised
-        if outcome.rejected:
-            logger.warning("rejected %d of %s: %s", outcome.rejected, signal, outcome.message)
         return success_body(signal, outcome, "protobuf")
 
     return export

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,9 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from taximeter.secret import Secret
-from taximeter_collector.acceptance import Acceptor, accept
+from taximeter_collector.acceptance import Acceptor, accept, say
 from taximeter_collector.content_encoding import decompress
-from taximeter_collector.decode import SIGNALS, Signal, Undecodable
+from taximeter_collector.decode import SIGNALS, Signal
 from taximeter_collector.otlp_json import json_to_protobuf
 from taximeter_collector.responses import (
     CONTENT_TYPES,
@@ -27,8 +26,6 @@ from taximeter_collector.responses import (
     refusal_of,
     success_body,
 )
-
-logger = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S: Final = 60.0
 # A client reads our 413 only after it has sent everything; this much we let it send.
@@ -76,9 +73,6 @@ def _endpoint(
             return Response(status_code=400)
         except Exception as error:  # noqa: BLE001 - whatever failed, the client gets an OTLP answer
             return _refuse(error, encoding or "json")
-        if outcome.rejected:
-            # Python's exporters never read a partial success: say it here too.
-            logger.warning("rejected %d of %s: %s", outcome.rejected, signal, outcome.message)
         return Response(success_body(signal, outcome, encoding), media_type=CONTENT_TYPES[encoding])
 
     return export
@@ -123,10 +117,8 @@ def _refuse(error: Exception, encoding: Encoding) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if refusal.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if refusal.http_status == 503 and not isinstance(error, TimeoutError):
-        logger.error("refused with 503: %s: %s", type(error).__name__, error)
-    elif isinstance(error, Undecodable):
-        logger.debug("refused with 400: %s", error)
+    if refusal.http_status == 503:
+        say("http 503", f"refused with 503: {type(error).__name__}: {error}")
     return Response(
         error_body(refusal, encoding),
         status_code=refusal.http_status,

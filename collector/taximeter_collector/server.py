@@ -111,7 +111,8 @@ def _uvicorn_config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
-        log_level="warning",
+        # Below that every malformed request of a port scan would be a line.
+        log_level="error",
         access_log=False,
         lifespan="off",
         ws="none",
