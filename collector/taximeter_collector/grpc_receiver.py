@@ -58,7 +58,10 @@ class GrpcReceiver:
         except RuntimeError:
             bound = 0
         if not bound:
-            raise OSError(f"gRPC cannot listen on {address}: is the port in use?")
+            raise OSError(
+                f"gRPC cannot listen on {address}: stop what has that port, or choose another with"
+                " TAXIMETER_COLLECTOR_GRPC_PORT"
+            )
         await self._server.start()
         for service in ("", *SERVICES.values()):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

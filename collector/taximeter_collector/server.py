@@ -132,7 +132,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise OSError(f"HTTP cannot listen on {host}:{port}: {error.strerror}") from None
+        raise OSError(
+            f"HTTP cannot listen on {host}:{port} ({error.strerror}): stop what has that port, or"
+            " choose another with TAXIMETER_COLLECTOR_HTTP_PORT"
+        ) from None
     listener.setblocking(False)
     return listener
 
