@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     from taximeter.cli_doctor import add_doctor
+    from taximeter.cli_prices import add_prices
     from taximeter.cli_query import add_query
     from taximeter.cli_up import add_up
 
@@ -60,6 +61,7 @@ def _run(given: list[str]) -> int:
     for name, (_, help) in PARTS.items():
         commands.add_parser(name, help=help, add_help=False)
     add_query(commands)
+    add_prices(commands)
     add_doctor(commands)
     rules = commands.add_parser("rules", help="check the alert rules")
     rules.add_subparsers(metavar="check", required=True).add_parser(
