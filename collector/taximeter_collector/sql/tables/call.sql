@@ -15,7 +15,7 @@ create table if not exists call (
     prompt_tokens bigint, total_tokens bigint, cache_reported boolean,
     service_tier varchar, is_batch boolean, region_class varchar,
     input_basis varchar, basis_evidence varchar, usage_conflict boolean,
-    finish_reason varchar, attempt integer, ttft_ms double,
+    finish_reason varchar, attempt integer, is_retry boolean, resend_count integer, ttft_ms double,
     is_billed boolean not null, billed_reason varchar,
     cost_pico hugeint, input_cost_pico hugeint, cache_read_cost_pico hugeint,
     cache_write_cost_pico hugeint, output_cost_pico hugeint, other_cost_pico hugeint,

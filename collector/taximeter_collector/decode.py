@@ -1,0 +1,229 @@
+"""OTLP request bytes in, flat Arrow tables out. Pure; no Python per span.
+
+`parse` checks one request and keeps it nested; `flatten_*` turn a group of them into rows.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from taximeter_collector.anyvalue import array_text, kvlist_text
+from taximeter_collector.otlp_schema import HANDLERS, descriptor
+from taximeter_collector.utf8_repair import repair_utf8
+
+Signal = Literal["traces", "logs", "metrics"]
+SIGNALS: Final[tuple[Signal, ...]] = ("traces", "logs", "metrics")
+_LEVELS: Final[dict[Signal, tuple[str, str, str, str]]] = {
+    "traces": ("Traces", "resource_spans", "scope_spans", "spans"),
+    "logs": ("Logs", "resource_logs", "scope_logs", "log_records"),
+    "metrics": ("Metrics", "resource_metrics", "scope_metrics", "metrics"),
+}
+_HANDLER: Final = {
+    signal: HANDLERS.get_for_message(descriptor(levels[0])) for signal, levels in _LEVELS.items()
+}
+
+
+class Undecodable(ValueError):
+    """The body is not the protobuf message that its path promises; sending it again won't help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A group of requests as flat tables; ``row`` numbers the items from 0 over the group."""
+
+    items: pa.Table
+    """``row, request, resource, scope_name, scope_version`` and the item's own fields."""
+    attributes: pa.Table
+    """``row, key, value``: the items' attributes, values as text."""
+    resource_attributes: pa.Table
+    """``resource, key, value``."""
+
+
+def parse(signal: Signal, body: bytes) -> pa.RecordBatch:
+    """Return one request as a one-row batch. Raises Undecodable."""
+    try:
+        return _HANDLER[signal].list_to_record_batch([body])
+    except ValueError as error:
+        if "UTF-8" not in str(error):
+            raise Undecodable(str(error)) from None
+    try:
+        return _HANDLER[signal].list_to_record_batch([repair_utf8(_LEVELS[signal][0], body)])
+    except ValueError as error:
+        raise Undecodable(str(error)) from None
+
+
+def count_items(signal: Signal, batch: pa.RecordBatch) -> int:
+    """Return how many spans, log records or metrics ``batch`` holds."""
+    _, resources, scopes, items = _LEVELS[signal]
+    flat = pc.list_flatten(batch.column(resources))
+    flat = pc.list_flatten(pc.struct_field(flat, scopes))
+    return pc.sum(pc.list_value_length(pc.struct_field(flat, items))).as_py() or 0
+
+
+def flatten(signal: Signal, batches: Sequence[pa.RecordBatch]) -> Rows:
+    """Return the rows of a group; ``request`` is the index into ``batches``."""
+    _, resources_name, scopes_name, items_name = _LEVELS[signal]
+    whole = pa.Table.from_batches(batches).column(resources_name).combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0)
+    request_of_resource, resources = _unnest(whole)
+    resource_of_scope, scopes = _unnest(pc.struct_field(resources, scopes_name))
+    scope_of_item, items = _unnest(pc.struct_field(scopes, items_name))
+    resource = resource_of_scope.take(scope_of_item)
+    scope = pc.struct_field(scopes, "scope")
+    columns: dict[str, Any] = {
+        "row": _range(len(items)),
+        "request": request_of_resource.take(resource),
+        "resource": resource,
+        "scope_name": pc.struct_field(scope, "name").take(scope_of_item),
+        "scope_version": pc.struct_field(scope, "version").take(scope_of_item),
+    }
+    columns |= _FIELDS[signal](items)
+    return Rows(
+        pa.table(columns),
+        _item_attributes(signal, items),
+        _attribute_table(
+            "resource", pc.struct_field(pc.struct_field(resources, "resource"), "attributes")
+        ),
+    )
+
+
+def _unnest(lists: pa.ListArray) -> tuple[pa.Array, pa.StructArray]:
+    return pc.list_parent_indices(lists), pc.list_flatten(lists)
+
+
+def _range(length: int) -> pa.Array:
+    return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), length)), 1)
+
+
+def _attribute_table(owner: str, lists: pa.ListArray) -> pa.Table:
+    parent, pairs = _unnest(lists)
+    return pa.table(
+        {
+            owner: parent,
+            "key": pc.struct_field(pairs, "key"),
+            "value": any_text(pc.struct_field(pairs, "value")),
+        }
+    )
+
+
+def any_text(values: pa.StructArray) -> pa.Array:
+    """Return AnyValues as text: strings as they are, numbers in decimal, lists and maps as JSON."""
+    text = [
+        pc.struct_field(values, "string_value"),
+        pc.cast(pc.struct_field(values, "int_value"), pa.string()),
+    ]
+    for arm, to_text in _RARE_ARMS:
+        column = pc.struct_field(values, arm)
+        if column.null_count < len(column):
+            text.append(to_text(column))
+    return pc.coalesce(*text)
+
+
+def _once_each(decode: Callable[[bytes], str]) -> Callable[[pa.Array], pa.Array]:
+    def apply(column: pa.Array) -> pa.Array:
+        encoded = column.dictionary_encode()
+        texts = pa.array([decode(value.as_py()) for value in encoded.dictionary], pa.string())
+        return texts.take(encoded.indices)
+
+    return apply
+
+
+_RARE_ARMS: Final[tuple[tuple[str, Callable[[pa.Array], pa.Array]], ...]] = (
+    ("bool_value", lambda column: pc.cast(column, pa.string())),
+    ("double_value", lambda column: pc.cast(column, pa.string())),
+    ("array_value", _once_each(array_text)),
+    ("kvlist_value", _once_each(kvlist_text)),
+    ("bytes_value", _once_each(lambda value: base64.b64encode(value).decode())),
+)
+
+
+def _item_attributes(signal: Signal, items: pa.StructArray) -> pa.Table:
+    if signal == "metrics":  # a metric's attributes sit on its data points, which stay as sent
+        return pa.table({"row": pa.array([], pa.int64()), "key": pa.array([], pa.string()),
+                         "value": pa.array([], pa.string())})  # fmt: skip
+    return _attribute_table("row", pc.struct_field(items, "attributes"))
+
+
+def _text_map(lists: pa.ListArray) -> pa.MapArray:
+    parent, pairs = _unnest(lists)
+    offsets = pc.subtract(lists.offsets, lists.offsets[0])
+    keys, values = pc.struct_field(pairs, "key"), any_text(pc.struct_field(pairs, "value"))
+    if _has_duplicates(parent, keys):
+        return _first_of_each_key(offsets, keys, values)
+    return pa.MapArray.from_arrays(offsets, keys, values)
+
+
+def _has_duplicates(parent: pa.Array, keys: pa.Array) -> bool:
+    encoded = keys.dictionary_encode()
+    spread = pc.multiply(pc.cast(parent, pa.int64()), max(len(encoded.dictionary), 1))
+    distinct: int = pc.count_distinct(pc.add(spread, encoded.indices)).as_py()
+    return distinct < len(keys)
+
+
+def _first_of_each_key(offsets: pa.Array, keys: pa.Array, values: pa.Array) -> pa.MapArray:
+    """The rare path: OTLP forbids duplicate keys, and a map column can't hold them."""
+    bounds, names, texts = offsets.to_pylist(), keys.to_pylist(), values.to_pylist()
+    maps: list[list[tuple[str, str | None]]] = []
+    for start, end in pairwise(bounds):
+        first: dict[str, str | None] = {}
+        for at in range(start, end):
+            first.setdefault(names[at], texts[at])
+        maps.append(list(first.items()))
+    return pa.array(maps, pa.map_(pa.string(), pa.string()))
+
+
+def _span_fields(spans: pa.StructArray) -> dict[str, Any]:
+    status = pc.struct_field(spans, "status")
+    events = pc.struct_field(spans, "events")
+    _, event = _unnest(events)
+    event_rows = pa.StructArray.from_arrays(
+        [
+            pc.struct_field(event, "time"),
+            pc.struct_field(event, "name"),
+            _text_map(pc.struct_field(event, "attributes")),
+        ],
+        ["time", "name", "attributes"],
+    )
+    offsets = pc.subtract(events.offsets, events.offsets[0])
+    plain = ("trace_id", "span_id", "parent_span_id", "trace_state", "name", "kind",
+             "start_time", "end_time", "flags")  # fmt: skip
+    return {name: pc.struct_field(spans, name) for name in plain} | {
+        "attributes": _text_map(pc.struct_field(spans, "attributes")),
+        "events": pa.ListArray.from_arrays(offsets, event_rows),
+        "status_code": pc.struct_field(status, "code"),
+        "status_message": pc.struct_field(status, "message"),
+    }
+
+
+def _log_fields(records: pa.StructArray) -> dict[str, Any]:
+    plain = ("time", "observed_time", "severity_number", "severity_text", "trace_id", "span_id",
+             "event_name")  # fmt: skip
+    return {name: pc.struct_field(records, name) for name in plain} | {
+        "attributes": _text_map(pc.struct_field(records, "attributes")),
+        "body": any_text(pc.struct_field(records, "body")),
+    }
+
+
+def _metric_fields(metrics: pa.StructArray) -> dict[str, Any]:
+    arms = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+    kinds = [
+        pc.if_else(pc.is_valid(pc.struct_field(metrics, arm)), arm, pa.scalar(None, pa.string()))
+        for arm in arms
+    ]
+    return {
+        "name": pc.struct_field(metrics, "name"),
+        "unit": pc.struct_field(metrics, "unit"),
+        "metric_kind": pc.coalesce(*kinds),
+        "data": pc.coalesce(*(pc.struct_field(metrics, arm) for arm in arms)),
+    }
+
+
+_FIELDS: Final = {"traces": _span_fields, "logs": _log_fields, "metrics": _metric_fields}

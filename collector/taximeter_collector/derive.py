@@ -1,0 +1,135 @@
+"""Follows the stored spans: traces touched since the last look → calls, runs, requests, minutes.
+
+Everything here is derived and can be made again; `progress` says how far it got, so a crash costs
+a recomputation and never a row.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Final
+
+import duckdb
+
+from taximeter_collector.prices import PriceBook
+from taximeter_collector.sql_files import read_sql
+from taximeter_collector.store import Store
+
+STEP_BATCHES: Final = 64
+"""At most so many group commits are followed in one step."""
+_STEPS: Final = ("10_trace", "20_billed", "30_price", "40_tools", "50_runs", "60_minutes")
+
+
+class Deriver:
+    """The thread that keeps the roll-ups up to date; `notify` wakes it after a commit."""
+
+    def __init__(self, store: Store, *, settle_s: float = 0.3) -> None:
+        self._store, self._settle_s = store, settle_s
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self.step_seconds: deque[float] = deque(maxlen=256)
+        self.last_error: str | None = None
+        with store.read() as cursor:
+            self._derived = derived_batch(cursor)
+        self._thread = threading.Thread(target=self._run, name="deriver", daemon=True)
+        self._wake.set()
+        self._thread.start()
+
+    @property
+    def data_version(self) -> int:
+        """Grows whenever derived data changed; survives restarts."""
+        return self._derived
+
+    def notify(self) -> None:
+        """Say that new spans are committed."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Follow what is committed, then stop."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        with self._store.cursor() as cursor:
+            while True:
+                self._wake.wait()
+                self._wake.clear()
+                self._catch_up(cursor)
+                if self._stop.is_set():
+                    return
+                self._stop.wait(self._settle_s)
+
+    def _catch_up(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        try:
+            while True:
+                started = time.perf_counter()
+                following = derive_step(cursor, self._store.prices, self._derived)
+                if following == self._derived:
+                    return
+                self._derived = following
+                self.step_seconds.append(time.perf_counter() - started)
+        except duckdb.Error as error:
+            self.last_error = f"{type(error).__name__}: {error}"
+            if not self._stop.wait(1.0):
+                self._wake.set()
+
+
+def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Return the last group commit that the roll-ups contain."""
+    row = cursor.execute("select derived_batch from rollup.progress").fetchone()
+    return int(row[0]) if row else 0
+
+
+def derive_step(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int) -> int:
+    """Derive the traces touched by the next commits; return the batch that is now contained."""
+    row = cursor.execute(
+        "select max(batch) from (select distinct batch from span where batch > $after"
+        " order by batch limit $step)",
+        {"after": after, "step": STEP_BATCHES},
+    ).fetchone()
+    if row is None or row[0] is None:
+        return after
+    last = int(row[0])
+    _run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
+    _derive_touched(cursor, prices, after, last)
+    return last
+
+
+def _derive_touched(
+    cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, last: int
+) -> None:
+    earlier = cursor.execute(
+        "select min(first_batch) from rollup.request"
+        " where request_id in (select trace_id from d_touched)"
+    ).fetchone()
+    first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
+    for step in _STEPS:
+        if step == "30_price":
+            prices.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
+        _run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
+    cursor.execute("begin")
+    try:
+        _run_script(cursor, _with_columns(cursor, read_sql("derive/70_store")), {})
+        _run_script(cursor, read_sql("derive/80_usage_minute"), {})
+        cursor.execute("update rollup.progress set derived_batch = $last", {"last": last})
+        cursor.execute("commit")
+    except BaseException:
+        cursor.execute("rollback")
+        raise
+
+
+def _run_script(cursor: duckdb.DuckDBPyConnection, script: str, params: dict[str, int]) -> None:
+    """Run statements one by one, each with the parameters that it names."""
+    for statement in cursor.extract_statements(script):
+        named = {name: params[name] for name in statement.named_parameters}
+        cursor.execute(statement, named or None)
+
+
+def _with_columns(cursor: duckdb.DuckDBPyConnection, script: str) -> str:
+    """Fill in the column lists of our own tables, which the steps' wider results are cut to."""
+    for table in ("call", "tool_call"):
+        columns = [row[0] for row in cursor.execute(f"describe rollup.{table}").fetchall()]
+        script = script.replace(f"{{{table}_columns}}", ", ".join(columns))
+    return script

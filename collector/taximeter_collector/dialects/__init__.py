@@ -1,0 +1,51 @@
+"""What each client library calls things, as data: rows in, rule tables in DuckDB out.
+
+A new dialect is lines in these files. Within a file the first line that fits wins.
+`detect.csv` dialect by scope, service or attribute key · `kinds.csv` kind by attribute value ·
+`attributes.csv` column by attribute key (and JSON path) · `exclusive.csv` emitters whose input
+leaves cached tokens out · `errors.csv` error class by error type · `preference.csv` whose span of
+one call is kept (smaller wins).
+"""
+
+from __future__ import annotations
+
+import csv
+from importlib import resources
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+_TABLES: Final = {
+    "detect_rule": "detect.csv",
+    "kind_rule": "kinds.csv",
+    "attribute_mapping": "attributes.csv",
+    "exclusive_rule": "exclusive.csv",
+    "error_rule": "errors.csv",
+    "dialect_preference": "preference.csv",
+}
+
+
+def load_rules(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the rule tables, each with ``rank`` (smaller wins), in the current catalog."""
+    for table, file in _TABLES.items():
+        rows = read_rules(file)
+        arrow = pa.Table.from_pylist([row | {"rank": rank} for rank, row in enumerate(rows)])
+        con.register("rule_rows", arrow)
+        con.execute(f"create or replace table {table} as select * from rule_rows")
+        con.unregister("rule_rows")
+    con.execute('alter table attribute_mapping rename column "column" to column_name')
+
+
+def read_rules(file: str) -> list[dict[str, str | None]]:
+    """Return the rows of one rule file; an empty cell is None."""
+    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+    return [
+        {name: value or None for name, value in row.items()}
+        for row in csv.DictReader(text.splitlines())
+    ]
+
+
+def mapped_columns() -> list[str]:
+    """Return the columns that `attributes.csv` fills, in the file's order."""
+    return list(dict.fromkeys(str(row["column"]) for row in read_rules("attributes.csv")))

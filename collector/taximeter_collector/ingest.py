@@ -1,0 +1,358 @@
+"""Request bodies in, an acknowledgement out once their rows are committed.
+
+A bounded queue and one writer thread: it takes all that waits, stores it in one transaction
+together with the digests of the requests, then resolves every future.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from taximeter_collector.counters import Counters
+from taximeter_collector.decode import Signal, Undecodable, count_items, flatten, parse
+from taximeter_collector.normalise import store_spans
+from taximeter_collector.sql_files import read_sql
+from taximeter_collector.store import Store
+
+__all__ = ["Ingest", "Outcome", "QueueFull", "StoreUnavailable", "Undecodable"]
+
+GROUP_ITEMS: Final = 8_000
+GROUP_BYTES: Final = 32 * 1024 * 1024
+DIGEST_WINDOW: Final = timedelta(minutes=15)
+DIGESTS_KEPT: Final = 200_000
+
+
+class QueueFull(Exception):
+    """The queue is at its limit; the client should send the same bytes again in a second."""
+
+
+class StoreUnavailable(Exception):
+    """The store did not take the rows; nothing of the request is kept, sending again may work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: counts of spans, log records or metrics."""
+
+    accepted: int
+    rejected: int = 0
+    message: str = ""
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class _Request:
+    signal: Signal
+    digest: bytes
+    batch: pa.RecordBatch
+    items: int
+    size: int
+    future: Future[Outcome] = field(default_factory=Future)
+
+
+class Ingest:
+    """The way into the store. Thread-safe; `close` drains what was taken in."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_commit: Callable[[], None] = lambda: None,
+        queue_bytes: int = 128 * 1024 * 1024,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.counters = Counters()
+        self._store, self._on_commit, self._now = store, on_commit, now
+        self._limit, self._waiting_bytes = queue_bytes, 0
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._known: OrderedDict[bytes, Outcome] = OrderedDict()
+        self._in_flight: dict[bytes, Future[Outcome]] = {}
+        self._closed = False
+        with store.cursor() as cursor:
+            self._batch = _last_batch(cursor)
+            self._recall_digests(cursor)
+        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, signal: Signal, body: bytes) -> Future[Outcome]:
+        """Queue one decompressed protobuf body; the future resolves after the commit.
+
+        Raises Undecodable (permanent), QueueFull or StoreUnavailable (both retryable).
+        """
+        digest = hashlib.blake2b(body, digest_size=16, person=signal.encode()).digest()
+        if (twin := self._seen(signal, digest)) is not None:
+            return twin
+        try:
+            batch = parse(signal, body)
+        except Undecodable:
+            self.counters.count(signal, "rejected", "undecodable", 1)
+            raise
+        request = _Request(signal, digest, batch, count_items(signal, batch), len(body))
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the collector is shutting down")
+            if self._waiting_bytes + request.size > self._limit and self._waiting_bytes:
+                self.counters.count(signal, "refused", "queue_full", request.items)
+                raise QueueFull(f"{self._waiting_bytes} bytes are waiting to be written")
+            self._waiting_bytes += request.size
+            self._in_flight[digest] = request.future
+            self.counters.count(signal, "received", "", request.items)
+            self._queue.put(request)
+        return request.future
+
+    def _seen(self, signal: Signal, digest: bytes) -> Future[Outcome] | None:
+        """Return the answer to a body that was stored, or is being stored, already."""
+        with self._lock:
+            first = self._in_flight.get(digest)
+            known = self._known.get(digest)
+        if first is None and known is None:
+            return None
+        twin: Future[Outcome] = Future()
+
+        def answer(outcome: Outcome) -> None:
+            self.counters.count(signal, "received", "", outcome.accepted + outcome.rejected)
+            self.counters.count(signal, "duplicate", "", outcome.accepted + outcome.rejected)
+            twin.set_result(
+                Outcome(outcome.accepted, outcome.rejected, outcome.message, duplicate=True)
+            )
+
+        def follow(done: Future[Outcome]) -> None:
+            if error := done.exception():
+                twin.set_exception(error)
+            else:
+                answer(done.result())
+
+        if known is not None:
+            answer(known)
+        elif first is not None:
+            first.add_done_callback(follow)
+        return twin
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests taken in and not yet committed."""
+        return len(self._in_flight)
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of those requests."""
+        return self._waiting_bytes
+
+    def close(self) -> None:
+        """Refuse new requests, commit all that wait, stop the writer."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+
+    # The writer thread.
+
+    def _write(self) -> None:
+        with self._store.cursor() as cursor:
+            while (first := self._queue.get()) is not None:
+                group, stop = self._fill(first)
+                self._commit_or_split(cursor, group)
+                if stop:
+                    return
+
+    def _fill(self, first: _Request) -> tuple[list[_Request], bool]:
+        group, items, size = [first], first.items, first.size
+        while items < GROUP_ITEMS and size < GROUP_BYTES:
+            try:
+                request = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+            if request is None:
+                return group, True
+            group.append(request)
+            items, size = items + request.items, size + request.size
+        return group, False
+
+    def _commit_or_split(self, cursor: duckdb.DuckDBPyConnection, group: list[_Request]) -> None:
+        """Commit a group; if it fails, each alone, so that one can't refuse its neighbours."""
+        try:
+            outcomes = self._commit(cursor, group)
+        except Exception as error:  # noqa: BLE001 - whatever failed, the clients need an answer
+            if len(group) > 1:
+                for request in group:
+                    self._commit_or_split(cursor, [request])
+            else:
+                self._fail(group[0], error)
+            return
+        self._publish_counts(cursor)
+        for request, outcome in zip(group, outcomes, strict=True):
+            self._remember(request.digest, outcome)
+            self._settle(request)
+            request.future.set_result(outcome)
+        self._on_commit()
+
+    def _publish_counts(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Refresh view ``ingest_status``; it lives in memory, so nothing waits for a disk."""
+        rows = [
+            {"signal": signal, "fate": fate, "reason": reason, "items": items}
+            for (signal, fate, reason), items in self.counters.snapshot().items()
+        ]
+        cursor.register("in_count", pa.Table.from_pylist(rows))
+        cursor.execute(
+            "begin; delete from ingest_status; insert into ingest_status from in_count; commit"
+        )
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        self._settle(request)
+        if isinstance(error, (duckdb.DataError, pa.ArrowInvalid)):
+            self.counters.count(request.signal, "rejected", "unstorable", request.items)
+            request.future.set_exception(Undecodable(str(error)))
+            return
+        self.counters.count(request.signal, "refused", "store", request.items)
+        self.counters.last_error = f"{type(error).__name__}: {error}"
+        request.future.set_exception(StoreUnavailable(str(error)))
+
+    def _settle(self, request: _Request) -> None:
+        with self._lock:
+            self._waiting_bytes -= request.size
+            self._in_flight.pop(request.digest, None)
+
+    def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[_Request]) -> list[Outcome]:
+        received_at, started = self._now(), time.perf_counter()
+        day, batch = self._store.day_for(received_at), self._batch + 1
+        cursor.execute("begin")
+        try:
+            outcomes = [Outcome(request.items) for request in group]
+            for signal, insert in _INSERTS.items():
+                at = [i for i, request in enumerate(group) if request.signal == signal]
+                if not at:
+                    continue
+                batches = [group[i].batch for i in at]
+                for i, bad in zip(
+                    at, insert(cursor, batches, day, batch, received_at), strict=True
+                ):
+                    if bad:
+                        outcomes[i] = Outcome(group[i].items - bad, bad, _BAD_IDS)
+            _store_digests(cursor, day, batch, received_at, group, outcomes)
+            cursor.execute("commit")
+        except BaseException:
+            cursor.execute("rollback")
+            raise
+        self._batch = batch
+        self.counters.committed(
+            [(r.signal, o.accepted, o.rejected) for r, o in zip(group, outcomes, strict=True)],
+            time.perf_counter() - started,
+        )
+        return outcomes
+
+    def _remember(self, digest: bytes, outcome: Outcome) -> None:
+        with self._lock:
+            self._known[digest] = outcome
+            while len(self._known) > DIGESTS_KEPT:
+                self._known.popitem(last=False)
+
+    def _recall_digests(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        rows = cursor.execute(
+            "select digest, accepted, rejected from export_request where received_at >= $since"
+            " order by received_at desc limit $kept",
+            {"since": self._now() - DIGEST_WINDOW, "kept": DIGESTS_KEPT},
+        ).fetchall()
+        for digest, accepted, rejected in reversed(rows):
+            message = _BAD_IDS if rejected else ""
+            self._known[bytes(digest)] = Outcome(accepted, rejected, message)
+
+
+_BAD_IDS: Final = (
+    "spans with a trace id that is not 16 bytes or a span id that is not 8, or all zero"
+)
+
+
+def _last_batch(cursor: duckdb.DuckDBPyConnection) -> int:
+    row = cursor.execute("select coalesce(max(batch), 0) from export_request").fetchone()
+    derived = cursor.execute("select derived_batch from rollup.progress").fetchone()
+    return max(int(row[0]) if row else 0, int(derived[0]) if derived else 0)
+
+
+def _insert_spans(
+    cursor: duckdb.DuckDBPyConnection,
+    batches: Sequence[pa.RecordBatch],
+    day: str,
+    batch: int,
+    received_at: datetime,
+) -> list[int]:
+    """Store the spans; return how many of each request were rejected for their ids."""
+    rows = flatten("traces", batches)
+    stored = store_spans(cursor, rows, day, batch, received_at)
+    if stored == rows.items.num_rows:
+        return [0] * len(batches)
+    bad = dict(cursor.execute(read_sql("ingest/rejected_spans")).fetchall())
+    return [bad.get(i, 0) for i in range(len(batches))]
+
+
+def _insert_plain(
+    signal: Signal, statement: str
+) -> Callable[[duckdb.DuckDBPyConnection, Sequence[pa.RecordBatch], str, int, datetime], list[int]]:
+    def insert(
+        cursor: duckdb.DuckDBPyConnection,
+        batches: Sequence[pa.RecordBatch],
+        day: str,
+        batch: int,
+        received_at: datetime,
+    ) -> list[int]:
+        rows = flatten(signal, batches)
+        cursor.register("in_item", rows.items)
+        cursor.register("in_resource_attribute", rows.resource_attributes)
+        sql = read_sql(statement).replace("{day}", day)
+        cursor.execute(sql, {"batch": batch, "received_at": received_at})
+        return [0] * len(batches)
+
+    return insert
+
+
+_INSERTS: Final[
+    dict[
+        Signal,
+        Callable[
+            [duckdb.DuckDBPyConnection, Sequence[pa.RecordBatch], str, int, datetime], list[int]
+        ],
+    ]
+] = {
+    "traces": _insert_spans,
+    "logs": _insert_plain("logs", "ingest/store_logs"),
+    "metrics": _insert_plain("metrics", "ingest/store_metrics"),
+}
+
+
+def _store_digests(
+    cursor: duckdb.DuckDBPyConnection,
+    day: str,
+    batch: int,
+    received_at: datetime,
+    group: Sequence[_Request],
+    outcomes: Sequence[Outcome],
+) -> None:
+    rows = pa.table(
+        {
+            "digest": [request.digest for request in group],
+            "signal": [request.signal for request in group],
+            "accepted": [outcome.accepted for outcome in outcomes],
+            "rejected": [outcome.rejected for outcome in outcomes],
+        }
+    )
+    cursor.register("in_digest", rows)
+    cursor.execute(
+        f"insert into {day}.export_request by name"
+        " select *, $batch::ubigint as batch, $received_at::timestamptz as received_at"
+        " from in_digest",
+        {"batch": batch, "received_at": received_at},
+    )

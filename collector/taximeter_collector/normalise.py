@@ -1,0 +1,116 @@
+"""A group of flat spans in, rows of table ``span`` out: dialect, kind, dimensions, tokens.
+
+The rules are data (`dialects/`), the work is SQL (`sql/ingest/`). Python sees only what SQL can't
+do: a provider's own usage object and the fingerprint of a foreign tool call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from taximeter.fingerprint import arguments_hash, result_hash
+from taximeter.usage import Usage, normalise_usage
+from taximeter_collector.decode import Rows
+from taximeter_collector.dialects import mapped_columns
+from taximeter_collector.sql_files import read_sql
+
+_LEAVES: Final = {
+    "raw_uncached_input": "uncached_input",
+    "raw_cache_read": "cache_read",
+    "raw_cache_write_short": "cache_write_short",
+    "raw_cache_write_long": "cache_write_long",
+    "raw_output": "output",
+    "raw_reasoning": "reasoning",
+    "raw_audio_input": "audio_input",
+    "raw_audio_cache_read": "audio_cache_read",
+    "raw_audio_output": "audio_output",
+    "raw_image_input": "image_input",
+    "raw_image_output": "image_output",
+    "raw_web_searches": "web_searches",
+}
+_USAGE_SCHEMA: Final = pa.schema(
+    [("row", pa.int64()), *((name, pa.int64()) for name in _LEAVES)]
+    + [("raw_cache_reported", pa.bool_()), ("raw_input_basis", pa.string())]
+)
+_HASH_SCHEMA: Final = pa.schema(
+    [("row", pa.int64()), ("arguments_hash", pa.string()), ("result_hash", pa.string())]
+)
+_EXCLUSIVE_SHAPES: Final = frozenset({"anthropic", "bedrock"})
+
+
+def store_spans(
+    con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
+) -> int:
+    """Insert ``rows`` into ``<day>.span`` inside the caller's transaction; return how many.
+
+    Spans whose ids are not 16 and 8 bytes, or are all zero, are left out.
+    """
+    con.register("in_span", rows.items)
+    con.register("in_attribute", rows.attributes)
+    con.register("in_resource_attribute", rows.resource_attributes)
+    con.execute(read_sql("ingest/pick"))
+    con.execute(_PIVOT)
+    con.execute(read_sql("ingest/type"))
+    con.register("in_usage", _raw_usage(con))
+    con.register("in_hash", _foreign_hashes(con))
+    insert = read_sql("ingest/store_spans").replace("{day}", day)
+    inserted = con.execute(insert, {"batch": batch, "received_at": received_at}).fetchone()
+    return int(inserted[0]) if inserted else 0
+
+
+_PIVOT: Final = (
+    "create or replace temp table n_pick as pivot (from n_source where value <> '')"
+    f" on column_name in ({', '.join(repr(column) for column in mapped_columns())})"
+    ' using arg_min(value, rank) group by "row"'
+)
+
+
+def _raw_usage(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the partition of each span that carries its provider's own usage object."""
+    found = con.execute(
+        'select "row", usage_shape, usage_raw from n_pick'
+        " where usage_raw is not null and usage_shape is not null"
+    ).fetchall()
+    rows = [row for item in found if (row := _usage_row(*item)) is not None]
+    return pa.Table.from_pylist(rows, _USAGE_SCHEMA)
+
+
+def _usage_row(row: int, shape: str, text: str) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(text)
+        usage: Usage = normalise_usage(shape, raw)
+    except (ValueError, TypeError, AttributeError):
+        return None  # not the shape it claims: the mapped attributes decide
+    leaves = {name: getattr(usage, leaf) for name, leaf in _LEAVES.items()}
+    basis = "exclusive" if shape in _EXCLUSIVE_SHAPES else "inclusive"
+    return {
+        "row": row,
+        "raw_input_basis": basis,
+        "raw_cache_reported": usage.cache_reported,
+    } | leaves
+
+
+def _foreign_hashes(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return fingerprints of tool calls whose emitter sent arguments but no hash."""
+    found = con.execute(
+        'select p."row", p.tool_args, p.tool_result from n_pick p join n_typed t using ("row")'
+        " where t.kind_found = 'tool' and p.arguments_hash is null and p.tool_args is not null"
+    ).fetchall()
+    return pa.Table.from_pylist(_hash_rows(found), _HASH_SCHEMA)
+
+
+def _hash_rows(found: Sequence[tuple[int, str, str | None]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "row": row,
+            "arguments_hash": arguments_hash(arguments),
+            "result_hash": result_hash(result) if result is not None else None,
+        }
+        for row, arguments, result in found
+    ]

@@ -1,0 +1,138 @@
+"""Owns the price tables in the in-memory catalog: one row a box of a price key.
+
+Names are resolved once a combination, in Python, by the same catalogue that the shim uses; the
+pricing of calls is then an integer join (`sql/derive/30_price.sql`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from taximeter.pricing import FIELDS, Catalog, Resolution, load_catalog
+from taximeter.pricing.bands import DAY_S
+
+Combination = tuple[str | None, str, str, bool, str | None, str | None]
+"""provider_raw, model, tier, is_batch, region_class, server_address"""
+
+_BAND_SCHEMA: Final = pa.schema(
+    [("price_key", pa.int32())]
+    + [(name, pa.int64()) for name in ("valid_from", "valid_to")]
+    + [(name, pa.int32()) for name in ("tod_from", "tod_to", "dow_mask")]
+    + [(name, pa.int64()) for name in ("gt_prompt", "le_prompt")]
+    + [(f"p_{name}", pa.int64()) for name in FIELDS]
+    + [("source", pa.string()), ("quality", pa.string()), ("all_day", pa.bool_())]
+)
+_KEY_SCHEMA: Final = pa.schema(
+    [("price_key", pa.int32())]
+    + [(name, pa.string()) for name in ("provider_id", "model_id", "context")]
+)
+_ALIAS_SCHEMA: Final = pa.schema(
+    [(name, pa.string()) for name in ("provider_raw", "model", "tier")]
+    + [("is_batch", pa.bool_())]
+    + [(name, pa.string()) for name in ("region_class", "server_address", "provider", "model_id")]
+    + [("price_key", pa.int32()), ("match_quality", pa.string())]
+)
+_TABLES: Final = {
+    "price_key": _KEY_SCHEMA,
+    "price_band": _BAND_SCHEMA,
+    "model_alias": _ALIAS_SCHEMA,
+}
+
+
+class PriceBook:
+    """The price tables of one DuckDB instance."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, override_path: Path | None = None) -> None:
+        """Create the tables. Raises PriceFileError when the user's file is wrong."""
+        self.catalog: Catalog = load_catalog(override_path)
+        override = b"" if override_path is None else override_path.read_bytes()
+        digest = hashlib.sha256(override).hexdigest()[:8] if override else "none"
+        self.version = f"{self.catalog.version}, overrides {digest}"
+        self._keys: dict[str, int] = {}
+        self._lock = Lock()
+        for table, schema in _TABLES.items():
+            con.register("empty", schema.empty_table())
+            con.execute(f"create or replace table {table} as from empty")
+            con.unregister("empty")
+        self._add(con, self.catalog.standard_entries())
+
+    def __str__(self) -> str:
+        return self.version
+
+    def resolve(
+        self, cursor: duckdb.DuckDBPyConnection, combinations: Sequence[Combination]
+    ) -> None:
+        """Add rows to ``model_alias`` for combinations that it lacks; unknown ones get no key."""
+        with self._lock:
+            found = [(one, self._entry(one)) for one in combinations]
+            self._add(cursor, [entry for _, entry in found if entry is not None])
+            names = _ALIAS_SCHEMA.names
+            rows = [
+                dict(zip(names, (*one, *self._alias(one, entry)), strict=True))
+                for one, entry in found
+            ]
+            _append(cursor, "model_alias", rows)
+
+    def _entry(self, one: Combination) -> Resolution | None:
+        provider_raw, model, tier, is_batch, region_class, server_address = one
+        return self.catalog.resolve(
+            provider_raw,
+            model,
+            tier=tier,
+            batch=is_batch,
+            region_class=region_class,
+            server_address=server_address,
+        )
+
+    def _alias(
+        self, one: Combination, entry: Resolution | None
+    ) -> tuple[str | None, str, int | None, str | None]:
+        if entry is None:
+            return self.catalog.provider_of(one[0], one[1]), one[1], None, None
+        provider = entry.provider.partition(">")[0]
+        return provider, entry.model, self._keys[entry.key], entry.match_quality
+
+    def _add(self, con: duckdb.DuckDBPyConnection, entries: Iterable[Resolution]) -> None:
+        keys: list[dict[str, Any]] = []
+        bands: list[dict[str, Any]] = []
+        for entry in entries:
+            if entry.key in self._keys:
+                continue
+            key = self._keys[entry.key] = len(self._keys)
+            keys.append(
+                {
+                    "price_key": key,
+                    "provider_id": entry.provider.partition(">")[0],
+                    "model_id": entry.model,
+                    "context": entry.context,
+                }
+            )
+            bands += [self._band_row(key, band) for band in self.catalog.bands(entry)]
+        _append(con, "price_key", keys)
+        _append(con, "price_band", bands)
+
+    @staticmethod
+    def _band_row(key: int, band: Any) -> dict[str, Any]:
+        row = {name: getattr(band, name) for name in _BAND_SCHEMA.names[1:8]}
+        row |= {f"p_{name}": price for name, price in zip(FIELDS, band.prices, strict=True)}
+        all_day = (band.tod_from, band.tod_to, band.dow_mask) == (0, DAY_S, 127)
+        return row | {
+            "price_key": key,
+            "source": band.source,
+            "quality": band.quality,
+            "all_day": all_day,
+        }
+
+
+def _append(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        con.register("new_rows", pa.Table.from_pylist(rows, _TABLES[table]))
+        con.execute(f"insert into {table} by name from new_rows")
+        con.unregister("new_rows")

@@ -1,0 +1,52 @@
+-- The spans of the touched traces, each once → d_span, d_tree (nearest agent; below a call with usage?), d_trace (whose it is).
+
+create or replace temp table d_span as
+select * exclude (attributes, resource_attributes, events)
+from span
+where batch between $first_batch and $last_batch and trace_id in (select trace_id from d_touched)
+qualify row_number() over (partition by trace_id, span_id order by batch desc, end_unix_nano desc) = 1;
+
+create or replace temp table d_tree as
+with recursive down as (
+    select s.trace_id, s.span_id, null::varchar as parent_agent_span_id,
+        case when s.kind = 'agent' then s.span_id end as agent_span_id,
+        false as is_below_call, s.kind in ('llm', 'embedding') and coalesce(s.has_usage, false) as is_call
+    from d_span s
+    where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
+    union all
+    select c.trace_id, c.span_id, d.agent_span_id,
+        case when c.kind = 'agent' then c.span_id else d.agent_span_id end,
+        d.is_below_call or d.is_call, c.kind in ('llm', 'embedding') and coalesce(c.has_usage, false)
+    from down d join d_span c on c.trace_id = d.trace_id and c.parent_span_id = d.span_id
+)
+select * from down;
+
+create or replace temp table d_trace as
+with root as (
+    select * from d_span s
+    where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
+    qualify row_number() over (partition by trace_id order by parent_span_id is not null, start_unix_nano, span_id) = 1
+)
+select s.trace_id, any_value(root.span_id) as root_span_id,
+    any_value(root.parent_span_id is null) as is_complete,
+    any_value(root.name) as name, any_value(root.status) as root_status,
+    any_value(root.error_type) as root_error_type, any_value(root.error_class) as root_error_class,
+    any_value(root.termination_reason) as root_termination_reason,
+    any_value(root.start_time) as start_time,
+    coalesce(any_value(root.end_time) filter (root.parent_span_id is null), max(s.end_time)) as end_time,
+    coalesce(any_value(root.service_name), arg_min(s.service_name, s.start_unix_nano)) as service_name,
+    arg_min(s.environment, s.start_unix_nano) as environment,
+    arg_min(s.session_id, s.start_unix_nano) as session_id,
+    arg_min(s.user_id, s.start_unix_nano) as user_id,
+    arg_min(s.tenant, s.start_unix_nano) as tenant,
+    arg_min(s.tags, s.start_unix_nano) as tags,
+    coalesce(any_value(case when root.kind = 'agent' then root.agent_name end),
+        arg_min(s.agent_name, s.start_unix_nano) filter (s.kind = 'agent'),
+        arg_min(s.agent_name, s.start_unix_nano)) as agent_name,
+    coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
+        arg_min(s.agent_version, s.start_unix_nano) filter (s.kind = 'agent'),
+        any_value(root.service_version)) as agent_version,
+    count(*)::integer as span_count, min(s.batch) as first_batch,
+    min(s.received_at) as first_received_at, max(s.received_at) as last_received_at
+from d_span s join root using (trace_id)
+group by s.trace_id;

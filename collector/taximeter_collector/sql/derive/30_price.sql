@@ -1,0 +1,62 @@
+-- d_call → d_priced: the price box that the call's key, start and prompt length fall into, and the cost in it.
+-- Boxes of a key never overlap, so a call meets at most one. A used unit without a price makes the cost NULL.
+create or replace temp table d_priced as
+with named as (
+    select c.*, coalesce(c.service_tier, 'standard') as tier, answered.price_key as answered_key,
+        coalesce(answered.price_key, asked.price_key) as price_key,
+        coalesce(answered.provider, asked.provider, c.provider_raw) as provider,
+        case when answered.price_key is not null then c.response_model
+            when asked.price_key is not null then c.request_model
+            else coalesce(c.response_model, c.request_model) end as model,
+        coalesce(c.prompt_tokens, 0) as tier_tokens, epoch(c.start_time) as started,
+        extract(hour from c.start_time) * 3600 + extract(minute from c.start_time) * 60
+            + floor(extract(second from c.start_time)) as second_of_day
+    from d_call c
+    left join model_alias answered on answered.model = c.response_model
+        and answered.provider_raw is not distinct from c.provider_raw
+        and answered.tier = coalesce(c.service_tier, 'standard') and answered.is_batch = c.is_batch
+        and answered.region_class is not distinct from c.region_class
+        and answered.server_address is not distinct from c.server_address
+    left join model_alias asked on asked.model = c.request_model
+        and asked.provider_raw is not distinct from c.provider_raw
+        and asked.tier = coalesce(c.service_tier, 'standard') and asked.is_batch = c.is_batch
+        and asked.region_class is not distinct from c.region_class
+        and asked.server_address is not distinct from c.server_address
+), costed as (
+    select n.* exclude (tier, answered_key, tier_tokens, started, second_of_day),
+        b.source as band_source, b.quality as band_quality,
+        priced(uncached_input_tokens, p_input) as input_pico,
+        priced(cache_read_tokens, p_cache_read) as read_pico,
+        priced(cache_write_short_tokens, p_cache_write_short) + priced(cache_write_long_tokens, p_cache_write_long) as write_pico,
+        priced(output_tokens, p_output) as output_pico,
+        priced(coalesce(audio_input_tokens, 0), p_audio_input) + priced(coalesce(audio_cache_read_tokens, 0), p_audio_cache_read)
+            + priced(coalesce(audio_output_tokens, 0), p_audio_output) + priced(coalesce(image_input_tokens, 0), p_image_input)
+            + priced(coalesce(image_output_tokens, 0), p_image_output) + priced(coalesce(web_searches, 0), p_web_search) as other_pico,
+        (coalesce(cache_read_tokens, 0) + coalesce(cache_write_short_tokens, 0) + coalesce(cache_write_long_tokens, 0))::hugeint * p_input
+            - read_pico - write_pico
+            + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico
+    from named n
+    left join price_band b on b.price_key = n.price_key
+        and n.started >= b.valid_from and n.started < b.valid_to
+        and n.tier_tokens > b.gt_prompt and n.tier_tokens <= b.le_prompt
+        and (b.all_day or ((b.dow_mask >> (isodow(n.start_time) - 1)::integer) & 1 = 1
+            and n.second_of_day >= b.tod_from and n.second_of_day < b.tod_to))
+), judged as (
+    -- Refused before it produced anything: providers do not bill it.
+    select *, status = 'error' and not coalesce(has_usage, false) and ttft_ms is null
+            and error_class in ('throttled', 'client', 'provider') as is_free,
+        input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico
+    from costed
+)
+select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, band_source, band_quality, price_key),
+    case when is_free then 0 else computed_pico end as cost_pico,
+    case when is_free then 0 when computed_pico is not null then input_pico end as input_cost_pico,
+    case when is_free then 0 when computed_pico is not null then read_pico end as cache_read_cost_pico,
+    case when is_free then 0 when computed_pico is not null then write_pico end as cache_write_cost_pico,
+    case when is_free then 0 when computed_pico is not null then output_pico end as output_cost_pico,
+    case when is_free then 0 when computed_pico is not null then other_pico end as other_cost_pico,
+    case when computed_pico is not null then saved_pico end as cache_saved_pico,
+    case when is_free then 'exact' when computed_pico is null then 'unpriced'
+        when is_aggregate then 'aggregate' else band_quality end as cost_quality,
+    case when computed_pico is not null then band_source end as price_source
+from judged;

@@ -1,0 +1,80 @@
+-- The insert itself: n_* and in_usage, in_hash (Arrow) → span. Parameters: $batch, $received_at.
+insert into {day}.span by name
+with based as (
+    select s.* exclude (scope_name, scope_version), t.* exclude ("row"), u.* exclude ("row"),
+        u."row" is not null as has_raw,
+        h.arguments_hash as foreign_arguments_hash, h.result_hash as foreign_result_hash,
+        case when t.breaks_inclusive then 'invariant' when x.scope_name is not null then 'table' end as exclusive_by,
+        n_error.error_class as class_found
+    from in_span s
+    join n_typed t using ("row")
+    left join in_usage u using ("row")
+    left join in_hash h using ("row")
+    left join n_exclusive x on x.scope_name = t.scope_name
+        and x.scope_version is not distinct from t.scope_version
+        and x.provider_raw is not distinct from t.provider_raw
+    left join n_error using (error_type_found)
+)
+select
+    $batch::ubigint as batch, $received_at::timestamptz as received_at,
+    lower(hex(e.trace_id)) as trace_id, lower(hex(e.span_id)) as span_id,
+    nullif(lower(hex(e.parent_span_id)), '') as parent_span_id,
+    e.name, e.kind as otel_kind, e.start_time as start_unix_nano, e.end_time as end_unix_nano,
+    timezone('UTC', make_timestamp((e.start_time // 1000)::bigint)) as start_time,
+    timezone('UTC', make_timestamp((e.end_time // 1000)::bigint)) as end_time,
+    (e.end_time::hugeint - e.start_time::hugeint) / 1e6 as duration_ms,
+    case when failed and lower(error_type_found) in ('cancelled', 'cancellederror', 'aborterror', '499',
+              'asyncio.cancellederror', 'generatorexit') then 'cancelled'
+        when failed then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
+    nullif(status_message, '') as status_message, e.scope_name, e.scope_version,
+    e.attributes, n_resource.attributes as resource_attributes, e.events,
+    dialect, kind_found as kind, coalesce(operation, e.name) as operation,
+    n_resource.service_name, n_resource.service_version,
+    coalesce(n_resource.environment, e.environment) as environment,
+    case when failed then coalesce(error_type_found, 'error') end as error_type,
+    case when failed then coalesce(case when kind_found = 'tool' then 'tool' end, class_found, 'internal') end as error_class,
+    session_id, user_id, coalesce(tenant, n_resource.service_namespace) as tenant,
+    case when tags like '[%' and json_valid(tags) then from_json(tags, '["VARCHAR"]')
+        when tags is not null then string_split(tags, ',') end as tags,
+    coalesce(agent_name, case when kind_found = 'agent' then coalesce(entity_name, e.name) end) as agent_name,
+    coalesce(agent_version, case when agent_name is not null then n_resource.service_version end) as agent_version,
+    provider_raw, server_address, regexp_replace(request_model, '\[1m\]$', '') as request_model,
+    regexp_replace(response_model, '\[1m\]$', '') as response_model, response_id, request_id,
+    case when has_raw then raw_uncached_input when exclusive_by is not null then i + coalesce(try_cast(compaction_input as bigint), 0)
+        when i is not null then greatest(i - cached - ai - ii, 0) + coalesce(try_cast(compaction_input as bigint), 0) end as uncached_input_tokens,
+    case when has_raw then raw_cache_read when i is not null then coalesce(r, 0) end as cache_read_tokens,
+    case when has_raw then raw_cache_write_short when i is not null then greatest(coalesce(w, l) - l, 0) end as cache_write_short_tokens,
+    case when has_raw then raw_cache_write_long when i is not null then l end as cache_write_long_tokens,
+    case when has_raw then raw_output when o is not null then greatest(o - ao - io, 0) + coalesce(try_cast(compaction_output as bigint), 0)
+        when kind_found = 'embedding' and i is not null then 0 end as output_tokens,
+    case when has_raw then raw_reasoning else try_cast(reasoning as bigint) end as reasoning_tokens,
+    case when has_raw then raw_audio_input when i is not null then ai end as audio_input_tokens,
+    case when has_raw then raw_audio_cache_read when i is not null then 0 end as audio_cache_read_tokens,
+    case when has_raw then raw_audio_output when i is not null then ao end as audio_output_tokens,
+    case when has_raw then raw_image_input when i is not null then ii end as image_input_tokens,
+    case when has_raw then raw_image_output when i is not null then io end as image_output_tokens,
+    case when has_raw then raw_web_searches when i is not null then coalesce(try_cast(e.web_searches as bigint), 0) end as web_searches,
+    has_raw or i > 0 or o > 0 as has_usage,
+    case when has_raw then raw_cache_reported when i is not null then r is not null or w is not null end as cache_reported,
+    case when has_raw then raw_input_basis when i is not null then
+        case when exclusive_by is not null then 'exclusive' else 'inclusive' end end as input_basis,
+    case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, 'default') end as basis_evidence,
+    case when i is not null or has_raw then
+        coalesce(not has_raw and exclusive_by is null and i - cached - ai - ii < 0, false)
+        or coalesce(not has_raw and o - ao - io < 0, false) end as usage_conflict,
+    usage_raw,
+    service_tier, coalesce(lower(batch) in ('true', '1'), service_tier = 'batch', false) as is_batch, region_class,
+    nullif(try_cast(cost_reported as double), 0) as cost_reported_usd,
+    case when finish_reason like '[%' and json_valid(finish_reason) then json_extract_string(finish_reason, '$[0]')
+        else finish_reason end as finish_reason,
+    coalesce(try_cast(attempt as integer), 1) as attempt, try_cast(resend_count as integer) as resend_count,
+    coalesce(try_cast(ttft_s as double) * 1000, try_cast(ttft_ms as double)) as ttft_ms,
+    case when kind_found = 'tool' then coalesce(tool_name, entity_name, regexp_replace(e.name, '^(execute_tool|tools/call) ', '')) end as tool_name,
+    tool_call_id, coalesce(arguments_hash, foreign_arguments_hash) as arguments_hash,
+    coalesce(result_hash, foreign_result_hash) as result_hash,
+    case when kind_found = 'tool' then coalesce(denied = 'true', false) end as is_denied,
+    try_cast(iteration as integer) as iteration, termination_reason,
+    try_cast(iteration_limit as integer) as iteration_limit, try_cast(confidence as double) as confidence
+from based e
+left join n_resource using (resource)
+where is_span_id(e.trace_id, e.span_id);

@@ -1,0 +1,1 @@
+create or replace view usage_minute as select * from rollup.usage_minute;

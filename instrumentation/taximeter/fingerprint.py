@@ -1,0 +1,92 @@
+"""What makes two tool calls identical: arguments in, a hash of their canonical form out. Pure.
+
+The canonical form is RFC 8785 (JCS): keys sorted by UTF-16 code unit, no white space, integral
+floats as integers. The shim and the collector share it, so a repeat is a repeat for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+VOLATILE_KEYS: Final = frozenset({"_meta", "nonce", "request_id", "timestamp", "tool_call_id"})
+"""Keys that differ from call to call without changing what is asked."""
+
+
+def arguments_hash(arguments: Any) -> str | None:
+    """Return the SHA-256 of a tool call's canonical arguments; None where there are none.
+
+    >>> arguments_hash({"b": 1.0, "a": "x"}) == arguments_hash('{"a": "x", "b": 1}')
+    True
+    >>> arguments_hash({"inputs": {"q": 1}}) == arguments_hash({"q": 1, "request_id": "r-9"})
+    True
+    """
+    if arguments is None:
+        return None
+    return _digest(canonical(_without_volatile(_unwrapped(_parsed(arguments)))))
+
+
+def result_hash(result: Any) -> str | None:
+    """Return the SHA-256 of a tool's canonical result; None where there is none."""
+    return None if result is None else _digest(canonical(_parsed(result)))
+
+
+def canonical(value: Any) -> str:
+    """Return the JCS text of a JSON-like value; other objects by their ``str``.
+
+    >>> canonical({"é": [1.0, None, True], "a": "x"})
+    '{"a":"x","é":[1,null,true]}'
+    """
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _parsed(value: Any) -> Any:
+    """Read JSON text, also where it is text of text; other text without its spare white space."""
+    for _ in range(2):
+        if not isinstance(value, str):
+            return value
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return " ".join(value.split())
+    return value
+
+
+def _unwrapped(value: Any) -> Any:
+    """Take instrumentations' wrappers off: {"inputs": x}, {"args": [], "kwargs": x}."""
+    if isinstance(value, Mapping):
+        if set(value) == {"inputs"}:
+            return _parsed(value["inputs"])
+        if set(value) == {"args", "kwargs"} and not value["args"]:
+            return _parsed(value["kwargs"])
+    return value
+
+
+def _without_volatile(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in VOLATILE_KEYS}
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return str(value)
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, Mapping):
+        pairs = {str(key): _plain(item) for key, item in value.items()}
+        return dict(
+            sorted(pairs.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
+        )
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)

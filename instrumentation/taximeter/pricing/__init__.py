@@ -1,0 +1,11 @@
+"""What a model call costs: usage and a model's name in, integer pico-USD out. Standard library only.
+
+The list prices are a snapshot made from genai-prices (`snapshot.json.gz`), then `prices.toml`
+(facts of the providers that it lacks), then the user's override file. How: docs/prices.md.
+"""
+
+from taximeter.pricing.bands import FIELDS, Band, Cost
+from taximeter.pricing.catalog import Catalog, Resolution, load_catalog
+from taximeter.pricing.overrides import PriceFileError
+
+__all__ = ["FIELDS", "Band", "Catalog", "Cost", "PriceFileError", "Resolution", "load_catalog"]

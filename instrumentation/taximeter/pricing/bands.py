@@ -1,0 +1,139 @@
+"""A price as a box in date × time of day × weekday × prompt length, and the arithmetic in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from taximeter.usage import Usage
+
+FIELDS: Final = (
+    "input",
+    "cache_read",
+    "cache_write_short",
+    "cache_write_long",
+    "output",
+    "audio_input",
+    "audio_cache_read",
+    "audio_output",
+    "image_input",
+    "image_output",
+    "web_search",
+)
+"""The kinds of unit that have a price, in the order of `Band.prices`."""
+ENDLESS: Final = 2**62
+DAY_S: Final = 86_400
+PICO: Final = 10**12
+
+_LEAF_OF: Final = {
+    "input": "uncached_input",
+    "cache_read": "cache_read",
+    "cache_write_short": "cache_write_short",
+    "cache_write_long": "cache_write_long",
+    "output": "output",
+    "audio_input": "audio_input",
+    "audio_cache_read": "audio_cache_read",
+    "audio_output": "audio_output",
+    "image_input": "image_input",
+    "image_output": "image_output",
+    "web_search": "web_searches",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The prices that hold inside one box; boxes of a key never overlap."""
+
+    prices: tuple[int | None, ...]
+    """pico-USD per unit, in the order of FIELDS; None = has no price."""
+    valid_from: int = -ENDLESS
+    """Unix seconds, inclusive."""
+    valid_to: int = ENDLESS
+    """Unix seconds, exclusive."""
+    tod_from: int = 0
+    """Seconds of the UTC day, inclusive."""
+    tod_to: int = DAY_S
+    dow_mask: int = 127
+    """Bit 0 is Monday."""
+    gt_prompt: int = -1
+    """The prompt is longer than this …"""
+    le_prompt: int = ENDLESS
+    """… and at most this long."""
+    source: str = ""
+    quality: str = "exact"
+
+    def holds(self, at: datetime, prompt: int) -> bool:
+        """Return whether a call that started at ``at`` with such a prompt falls into the box."""
+        at = at.astimezone(UTC)
+        second = at.hour * 3600 + at.minute * 60 + at.second
+        return (
+            self.valid_from <= at.timestamp() < self.valid_to
+            and self.gt_prompt < prompt <= self.le_prompt
+            and self.tod_from <= second < self.tod_to
+            and bool(self.dow_mask >> at.weekday() & 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one call cost, in pico-USD."""
+
+    total_pico: int
+    input_pico: int
+    cache_read_pico: int
+    cache_write_pico: int
+    output_pico: int
+    other_pico: int
+    """Audio, images, searches."""
+    cache_saved_pico: int
+    """Against the same tokens uncached; negative when writing cost more than reading saved."""
+    price_source: str = ""
+    quality: str = "exact"
+    by_field: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total_usd(self) -> float:
+        """The total for people."""
+        return self.total_pico / PICO
+
+
+def cost_in(band: Band, usage: Usage) -> Cost | None:
+    """Return what ``usage`` costs in ``band``; None where a used unit has no price.
+
+    >>> band = Band(prices=(4_000_000, 200_000, 5_000_000, 8_000_000, 20_000_000) + (None,) * 6)
+    >>> usage = Usage(uncached_input=50, cache_read=100_000, cache_write_short=2_000, output=500)
+    >>> cost_in(band, usage).total_pico, cost_in(band, usage).cache_saved_pico
+    (40200000000, 378000000000)
+    """
+    if usage.uncached_input is None or usage.output is None:
+        return None
+    by_field: dict[str, int] = {}
+    for name, price in zip(FIELDS, band.prices, strict=True):
+        units = getattr(usage, _LEAF_OF[name]) or 0
+        if units and price is None:
+            return None
+        by_field[name] = units * (price or 0)
+    writes = by_field["cache_write_short"] + by_field["cache_write_long"]
+    plain = by_field["input"] + by_field["cache_read"] + writes + by_field["output"]
+    total = sum(by_field.values())
+    return Cost(
+        total_pico=total,
+        input_pico=by_field["input"],
+        cache_read_pico=by_field["cache_read"],
+        cache_write_pico=writes,
+        output_pico=by_field["output"],
+        other_pico=total - plain,
+        cache_saved_pico=_saved(band, usage, by_field),
+        price_source=band.source,
+        quality=band.quality,
+        by_field=by_field,
+    )
+
+
+def _saved(band: Band, usage: Usage, by_field: dict[str, int]) -> int:
+    text, audio = band.prices[FIELDS.index("input")], band.prices[FIELDS.index("audio_input")]
+    saved = 0
+    for name in ("cache_read", "cache_write_short", "cache_write_long"):
+        saved += (getattr(usage, _LEAF_OF[name]) or 0) * (text or 0) - by_field[name]
+    return saved + (usage.audio_cache_read or 0) * (audio or 0) - by_field["audio_cache_read"]

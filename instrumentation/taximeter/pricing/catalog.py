@@ -1,0 +1,296 @@
+"""Names → a price key, once per combination; a key and a time → the band, and the cost in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from taximeter.pricing import matching
+from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in
+from taximeter.pricing.overrides import Override, PriceFile, parse_prices, read_price_file
+from taximeter.usage import Usage
+
+STANDARD_TIERS: Final = frozenset(
+    {"standard", "default", "auto", "normal", "standard_only", "on_demand", "", "scale"}
+)
+_NO_PRICE: Final = (None,) * len(FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Which price list entry a call falls under."""
+
+    provider: str
+    model: str
+    """The id in the price list, or the name of an override's card."""
+    context: str
+    """``standard``, ``batch``, ``flex`` …; with ``|geo:us`` where a region is surcharged."""
+    match_quality: str
+    """``exact``, ``prefix`` (the list matched a longer name) or ``override``."""
+    server_address: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One text per set of bands."""
+        return "|".join((self.provider, self.model, self.context, self.server_address or ""))
+
+
+class Catalog:
+    """The price list: a library snapshot, the shipped facts, the user's file; later wins."""
+
+    def __init__(self, snapshot: dict[str, Any], files: Sequence[PriceFile]) -> None:
+        self.version: str = snapshot["version"]
+        self._providers: dict[str, dict[str, Any]] = {p["id"]: p for p in snapshot["providers"]}
+        self._bands: dict[str, list[list[Any]]] = snapshot["bands"]
+        self._files = tuple(files)
+        self._resolved: dict[tuple[Any, ...], Resolution | None] = {}
+        self._built: dict[str, list[Band]] = {}
+
+    def resolve(
+        self,
+        provider_raw: str | None,
+        model: str | None,
+        *,
+        tier: str | None = "standard",
+        batch: bool = False,
+        region_class: str | None = None,
+        server_address: str | None = None,
+    ) -> Resolution | None:
+        """Return the entry for what an emitter said; None when no price list knows it."""
+        if not model:
+            return None
+        asked = (provider_raw, model, tier, batch, region_class, server_address)
+        if asked not in self._resolved:
+            self._resolved[asked] = self._resolve(*asked)
+        return self._resolved[asked]
+
+    def price(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
+        """Return the cost of a call that started at ``at``; None where it can't be known."""
+        prompt = usage.prompt_tokens
+        if prompt is None:
+            return None
+        for band in self.bands(resolution):
+            if band.holds(at, prompt):
+                return cost_in(band, usage)
+        return None
+
+    def bands(self, resolution: Resolution) -> list[Band]:
+        """Return the non-overlapping bands of an entry."""
+        if resolution.key not in self._built:
+            self._built[resolution.key] = self._build(resolution)
+        return self._built[resolution.key]
+
+    def provider_of(self, provider_raw: str | None, model: str) -> str | None:
+        """Return the provider's id even where the model is unknown."""
+        return matching.provider_id(provider_raw, model)
+
+    def standard_entries(self) -> list[Resolution]:
+        """Return the library's entries, one a (provider, model, context)."""
+        return [
+            Resolution(*key.split("|"), match_quality="exact")  # type: ignore[misc]
+            for key in self._bands
+        ]
+
+    # Resolution.
+
+    def _resolve(
+        self,
+        provider_raw: str | None,
+        model: str,
+        tier: str | None,
+        batch: bool,
+        region_class: str | None,
+        server_address: str | None,
+    ) -> Resolution | None:
+        model = self._alias(provider_raw or "", model)
+        context = "batch" if batch else self._tier(tier)
+        for provider in self._provider_candidates(provider_raw, model):
+            if (found := self._find(provider, model, server_address)) is None:
+                continue
+            home, model_id, quality = found
+            names = _names(model_id, model, provider)
+            if region_class and self._region_matters(provider, names, region_class):
+                context = f"{context}|{region_class}"
+            held = server_address if self._server_matters(server_address) else None
+            entry = Resolution(f"{provider}>{home}" if home != provider else provider,
+                               model_id, context, quality, held)  # fmt: skip
+            return entry if any(band.prices != _NO_PRICE for band in self.bands(entry)) else None
+        return None
+
+    def _alias(self, provider_raw: str, model: str) -> str:
+        for file in reversed(self._files):
+            for provider, request_model, target in file.aliases:
+                if request_model == model and provider in ("*", provider_raw):
+                    return target
+        return model
+
+    @staticmethod
+    def _tier(tier: str | None) -> str:
+        name = (tier or "standard").lower().removeprefix("on_demand_")
+        return "standard" if name in STANDARD_TIERS else name
+
+    def _provider_candidates(self, provider_raw: str | None, model: str) -> list[str]:
+        named = matching.provider_id(provider_raw, model)
+        if named is not None:
+            return [named]
+        stated = matching.prefixed_provider(model)
+        if stated is not None:
+            return [matching.provider_id(stated, model) or stated]
+        lowered = model.lower()
+        return [
+            name
+            for name, provider in self._providers.items()
+            if provider["model_match"] and matching.is_match(provider["model_match"], lowered)
+        ]
+
+    def _find(
+        self, provider: str, model: str, server_address: str | None
+    ) -> tuple[str, str, str] | None:
+        """Return (the provider whose list has it, model id, match quality)."""
+        hosted_by_user = any(
+            card.server_address is not None and card.server_address == server_address
+            for card in self._cards()
+        )
+        listed = self._providers.get(provider)
+        if listed is not None and not hosted_by_user:
+            for spelling in matching.spellings(model, provider):
+                for home in (provider, *listed["fallback"]):
+                    if (model_id := self._match(home, spelling)) is not None:
+                        return home, model_id, "exact" if model_id in spelling else "prefix"
+        names = tuple(matching.spellings(model, provider))
+        for card in reversed(self._cards()):
+            if card.prices and card.model != "*" and card.fits(provider, names, server_address):
+                return provider, names[-1], "override"
+            if card.server_address and card.fits(provider, names, server_address):
+                return provider, names[-1], "override"
+        return None
+
+    def _match(self, provider: str, spelling: str) -> str | None:
+        listed = self._providers.get(provider)
+        for model in listed["models"] if listed else ():
+            if matching.is_match(model["match"], spelling):
+                return str(model["id"])
+        return None
+
+    def _cards(self) -> list[Override]:
+        return [card for file in self._files for card in file.cards]
+
+    def _region_matters(self, provider: str, names: tuple[str, ...], region: str) -> bool:
+        return any(
+            rule.region_class == region and rule.fits(provider, names, None)
+            for file in self._files
+            for rule in (*file.multipliers, *file.cards)
+        )
+
+    def _server_matters(self, server_address: str | None) -> bool:
+        return any(
+            card.server_address == server_address for card in self._cards() if server_address
+        )
+
+    # Bands.
+
+    def _build(self, entry: Resolution) -> list[Band]:
+        context, _, region = entry.context.partition("|")
+        provider, _, home = entry.provider.partition(">")
+        bands = self._library(home or provider, entry.model, context)
+        names = _names(entry.model, entry.model, provider)
+        for file in self._files:
+            for rule in file.multipliers:
+                fits = rule.fits(provider, names, entry.server_address)
+                if fits and rule.tier == context and rule.region_class is None:
+                    bands = rule.apply(
+                        bands or self._library(home or provider, entry.model, "standard")
+                    )
+        for file in self._files:
+            for card in file.cards:
+                if card.fits(provider, names, entry.server_address) and _is_for(
+                    card, context, region
+                ):
+                    bands = card.apply(bands or [Band(_NO_PRICE, source=card.source)])
+            for rule in file.multipliers:
+                fits = rule.fits(provider, names, entry.server_address)
+                if (
+                    fits
+                    and (rule.tier is None or rule.tier == context)
+                    and not (rule.tier and rule.region_class is None)
+                    and rule.region_class in (None, region)
+                ):
+                    bands = rule.apply(bands)
+        return [_inherited(band) for band in bands]
+
+    def _library(self, provider: str, model: str, context: str) -> list[Band]:
+        rows = self._bands.get(f"{provider}|{model}|{context}", [])
+        source = f"{self.version} {provider}:{model}"
+        bands = [_band(row, source) for row in rows]
+        if all(file.assume_tiers for file in self._files):
+            return bands
+        return [band for band in bands if band.quality != "assumed_tier"]
+
+
+def _band(row: list[Any], source: str) -> Band:
+    """Read one row of the snapshot: seven edges, the prices, a quality where it is not exact."""
+    valid_from, valid_to, tod_from, tod_to, dow_mask, gt_prompt, le_prompt, prices, *quality = row
+    return Band(
+        tuple(prices), valid_from, valid_to, tod_from, tod_to, dow_mask, gt_prompt, le_prompt,
+        source, *quality,
+    )  # fmt: skip
+
+
+def _names(model_id: str, model: str, provider: str) -> tuple[str, ...]:
+    return (model_id.lower(), *matching.spellings(model, provider))
+
+
+def _is_for(card: Override, context: str, region: str) -> bool:
+    if card.region_class is not None and card.region_class != region:
+        return False
+    if card.tier is not None:
+        return card.tier == context
+    return context == "standard" or not card.prices
+
+
+def _inherited(band: Band) -> Band:
+    """Return the band with what providers bill by a parent's price where none of its own is listed.
+
+    Cached reads, short writes, audio and images without a price are billed as input or output;
+    long writes and searches are not guessed.
+    """
+    price = dict(zip(FIELDS, band.prices, strict=True))
+    parents = {"cache_read": "input", "cache_write_short": "input", "audio_input": "input",
+               "audio_cache_read": "cache_read", "audio_output": "output",
+               "image_input": "input", "image_output": "output"}  # fmt: skip
+    for name, parent in parents.items():
+        if price[name] is None:
+            price[name] = price[parent]
+    return replace(band, prices=tuple(price[name] for name in FIELDS))
+
+
+def load_catalog(override_path: Path | None = None) -> Catalog:
+    """Return the shipped price list with the user's file on top. Raises PriceFileError."""
+    files = [shipped_facts()]
+    if override_path is not None:
+        files.append(read_price_file(override_path))
+    return Catalog(shipped_snapshot(), files)
+
+
+@lru_cache(maxsize=1)
+def shipped_snapshot() -> dict[str, Any]:
+    """Return the snapshot of the price library that this release was made with."""
+    packed = resources.files("taximeter.pricing").joinpath("snapshot.json.gz").read_bytes()
+    snapshot: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return snapshot
+
+
+@lru_cache(maxsize=1)
+def shipped_facts() -> PriceFile:
+    """Return what `prices.toml` beside this file says."""
+    import tomllib
+
+    text = resources.files("taximeter.pricing").joinpath("prices.toml").read_text(encoding="utf-8")
+    return parse_prices(tomllib.loads(text), "taximeter/pricing/prices.toml")

@@ -1,0 +1,111 @@
+"""A provider's and a model's names as emitters write them → the ids of the price list. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+Clause = Mapping[str, Any]
+
+PROVIDER_ALIASES: Final = {
+    "gcp.gen_ai": "google",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "gcp.vertex.agent": "google",
+    "vertex_ai": "google",
+    "gemini": "google",
+    "google_genai": "google",
+    "google.generative-ai": "google",
+    "aws.bedrock": "aws",
+    "bedrock": "aws",
+    "amazon_bedrock": "aws",
+    "azure.ai.openai": "azure",
+    "az.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "az.ai.inference": "azure",
+    "azure_openai": "azure",
+    "x_ai": "x-ai",
+    "xai": "x-ai",
+    "mistral_ai": "mistral",
+    "mistralai": "mistral",
+    "moonshot_ai": "moonshotai",
+    "ibm.watsonx.ai": "ibm",
+}
+FRAMEWORKS: Final = frozenset(
+    {"strands-agents", "microsoft.agent_framework", "autogen", "crewai", "langchain", "litellm",
+     "llama_index", "llamaindex", "pydantic-ai", "taximeter", "other", "unknown"}
+)  # fmt: skip
+SELF_HOSTED: Final = frozenset(
+    {"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "sglang", "tgi"}
+)
+_DATED_VERSION: Final = re.compile(r"-\d{8}-v\d+(?::\d+)?$")
+_COMPACT_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})$")
+_BEDROCK_PREFIX: Final = re.compile(
+    r"^(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\."
+)
+
+
+def provider_id(raw: str | None, model: str) -> str | None:
+    """Return the price list's id of a provider; None where the name says nothing.
+
+    >>> provider_id("gcp.vertex_ai", "gemini-2.5-pro"), provider_id("crewai", "gpt-5")
+    ('google', None)
+    >>> provider_id(None, "us.anthropic.claude-opus-5-5"), provider_id("anthropic.messages", "x")
+    ('aws', 'anthropic')
+    """
+    name = (raw or "").strip().lower()
+    if not name or name in FRAMEWORKS:
+        return "aws" if _BEDROCK_PREFIX.match(model.lower()) else None
+    if name in PROVIDER_ALIASES:
+        return PROVIDER_ALIASES[name]
+    head = name.split(".", 1)[0]
+    return head if head in {"anthropic", "openai", "mistral", "cohere"} else name
+
+
+def spellings(model: str, provider: str | None) -> Iterator[str]:
+    """Yield ``model`` as the price list may know it, the closest spelling first.
+
+    >>> list(spellings("models/gemini-2.5-pro[1m]", "google"))
+    ['models/gemini-2.5-pro', 'gemini-2.5-pro']
+    """
+    name = model.strip().lower().removesuffix("[1m]")
+    seen = set()
+    for spelling in _spellings(name, provider):
+        if spelling and spelling not in seen:
+            seen.add(spelling)
+            yield spelling
+
+
+def _spellings(name: str, provider: str | None) -> Iterator[str]:
+    yield name
+    if "/" in name and provider != "openrouter":
+        yield name.rsplit("/", 1)[1]
+        yield name.split("/", 1)[1]
+    if compact := _COMPACT_DATE.search(name):
+        yield f"{name[: compact.start()]}-{'-'.join(compact.groups())}"
+    yield _DATED_VERSION.sub("", name.rsplit("/", 1)[-1])
+
+
+def prefixed_provider(model: str) -> str | None:
+    """Return the provider that a name such as ``anthropic/claude-x`` states."""
+    head, slash, _ = model.partition("/")
+    return (
+        head.lower() if slash and head.lower() not in {"models", "projects", "publishers"} else None
+    )
+
+
+def is_match(clause: Clause, text: str) -> bool:
+    """Return whether a match clause of the price list holds for ``text`` (lower case)."""
+    (kind, value), *_ = clause.items()
+    if kind == "equals":
+        return bool(text == value)
+    if kind == "starts_with":
+        return text.startswith(str(value))
+    if kind == "ends_with":
+        return text.endswith(str(value))
+    if kind == "contains":
+        return str(value) in text
+    if kind == "regex":
+        return re.search(value, text) is not None
+    return (any if kind == "or" else all)(is_match(part, text) for part in value)

@@ -1,0 +1,46 @@
+"""The disjoint partition: every token of a call in exactly one leaf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call by leaf; a leaf that the provider did not state is None, never 0."""
+
+    uncached_input: int | None = None
+    cache_read: int | None = None
+    cache_write_short: int | None = None
+    """Written for 5 minutes (Anthropic) or 30 (OpenAI)."""
+    cache_write_long: int | None = None
+    """Written for an hour (Anthropic) or twelve (OpenAI)."""
+    output: int | None = None
+    """Reasoning included."""
+    reasoning: int | None = None
+    """Part of ``output``; for information."""
+    audio_input: int | None = None
+    audio_cache_read: int | None = None
+    audio_output: int | None = None
+    image_input: int | None = None
+    image_output: int | None = None
+    web_searches: int | None = None
+    cache_reported: bool = False
+    """Whether the provider said anything about caching."""
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """The whole prompt, cached tokens included; it selects the price tier."""
+        if self.uncached_input is None:
+            return None
+        leaves = (self.cache_read, self.cache_write_short, self.cache_write_long,
+                  self.audio_input, self.audio_cache_read, self.image_input)  # fmt: skip
+        return self.uncached_input + sum(leaf or 0 for leaf in leaves)
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Prompt and output of all kinds."""
+        prompt = self.prompt_tokens
+        if prompt is None or self.output is None:
+            return None
+        return prompt + self.output + (self.audio_output or 0) + (self.image_output or 0)
