@@ -1,0 +1,114 @@
+"""The dashboard: settings → application → serve until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from taximeter.ports import remove_ports, url_of, write_ports
+from taximeter.settings import Settings, SettingsError, load_settings
+
+_SHUTDOWN_S: Final = 2
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it really does."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, port: int) -> None:
+        super().__init__(config)
+        self._settings, self._port = settings, port
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.should_exit:
+            return
+        write_ports(
+            self._settings.store.data_dir, "dashboard", http_port=self._port, pid=os.getpid()
+        )
+        address = url_of(self._settings.dashboard.host, self._port)
+        print(f"taximeter dashboard: ready at {address}", flush=True)
+
+
+def read_settings(arguments: Sequence[str] | None = None) -> Settings:
+    """Return the settings for these arguments. Raises SettingsError."""
+    parser = argparse.ArgumentParser(
+        prog="taximeter dashboard", description="Shows what the agents cost and how they fail."
+    )
+    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
+    given = parser.parse_args(arguments)
+    settings = load_settings(given.config, data_dir=given.data_dir)
+    # The page runs in Streamlit's own threads, which read their settings from the environment.
+    if settings.file is not None:
+        os.environ["TAXIMETER_CONFIG"] = str(settings.file.resolve())
+    os.environ["TAXIMETER_STORE_DATA_DIR"] = str(settings.store.data_dir.resolve())
+    return settings
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises OSError if the port can't be had."""
+    from taximeter_dashboard.server import build_app
+
+    listener = _listen(settings.dashboard.host, settings.dashboard.port)
+    app = build_app(_cache_dir(settings.store.data_dir))
+    config = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )  # fmt: skip
+    try:
+        _Server(config, settings, listener.getsockname()[1]).run(sockets=[listener])
+    finally:
+        remove_ports(settings.store.data_dir, "dashboard")
+
+
+def main() -> int:
+    """Return the exit code: 0 after a clean stop, 2 for a wrong configuration, 1 otherwise."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        run(read_settings())
+    except SettingsError as error:
+        print(f"taximeter dashboard: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(
+            f'taximeter dashboard: {error.name} is missing: pip install "taximeter[server]"',
+            file=sys.stderr,
+        )
+        return 2
+    except OSError as error:
+        print(f"taximeter dashboard: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"port {port} on {host} can't be had ({error.strerror}): stop what uses it, or set"
+            " TAXIMETER_DASHBOARD_PORT (0 takes a free one)"
+        ) from error
+    return listener
+
+
+def _cache_dir(data_dir: Path) -> Path:
+    return data_dir / "cache"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

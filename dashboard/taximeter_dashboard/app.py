@@ -1,0 +1,62 @@
+"""The page's entry: navigation and frame, then the page. Streamlit runs it for every interaction."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from taximeter_collector.client import QueryError
+from taximeter_dashboard import frame, session
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Draw the page that the address names."""
+    started = time.monotonic()
+    st.set_page_config(
+        page_title="taximeter",
+        page_icon=str(HERE / "static" / "favicon.svg"),
+        layout="wide",
+        initial_sidebar_state=216,
+    )
+    st.logo(
+        str(HERE / "static" / "logo.svg"),
+        icon_image=str(HERE / "static" / "favicon.svg"),
+        size="medium",
+    )
+    page = st.navigation(
+        {
+            "Observe": [
+                st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:",
+                        default=True),
+                st.Page("pages/requests.py", title="Requests", icon=":material/list_alt:",
+                        url_path="requests"),
+                st.Page("pages/request.py", title="Request", icon=":material/account_tree:",
+                        url_path="request", visibility="hidden"),
+            ],
+            "Act": [
+                st.Page("pages/alerts.py", title="Alerts", icon=":material/notifications:",
+                        url_path="alerts"),
+            ],
+            "Connect": [
+                st.Page("pages/setup.py", title="Set-up", icon=":material/cable:",
+                        url_path="setup"),
+            ],
+        },
+        position="sidebar",
+        expanded=True,
+    )  # fmt: skip
+    frame.head(page)
+    try:
+        st.session_state["_version"] = session.reader().data_version()
+        page.run()
+    except QueryError as error:
+        frame.unavailable(error)
+    st.session_state["_took_s"] = time.monotonic() - started
+    frame.pulse()
+
+
+main()

@@ -1,0 +1,65 @@
+"""Blocks of text for the sheet component: plain values in, its JSON out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+Tone = Literal["", "good", "warn", "bad"]
+Block = dict[str, Any]
+Fact = tuple[str, str] | tuple[str, str, Tone]
+Badge = dict[str, str]
+
+
+def badge(text: str, tone: Tone = "") -> Badge:
+    return {"text": text, "tone": tone}
+
+
+def heading(
+    text: str, *, back: tuple[str, str] | None = None, badges: Sequence[Badge] = (), id: str = ""
+) -> Block:
+    """A page's title from data, with a way back as (label, address)."""
+    to = {"label": back[0], "href": back[1]} if back else None
+    return {"type": "heading", "text": text, "back": to, "badges": list(badges), "id": id}
+
+
+def title(text: str, sub: str = "", badges: Sequence[Badge] = ()) -> Block:
+    return {"type": "title", "text": text, "sub": sub, "badges": list(badges)}
+
+
+def facts(items: Sequence[Fact]) -> Block:
+    """Labels above values, side by side."""
+    return {"type": "facts", "items": [list(item) for item in items]}
+
+
+def key_values(items: Sequence[Fact]) -> Block:
+    """Labels left, values right, one below the other."""
+    return {"type": "kv", "items": [list(item) for item in items]}
+
+
+def note(text: str, tone: Tone = "") -> Block:
+    return {"type": "note", "text": text, "tone": tone}
+
+
+def item(
+    title: str,
+    text: str = "",
+    *,
+    tone: Tone = "",
+    badges: Sequence[Badge] = (),
+    meta: str = "",
+    href: str = "",
+) -> Block:
+    """One entry of a list; with `href` all of it is the link."""
+    return {"title": title, "text": text, "tone": tone, "badges": list(badges), "meta": meta,
+            "href": href}  # fmt: skip
+
+
+def listing(items: Sequence[Block], *, is_strip: bool = False) -> Block:
+    return {"type": "list", "items": list(items), "tone": "strip" if is_strip else ""}
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
+    """A small table; a column whose name starts with > is aligned right."""
+    cols = [{"label": c.lstrip(">"), "right": c.startswith(">")} for c in columns]
+    return {"type": "grid", "cols": cols, "rows": [list(row) for row in rows]}

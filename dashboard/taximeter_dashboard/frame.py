@@ -1,0 +1,198 @@
+"""Around every page: title, scope bar, cards, live refresh, and what is shown when there is no data."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from taximeter_collector.client import QueryError
+from taximeter_dashboard import blocks, queries, session
+from taximeter_dashboard.components import sheet
+from taximeter_dashboard.format import duration
+from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
+
+PULSE_S: Final = 1.0
+_BEHIND_S: Final = 10.0
+_LABELS: Final = {
+    "agent": "Agents",
+    "version": "Agent versions",
+    "env": "Environments",
+    "service": "Services",
+    "tenant": "Tenants",
+    "user": "Users",
+}
+_SCOPED_PAGES: Final = frozenset({"", "requests", "setup"})
+# Only what the theme in config.toml can't say; aimed at our own st-key classes.
+_CSS: Final = """<style>
+.stMainBlockContainer {padding-left: 2rem; padding-right: 2rem; max-width: 1720px;}
+.st-key-pagehead-hidden, .st-key-scopebar-hidden, .st-key-pulse:empty {display: none !important;}
+.st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
+[class*="st-key-card-"] {padding: 14px 16px 12px !important;}
+[class*="st-key-card-"] p {margin: 0;}
+[data-testid="stSidebarNav"] ul {gap: 1px;}
+.stElementContainer:has(> .stHtml style) {display: none;}
+@media (max-width: 640px) {
+  .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}
+}
+</style>"""
+
+
+def head(page: StreamlitPage) -> None:
+    """Draw title and scope bar and set the session's scope.
+
+    The entry point must call it, not a page: widgets bound to the URL keep their value across
+    pages only if they are drawn on all of them.
+    """
+    st.html(_CSS)
+    is_detail = page.url_path == "request"
+    key = "pagehead-hidden" if is_detail else "pagehead"
+    with st.container(horizontal=True, vertical_alignment="center", key=key, gap="small"):
+        st.title(page.title, anchor=False, width="content")
+        st.space("stretch")
+        bar = "scopebar" if page.url_path in _SCOPED_PAGES else "scopebar-hidden"
+        with st.container(
+            horizontal=True, vertical_alignment="center", key=bar, gap="small", width="content"
+        ):
+            _scope_bar()
+
+
+def _scope_bar() -> None:
+    state = st.session_state
+    now = datetime.now(UTC)
+    number = sum(bool(state.get(name)) for name in FILTERS)
+    label = f"Filter · {number}" if number else "Filter"
+    with st.popover(label, icon=":material/filter_list:", key="filter"):
+        filters = _filters(now)
+        st.text_input("From (UTC)", key="from", bind="query-params", placeholder="2026-11-24T10:00")
+        st.text_input("To (UTC)", key="to", bind="query-params", placeholder="2026-11-24T11:00")
+    window = absolute_window(state.get("from"), state.get("to"))
+    if window is not None:
+        text = f"{window[0]:%d %b %H:%M} – {window[1]:%d %b %H:%M} UTC"
+        st.button(text, icon=":material/close:", on_click=_clear_window, key="clear-window")
+    name = st.segmented_control(
+        "Time range", list(RANGES), default=DEFAULT_RANGE, required=True, key="range",
+        bind="query-params", label_visibility="collapsed", on_change=_clear_window,
+    )  # fmt: skip
+    session.set_scope(scope_of(now, name, state.get("from"), state.get("to"), filters))
+
+
+def _filters(now: datetime) -> dict[str, list[str]]:
+    try:
+        # The day's start: a question that changes with every second could not be kept.
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
+        options = queries.filter_options(session.reader(), since)
+    except QueryError:
+        options = {name: [] for name in FILTERS}
+    chosen: dict[str, list[str]] = {}
+    for name in FILTERS:
+        in_url = st.query_params.get_all(name)
+        known = sorted({*options[name], *in_url, *(st.session_state.get(name) or [])})
+        if not known and name not in ("agent", "env"):
+            continue
+        chosen[name] = st.multiselect(
+            _LABELS[name], known, key=name, bind="query-params", select_all=False,
+            placeholder=f"All {_LABELS[name].lower()}",
+        )  # fmt: skip
+    return chosen
+
+
+def _clear_window() -> None:
+    st.session_state["from"] = st.session_state["to"] = ""
+
+
+@contextmanager
+def card(
+    title: str, sub: str = "", *, key: str, badges: list[blocks.Badge] | None = None
+) -> Iterator[None]:
+    """Draw a bordered box with a title and a one-line summary behind it."""
+    with st.container(border=True, key=f"card-{key}", gap="xsmall"):
+        sheet([blocks.title(title, sub, badges or [])], key=f"title-{key}")
+        yield
+
+
+def guarded(draw: Callable[[], None]) -> Callable[[], None]:
+    """Draw, or say in one sentence why the collector gave no data, with a way to retry."""
+
+    @functools.wraps(draw)
+    def drawn() -> None:
+        try:
+            draw()
+        except QueryError as error:
+            unavailable(error)
+
+    return drawn
+
+
+def unavailable(error: QueryError) -> None:
+    """Draw the state in which the collector can't be asked."""
+    st.session_state["_down"] = True
+    with st.container(border=True, key="card-down", gap="small"):
+        sheet([blocks.title("No data to show"), blocks.note(error.message, "bad")], key="down")
+        if error.type == "unreachable":
+            st.code("taximeter up", language=None)
+        st.button("Retry", icon=":material/refresh:", key="retry")
+
+
+def nothing_yet(what: str, hint: str) -> None:
+    """Draw the state of an empty window, or of a store that nothing has reached yet."""
+    with st.container(border=True, key="card-empty", gap="small"):
+        if queries.has_any_request(session.reader()):
+            sheet([blocks.title(what), blocks.note(hint)], key="empty")
+            return
+        sheet(
+            [
+                blocks.title("Waiting for the first request"),
+                blocks.note(
+                    "Nothing has arrived yet. Point an agent at this collector, or let the demo"
+                    " fleet fill it; this page shows new requests by itself."
+                ),
+            ],
+            key="empty",
+        )
+        st.code("taximeter demo --days 14", language=None)
+        st.page_link("pages/setup.py", label="How to connect an agent", icon=":material/cable:")
+
+
+def pulse() -> None:
+    """Look for new data every second, and draw the page again when there is some."""
+    state = st.session_state
+    state["_drawn_at"] = time.monotonic()
+    if not session.scope().is_live:
+        return
+    with st.container(key="pulse"):
+        _beat()
+
+
+@st.fragment(run_every=PULSE_S, key="pulse-fragment")
+def _beat() -> None:
+    state = st.session_state
+    try:
+        status = session.reader().status()
+    except QueryError as error:
+        if not state.get("_down"):
+            text = f"{error.message} What you see was read before that."
+            sheet([blocks.note(text, "warn")], key="stale")
+        return
+    lag_s = status.get("lag_s")
+    if lag_s is not None and lag_s > _BEHIND_S:
+        text = f"The roll-ups are {duration(lag_s * 1000)} behind what was received."
+        sheet([blocks.note(text, "warn")], key="behind")
+    version = status.get("data_version")
+    was_down = state.pop("_down", False)
+    if (version != state.get("_version") and not _is_busy()) or was_down:
+        state["_version"] = version
+        st.rerun(scope="app")
+
+
+def _is_busy() -> bool:
+    """Return whether the page was drawn so recently that drawing again would do nothing else."""
+    state = st.session_state
+    took_s = state.get("_took_s", 0.0)
+    return bool(time.monotonic() - state.get("_drawn_at", 0.0) < min(2 * took_s, 10.0))

@@ -1,0 +1,233 @@
+"""Overview: the four headline numbers, what they are made of, and what is on fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import streamlit as st
+
+from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.alerting import as_alert, firing_items
+from taximeter_dashboard.charts import INK
+from taximeter_dashboard.components import kpis, sheet, table
+
+HEIGHT: Final = 236
+CACHE_TARGET: Final = 0.5
+TOTALS: Final = (
+    "cost_usd", "cost_per_request_usd", "requests", "failed_requests", "loop_length_mean",
+    "loop_length_max", "error_rate", "cache_hit_ratio",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How one headline number is shown."""
+
+    label: str
+    metric: str
+    text: Callable[[float | None], str]
+    color: str
+    better: Literal["lower", "higher"]
+    notable: float
+    """The change from which on it is tinted: relative, or in ratio points if `is_ratio`."""
+    is_ratio: bool = False
+    link: dict[str, str] = field(default_factory=dict)
+
+
+HEADLINES: Final = (
+    Headline("Cost per request", "cost_per_request_usd", format.usd, INK["cost"], "lower", 0.05,
+             link={"sort": "-cost"}),
+    Headline("Loop length", "loop_length_mean", format.decimal, INK["loop"], "lower", 0.05,
+             link={"sort": "-loops"}),
+    Headline("Error rate", "error_rate", format.percent, INK["error"], "lower", 0.005,
+             is_ratio=True, link={"status": "Errors"}),
+    Headline("Cache-hit ratio", "cache_hit_ratio", format.percent, INK["cache"], "higher", 0.02,
+             is_ratio=True, link={"sort": "cache"}),
+)  # fmt: skip
+
+
+def draw() -> None:
+    scope, reader = session.scope(), session.reader()
+    _firing()
+    now = queries.totals(reader, scope, TOTALS)
+    if not now["sample_requests"] and not now["cost_usd"]:
+        frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
+        return
+    _headlines(now)
+    with st.grid(2, min_column_width=380, gap="small"):
+        _spend(now)
+        _loops()
+        _failures(now)
+        _cache()
+    _agents()
+
+
+def _firing() -> None:
+    answer = session.alerts().alerts()
+    items = firing_items([as_alert(row) for row in answer.rows], session.zone(), session.url)
+    if items:
+        sheet([blocks.listing(items[:4], is_strip=True)], key="firing")
+
+
+def _headlines(now: queries.Row) -> None:
+    scope, reader = session.scope(), session.reader()
+    before = queries.totals(reader, scope.previous, TOTALS)
+    names = [headline.metric for headline in HEADLINES]
+    series = queries.over_time(reader, scope, names)
+    earlier = queries.over_time(reader, scope.previous, names)
+    units = {
+        "cost_per_request_usd": f"{format.usd(now['cost_usd'])} total",
+        "loop_length_mean": f"calls · max {format.exact(now['loop_length_max'])}",
+        "error_rate": f"{format.count(now['failed_requests'] or 0)}"
+        f" of {format.count(now['requests'])}",
+        "cache_hit_ratio": "of prompt tokens",
+    }
+    items = [
+        _headline(h, now, before, units[h.metric], series.values[h.metric],
+                  earlier.values[h.metric])
+        for h in HEADLINES
+    ]  # fmt: skip
+    zone = session.zone()
+    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="kpis")
+
+
+def _headline(
+    headline: Headline,
+    now: queries.Row,
+    before: queries.Row,
+    unit: str,
+    values: Sequence[float | None],
+    earlier: Sequence[float | None],
+) -> dict[str, Any]:
+    value, previous = now[headline.metric], before[headline.metric]
+    change = charts.change(value, previous, is_ratio=headline.is_ratio)
+    say = format.change_points if headline.is_ratio else format.change_relative
+    is_money = headline.metric == "cost_per_request_usd"
+    return {
+        "metric": headline.metric,
+        "label": headline.label,
+        "value": headline.text(value),
+        "unit": unit,
+        "color": headline.color,
+        "delta": say(value, previous),
+        "still": "no change" if previous is not None else "new",
+        "note": "vs previous period" if previous is not None else "nothing to compare with",
+        "dir": 0 if not change else (1 if change > 0 else -1),
+        "tone": charts.tone(change, headline.better, headline.notable),
+        "zero": headline.is_ratio,
+        "spark": values,
+        "prev": earlier if any(v is not None for v in earlier) else None,
+        "text": [headline.text(v) for v in values],
+        "badge": format.coverage(now["priced_ratio"]) if is_money else None,
+        "href": session.url("requests", **headline.link),
+    }
+
+
+def _spend(now: queries.Row) -> None:
+    series = queries.over_time_by(session.reader(), session.scope(), "cost_usd", "model")
+    coverage = format.coverage(now["priced_ratio"])
+    badges = [blocks.badge(coverage, "warn")] if coverage else []
+    sub = f"{format.usd(now['cost_usd'])} · {format.count(now['requests'])} requests"
+    with frame.card("Spend by model", sub, key="spend", badges=badges):
+        if not series.values:
+            sheet([blocks.note("No call in this window has a price.")], key="no-spend")
+            return
+        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
+        st.echarts_chart(
+            spec, height=HEIGHT, key="chart-spend", alt=f"Spend by model over time: {sub}"
+        )
+
+
+def _loops() -> None:
+    names = ["loop_length_p99", "loop_length_p95", "loop_length_p50"]
+    series = queries.over_time(session.reader(), session.scope(), names)
+    inks = {"loop_length_p99": "#C9B3EE", "loop_length_p95": INK["loop"],
+            "loop_length_p50": INK["muted"]}  # fmt: skip
+    drawn = [
+        charts.Line(name.rsplit("_", 1)[1], series.values[name], inks[name],
+                    width=1.2 if name.endswith("p99") else 1.8)
+        for name in names
+    ]  # fmt: skip
+    with frame.card("Loop length", "model calls per request · p50, p95, p99", key="loops"):
+        spec = charts.lines(series.times, drawn, y_format="{value}", tip="%.0f")
+        st.echarts_chart(
+            spec, height=HEIGHT, key="chart-loops", alt="Loop length percentiles over time"
+        )
+
+
+def _failures(now: queries.Row) -> None:
+    series = queries.failures_by_cause(session.reader(), session.scope())
+    sub = (
+        f"{format.count(now['failed_requests'] or 0)} failed · {format.percent(now['error_rate'])}"
+    )
+    with frame.card("Failed requests by cause", sub, key="failures"):
+        if not series.values:
+            sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
+            return
+        named = {format.words(cause): values for cause, values in series.values.items()}
+        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
+        spec = charts.stacked(series.times, named, y_format="{value}", tip="%.0f", colors=inks)
+        st.echarts_chart(
+            spec, height=HEIGHT, key="chart-failures", alt=f"Failed requests by cause: {sub}"
+        )
+
+
+def _cache() -> None:
+    series = queries.over_time(session.reader(), session.scope(), ["cache_hit_ratio"])
+    values = [None if v is None else v * 100 for v in series.values["cache_hit_ratio"]]
+    line = charts.Line("Cache-hit ratio", values, INK["cache"], has_area=True)
+    with frame.card("Cache-hit ratio", "cached prompt tokens ÷ prompt tokens", key="cache"):
+        spec = charts.lines(
+            series.times, [line], y_format="{value}%", tip="%.1f%%", y_max=100,
+            target=(CACHE_TARGET * 100, f"target {format.percent(CACHE_TARGET)}"),
+        )  # fmt: skip
+        st.echarts_chart(spec, height=HEIGHT, key="chart-cache", alt="Cache-hit ratio over time")
+
+
+AGENT_COLUMNS: Final = (
+    {"label": "Agent", "type": "main", "prio": "p1"},
+    {"label": "Spend", "align": "r", "width": "96px", "prio": "p2"},
+    {"label": "Spend over time", "type": "trend", "width": "22%", "hide": "h1"},
+    {"label": "Requests", "align": "r", "width": "90px"},
+    {"label": "$ / request", "align": "r", "width": "100px"},
+    {"label": "Loop length", "type": "meter", "color": "loop", "align": "r", "width": "100px"},
+    {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "width": "96px"},
+    {"label": "Cache hit", "type": "meter", "color": "cache", "align": "r", "width": "96px",
+     "hide": "h1"},
+)  # fmt: skip
+
+
+def _agents() -> None:
+    ranked = queries.by_agent(session.reader(), session.scope())
+    longest = max((r["loop_length_mean"] or 0 for r in ranked), default=0) or 1
+    rows = [
+        {
+            "id": r["agent_name"],
+            "sub": f"{format.count(r['requests'])} requests ·"
+            f" {format.usd(r['cost_per_request_usd'])} each ·"
+            f" {format.percent(r['error_rate'])} failed",
+            "c": [
+                [r["agent_name"], session.url("requests", agent=[r["agent_name"]]), None],
+                format.usd(r["cost_usd"]),
+                r["trend"],
+                format.count(r["requests"]),
+                format.usd(r["cost_per_request_usd"]),
+                [format.decimal(r["loop_length_mean"]), (r["loop_length_mean"] or 0) / longest],
+                [format.percent(r["error_rate"]), r["error_rate"]],
+                [format.percent(r["cache_hit_ratio"]), r["cache_hit_ratio"]],
+            ],
+        }
+        for r in ranked
+    ]
+    with frame.card("Agents", "ranked by spend", key="agents"):
+        table(
+            AGENT_COLUMNS,
+            rows,
+            key="agents",
+            empty=("No agent named itself", "Name agents with @taximeter.agent."),
+        )
+
+
+draw()

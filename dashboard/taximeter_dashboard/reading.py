@@ -1,0 +1,104 @@
+"""Answers of the collector, kept for a moment: one cache for all sessions of this process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+
+from taximeter.ports import collector_url
+from taximeter.settings import Settings, load_settings
+from taximeter_collector.client import QueryError, ReadClient
+
+Row = dict[str, Any]
+_KEEP_S: Final = 60.0
+_STATUS_KEEP_S: Final = 0.5
+_MAX_ANSWERS: Final = 512
+_TIMEOUT_S: Final = 15.0
+
+
+class Client(Protocol):
+    """What is needed of a ReadClient."""
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table: ...
+    def status(self) -> dict[str, Any]: ...
+
+
+class Reader:
+    """Asks the collector; the same question at the same version of the data is asked once."""
+
+    def __init__(
+        self, connect: Callable[[], Client], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._connect, self._clock = connect, clock
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[tuple[Any, ...], tuple[float, list[Row]]] = OrderedDict()
+        self._status: tuple[float, dict[str, Any]] | None = None
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return the rows of a read-only statement. Raises QueryError."""
+        key = (sql, _frozen(params or {}), self.data_version())
+        with self._lock:
+            kept = self._answers.get(key)
+            if kept is not None and self._clock() - kept[0] < _KEEP_S:
+                self._answers.move_to_end(key)
+                return kept[1]
+        rows: list[Row] = self._ask(lambda client: client.query(sql, params)).to_pylist()
+        with self._lock:
+            self._answers[key] = (self._clock(), rows)
+            while len(self._answers) > _MAX_ANSWERS:
+                self._answers.popitem(last=False)
+        return rows
+
+    def status(self) -> dict[str, Any]:
+        """Return the collector's status, at most half a second old. Raises QueryError."""
+        kept = self._status
+        if kept is not None and self._clock() - kept[0] < _STATUS_KEEP_S:
+            return kept[1]
+        status: dict[str, Any] = self._ask(lambda client: client.status())
+        self._status = (self._clock(), status)
+        return status
+
+    def data_version(self) -> int:
+        """Return a number that changes when the derived data changed. Raises QueryError."""
+        return int(self.status().get("data_version") or 0)
+
+    def _ask(self, question: Callable[[Client], Any]) -> Any:
+        client = self._client
+        if client is None:
+            client = self._client = self._connect()
+        try:
+            return question(client)
+        except QueryError as error:
+            if error.type == "unreachable":
+                self._client = None  # a restarted collector may listen on another port
+            raise
+
+
+def reader_from(environ: Mapping[str, str] = os.environ) -> Reader:
+    """Return a reader of the collector that the settings name, wherever it listens now."""
+    settings = load_settings(environ=environ)
+    return Reader(lambda: _client_for(settings))
+
+
+def _client_for(settings: Settings) -> Client:
+    token = settings.collector.query_token
+    return ReadClient(
+        collector_url(settings), token.reveal() if token is not None else None, _TIMEOUT_S
+    )
+
+
+def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    def frozen(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        return tuple(value) if isinstance(value, list) else value
+
+    return tuple(sorted((name, frozen(value)) for name, value in params.items()))
