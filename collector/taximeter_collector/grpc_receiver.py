@@ -81,6 +81,7 @@ def _options(limit: int) -> list[tuple[str, Any]]:
         # Clients ping every 10 s; by default that is answered with GOAWAY.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_ping_strikes", 0),
     ]
 
 
