@@ -197,7 +197,7 @@ def _test_span(trace_id: str) -> dict[str, Any]:
 
 
 def _part_answers(settings: Settings, part: str, host: str, path: str) -> Finding:
-    port = live_port(settings.store.data_dir, part, "port")
+    port = live_port(settings.store.data_dir, part)
     if port is None:
         return Finding(part, "warning", f"not running: `taximeter {part}` or `taximeter up`")
     url = url_of(host, port)

@@ -10,7 +10,7 @@ import webbrowser
 from typing import Final
 
 from taximeter.extras import missing_extra
-from taximeter.ports import live_port, read_ports, url_of
+from taximeter.ports import live_port, read_ports, url_of, web_port
 from taximeter.settings import Settings, load_settings
 from taximeter.supervisor import Part, StartError, StopAsked, Supervisor
 
@@ -43,7 +43,7 @@ def run_up(options: argparse.Namespace) -> int:
     for sentence in filter(None, map(missing_extra, parts)):
         return _complain(sentence, 2)
     data_dir = settings.store.data_dir.absolute()
-    if (port := live_port(data_dir, "collector", "http_port")) is not None:
+    if (port := live_port(data_dir, "collector")) is not None:
         pid = read_ports(data_dir)["collector"]["pid"]
         running = url_of(settings.collector.host, port)
         return _complain(f"A collector (process {pid}) already serves {data_dir} at {running}.", 1)
@@ -91,15 +91,14 @@ def _start_parts(options: argparse.Namespace, settings: Settings, supervisor: Su
     if options.demo:
         days = ("--days", options.days) if options.days else ()
         supervisor.start(Part("demo", "taximeter.demo", (*days, "--live"), is_kept=False))
-    alerts = supervisor.wait_ready("alerts", READY_WITHIN_S)
-    dashboard = supervisor.wait_ready("dashboard", READY_WITHIN_S)
+    alerts = web_port(supervisor.wait_ready("alerts", READY_WITHIN_S))
+    dashboard = web_port(supervisor.wait_ready("dashboard", READY_WITHIN_S))
+    if alerts is None or dashboard is None:
+        raise StartError("alerts or dashboard did not write its port into ports.json.")
     supervisor.pin(
-        {
-            "TAXIMETER_ALERTS_PORT": str(alerts["port"]),
-            "TAXIMETER_DASHBOARD_PORT": str(dashboard["port"]),
-        }
+        {"TAXIMETER_ALERTS_PORT": str(alerts), "TAXIMETER_DASHBOARD_PORT": str(dashboard)}
     )
-    address = url_of(settings.dashboard.host, dashboard["port"])
+    address = url_of(settings.dashboard.host, dashboard)
     _say(_banner(settings, collector, alerts, address, options.demo))
     return address
 
@@ -107,7 +106,7 @@ def _start_parts(options: argparse.Namespace, settings: Settings, supervisor: Su
 def _banner(
     settings: Settings,
     collector: dict[str, int],
-    alerts: dict[str, int],
+    alerts: int,
     dashboard: str,
     is_demo: bool,
 ) -> str:
@@ -117,7 +116,7 @@ def _banner(
         "taximeter is running.",
         f"  dashboard   {dashboard}",
         f"  collector   {http}  (OTLP/HTTP, queries)  and port {collector['grpc_port']} (OTLP/gRPC)",
-        f"  alerts      {url_of(settings.alerts.host, alerts['port'])}",
+        f"  alerts      {url_of(settings.alerts.host, alerts)}",
         f"  data, logs  {settings.store.data_dir.absolute()}",
         "",
         "Point an agent at it:",

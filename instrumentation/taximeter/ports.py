@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -52,16 +52,27 @@ def read_ports(data_dir: Path) -> dict[str, dict[str, int]]:
     return {part: values for part, values in entries.items() if isinstance(values, dict)}
 
 
-def live_port(data_dir: Path, part: str, key: str) -> int | None:
+def live_port(data_dir: Path, part: str, key: str = "http_port") -> int | None:
     """Return a running part's port; None if its process is gone."""
     entry = read_ports(data_dir).get(part, {})
     pid = entry.get("pid")
-    return entry.get(key) if isinstance(pid, int) and is_alive(pid) else None
+    if not isinstance(pid, int) or not is_alive(pid):
+        return None
+    return web_port(entry) if key == "http_port" else entry.get(key)
+
+
+def web_port(entry: Mapping[str, int]) -> int | None:
+    """Return the HTTP port of an entry; a part with one port may call it just `port`.
+
+    >>> web_port({"pid": 1, "port": 8501}), web_port({"http_port": 4318, "grpc_port": 4317})
+    (8501, 4318)
+    """
+    return entry.get("http_port", entry.get("port"))
 
 
 def collector_url(settings: Settings) -> str:
     """Return the address of the read API: of the running collector here, else as configured."""
-    port = live_port(settings.store.data_dir, "collector", "http_port")
+    port = live_port(settings.store.data_dir, "collector")
     return url_of(settings.collector.host, port or settings.collector.http_port)
 
 

@@ -17,7 +17,7 @@ def test_each_part_keeps_its_own_entry(tmp_path: Path) -> None:
     write_ports(tmp_path, "collector", http_port=1, grpc_port=2)
     write_ports(tmp_path, "alerts", port=3)
     assert read_ports(tmp_path)["collector"] == {"pid": os.getpid(), "http_port": 1, "grpc_port": 2}
-    assert live_port(tmp_path, "alerts", "port") == 3
+    assert live_port(tmp_path, "alerts") == 3
 
 
 def test_parts_that_start_together_lose_no_entry(tmp_path: Path) -> None:
