@@ -1,7 +1,7 @@
 """Ingest end to end: real HTTP, durable, acknowledged; beside the limit and the CPU it cost.
 
 `python bench/ingest.py` starts a collector on free ports and a fresh data directory, sends
-requests from four connections, and prints spans per second. The limit is the same rows inserted
+requests from 16 connections, and prints spans per second. The limit is the same rows inserted
 into the same table from ready Arrow, committed in groups of the same size.
 """
 
@@ -23,7 +23,7 @@ from traffic import request_body
 
 from taximeter.ports import read_ports
 
-CONNECTIONS = 4
+CONNECTIONS = 16
 
 
 def main() -> None:
@@ -120,7 +120,7 @@ def insert_ready_rows(data_dir: Path) -> float:
     con.execute(f"attach '{day}' as source (read_only)")
     con.execute(f"attach '{data_dir}/limit.duckdb' as target (row_group_size 16384)")
     con.execute("create table target.span as select * from source.span limit 0")
-    stored: pa.Table = con.execute("select * from source.span").to_arrow_table()
+    stored: pa.Table = con.sql("select * from source.span").to_arrow_table()
     groups = [stored.slice(at, 8192) for at in range(0, stored.num_rows, 8192)]
     started, rows = time.perf_counter(), 0
     for group in groups:

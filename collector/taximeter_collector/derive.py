@@ -17,8 +17,12 @@ from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
-STEP_BATCHES: Final = 64
-"""At most so many group commits are followed in one step."""
+PAUSE_PER_WORK: Final = 2.0
+"""Rest twice as long as the work took, so that following leaves the writer its processor."""
+MAX_PAUSE_S: Final = 2.0
+"""A page should show a call within three seconds."""
+STEP_BATCHES, STEP_SPANS: Final = 512, 40_000
+"""About so many group commits and spans are followed in one step."""
 _STEPS: Final = ("10_trace", "20_billed", "30_price", "40_tools", "50_runs", "60_minutes")
 
 
@@ -30,6 +34,7 @@ class Deriver:
         self._wake, self._stop = threading.Event(), threading.Event()
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
+        self._worked_s = 0.0
         with store.read() as cursor:
             self._derived = derived_batch(cursor)
         self._thread = threading.Thread(target=self._run, name="deriver", daemon=True)
@@ -59,9 +64,10 @@ class Deriver:
                 self._catch_up(cursor)
                 if self._stop.is_set():
                     return
-                self._stop.wait(self._settle_s)
+                self._stop.wait(min(max(self._settle_s, PAUSE_PER_WORK * self._worked_s), MAX_PAUSE_S))
 
     def _catch_up(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._worked_s = 0.0
         try:
             while True:
                 started = time.perf_counter()
@@ -70,6 +76,7 @@ class Deriver:
                     return
                 self._derived = following
                 self.step_seconds.append(time.perf_counter() - started)
+                self._worked_s += self.step_seconds[-1]
         except duckdb.Error as error:
             self.last_error = f"{type(error).__name__}: {error}"
             if not self._stop.wait(1.0):
@@ -85,9 +92,11 @@ def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
 def derive_step(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int) -> int:
     """Derive the traces touched by the next commits; return the batch that is now contained."""
     row = cursor.execute(
-        "select max(batch) from (select distinct batch from span where batch > $after"
-        " order by batch limit $step)",
-        {"after": after, "step": STEP_BATCHES},
+        "select coalesce(max(batch) filter (spans_before < $spans), min(batch)) from ("
+        " select batch, sum(count(*)) over (order by batch) - count(*) as spans_before"
+        " from span where batch > $after and batch <= $batches"
+        " + (select min(batch) from span where batch > $after) group by batch)",
+        {"after": after, "batches": STEP_BATCHES, "spans": STEP_SPANS},
     ).fetchone()
     if row is None or row[0] is None:
         return after

@@ -98,6 +98,7 @@ class Ingest:
         try:
             batch = parse(signal, body)
         except Undecodable:
+            self.counters.count(signal, "received", "", 1)
             self.counters.count(signal, "rejected", "undecodable", 1)
             raise
         request = _Request(signal, digest, batch, count_items(signal, batch), len(body))
