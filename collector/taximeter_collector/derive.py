@@ -21,7 +21,8 @@ PAUSE_PER_WORK: Final = 2.0
 """Rest twice as long as the work took, so that following leaves the writer its processor."""
 MAX_PAUSE_S: Final = 2.0
 """A page should show a call within three seconds."""
-STEP_BATCHES, STEP_SPANS: Final = 512, 40_000
+STEP_BATCHES: Final = 512
+STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = ("10_trace", "20_billed", "30_price", "40_tools", "50_runs", "60_minutes")
 
@@ -64,7 +65,9 @@ class Deriver:
                 self._catch_up(cursor)
                 if self._stop.is_set():
                     return
-                self._stop.wait(min(max(self._settle_s, PAUSE_PER_WORK * self._worked_s), MAX_PAUSE_S))
+                self._stop.wait(
+                    min(max(self._settle_s, PAUSE_PER_WORK * self._worked_s), MAX_PAUSE_S)
+                )
 
     def _catch_up(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._worked_s = 0.0
