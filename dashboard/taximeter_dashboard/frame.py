@@ -35,7 +35,6 @@ _CSS: Final = """<style>
 .st-key-pagehead-hidden, .st-key-scopebar-hidden, .st-key-pulse:empty {display: none !important;}
 .st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
-[class*="st-key-card-"] p {margin: 0;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {

@@ -17,18 +17,34 @@ import anyio
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HERE: Final = Path(__file__).parent
 BUNDLES: Final = Path(st.__file__).parent / "static"
+PAGES: Final = frozenset({"", "requests", "request", "alerts", "setup"})
 FOREVER: Final = "public, immutable, max-age=31536000"
 
 
-def content_security_policy() -> str:
-    """Return the policy: our own files only, and the inline scripts of Streamlit's page by hash."""
+def page_html() -> str:
+    """Return Streamlit's page, told where its server is, with our font ahead of its own.
+
+    Without the address the page asks below its own path first, and a deep link starts with 404s.
+    """
     html = (BUNDLES / "index.html").read_text(encoding="utf-8")
+    start = "<script>window.__streamlit={BACKEND_BASE_URL:location.origin}</script>"
+    font = '<link rel="preload" href="/app/static/inter.woff2" as="font" type="font/woff2" crossorigin>'
+    html = re.sub(r'<link\s+rel="preload"[^>]*SourceSans[^>]*>', font, html)
+    html = html.replace("<title>Streamlit</title>", "<title>taximeter</title>")
+    # Relative addresses are meant from the root: a page of ours is at most one level deep.
+    return html.replace("./favicon.png", "/app/static/favicon.svg").replace(
+        "<head>", f"<head>{start}", 1
+    )
+
+
+def content_security_policy(html: str) -> str:
+    """Return the policy: our own files only, and the inline scripts of the page by hash."""
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     return "; ".join(
@@ -48,13 +64,28 @@ def content_security_policy() -> str:
     )
 
 
+class OwnPage:
+    """Answers the addresses of our pages with `page_html`."""
+
+    def __init__(self, app: ASGIApp, html: str) -> None:
+        self._app, self._html = app, html
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and scope["path"].strip("/") in PAGES
+        if not is_page or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        headers = {"cache-control": "no-cache"}
+        await HTMLResponse(self._html, headers=headers)(scope, receive, send)
+
+
 class StrictHeaders:
     """Adds the security headers to every answer, and a long life to our fonts."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, policy: str) -> None:
         self._app = app
         self._headers = [
-            (b"content-security-policy", content_security_policy().encode()),
+            (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),
             (b"x-frame-options", b"SAMEORIGIN"),
@@ -122,6 +153,7 @@ def compress_bundles(directory: Path) -> None:
 def build_app(cache_dir: Path) -> st.App:
     """Return the application; `cache_dir` holds the compressed bundles."""
     directory = cache_dir / f"streamlit-{st.__version__}"
+    html = page_html()
 
     @asynccontextmanager
     async def lifespan(app: st.App) -> AsyncIterator[Mapping[str, Any] | None]:
@@ -136,7 +168,8 @@ def build_app(cache_dir: Path) -> st.App:
         lifespan=lifespan,  # type: ignore[arg-type]
         routes=[Route("/healthz", _healthz)],
         middleware=[
-            Middleware(StrictHeaders),
+            Middleware(StrictHeaders, policy=content_security_policy(html)),
+            Middleware(OwnPage, html=html),
             Middleware(CompressedBundles, directory=directory),
         ],
     )

@@ -15,6 +15,7 @@ from taximeter_dashboard.components import kpis, sheet, table
 
 HEIGHT: Final = 236
 CACHE_TARGET: Final = 0.5
+COMPARABLE: Final = 0.05
 TOTALS: Final = (
     "cost_usd", "cost_per_request_usd", "requests", "failed_requests", "loop_length_mean",
     "loop_length_max", "error_rate", "cache_hit_ratio",
@@ -102,6 +103,8 @@ def _headline(
     earlier: Sequence[float | None],
 ) -> dict[str, Any]:
     value, previous = now[headline.metric], before[headline.metric]
+    if (before["sample_requests"] or 0) < COMPARABLE * (now["sample_requests"] or 0):
+        previous = None  # a handful of requests is no period to compare with
     change = charts.change(value, previous, is_ratio=headline.is_ratio)
     say = format.change_points if headline.is_ratio else format.change_relative
     is_money = headline.metric == "cost_per_request_usd"

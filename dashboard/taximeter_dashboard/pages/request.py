@@ -154,7 +154,7 @@ def _proof(call: queries.Row) -> None:
         key="proof",
     )
     if call["usage_raw"]:
-        st.caption("The provider's usage, as received")
+        sheet([blocks.title("", "the provider's usage, as received")], key="usage-title")
         st.code(trace.readable(call["usage_raw"]), language=None, wrap_lines=True)
 
 

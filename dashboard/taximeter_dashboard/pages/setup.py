@@ -52,7 +52,8 @@ def _connect() -> None:
                 "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
                 language=None,
             )
-        st.caption("No agent at hand? The demo fleet sends two weeks of history:")
+        hint = "No agent at hand? The demo fleet sends two weeks of history:"
+        sheet([blocks.title("", hint)], key="demo-hint")
         st.code("taximeter demo --days 14", language=None)
 
 
