@@ -7,6 +7,7 @@ import logging
 import sys
 from contextlib import closing
 
+from taximeter.pricing import PriceFileError
 from taximeter.settings import Settings, SettingsError
 from taximeter_collector.config import read_settings
 from taximeter_collector.derive import Deriver
@@ -39,7 +40,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         run(read_settings())
-    except SettingsError as error:
+    except (SettingsError, PriceFileError) as error:
         print(f"taximeter collector: {error}", file=sys.stderr)
         return 2
     except (StoreError, OSError) as error:
