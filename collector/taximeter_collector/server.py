@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from taximeter.ports import remove_ports, url_of, write_ports
-from taximeter.settings import CollectorSettings, SettingsError
+from taximeter.settings import CollectorSettings
 from taximeter_collector.grpc_receiver import GrpcReceiver
 
 DRAIN_S: Final = 10
@@ -39,39 +38,6 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def check_exposure(settings: CollectorSettings) -> None:
-    """Raise SettingsError if the ports would be open to others without tokens."""
-    if is_loopback(settings.host):
-        return
-    missing = [
-        variable
-        for variable, token in (
-            ("TAXIMETER_INGEST_TOKEN", settings.ingest_token),
-            ("TAXIMETER_QUERY_TOKEN", settings.query_token),
-        )
-        if token is None
-    ]
-    if missing:
-        raise SettingsError(
-            f"collector.host = {settings.host} would let anybody on the network send and read"
-            f" telemetry: set {' and '.join(missing)}, or stay on 127.0.0.1."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reachable from this machine only.
-
-    >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def serve(

@@ -9,6 +9,7 @@ import sys
 import webbrowser
 from typing import Final
 
+from taximeter.exposure import check_exposure, is_loopback
 from taximeter.extras import missing_extra
 from taximeter.ports import live_port, read_ports, url_of, web_port
 from taximeter.settings import Settings, load_settings
@@ -39,6 +40,7 @@ def run_up(options: argparse.Namespace) -> int:
     if options.host:
         environment.update(dict.fromkeys(_HOSTS, options.host))
     settings = load_settings(options.config, environment, data_dir=options.data_dir)
+    check_exposure(settings.collector)
     parts = ("collector", "alerts", "dashboard", *(("demo",) if options.demo else ()))
     for sentence in filter(None, map(missing_extra, parts)):
         return _complain(sentence, 2)
@@ -125,6 +127,8 @@ def _banner(
     ]
     if settings.collector.ingest_token is not None:
         lines.append("  with TAXIMETER_INGEST_TOKEN set there as here")
+    if not is_loopback(settings.dashboard.host):
+        lines.append("The page has no login: whoever reaches it sees all. Put a proxy before it.")
     if is_demo:
         lines.append("The demo fleet fills in its history; the page shows it as it comes.")
     return "\n".join([*lines, "", "Ctrl-C stops everything."])

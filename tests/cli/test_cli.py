@@ -177,6 +177,13 @@ def test_a_wrong_setting_is_a_sentence_and_exit_code_2(
     assert "collector.http_port = 'many' is not allowed" in capsys.readouterr().err
 
 
+def test_an_open_address_without_tokens_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["up", "--host", "0.0.0.0", "--no-browser"]) == 2
+    assert "TAXIMETER_INGEST_TOKEN and TAXIMETER_QUERY_TOKEN" in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["fly"])

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
+from taximeter.exposure import check_exposure
 from taximeter.ports import read_ports
 from taximeter.settings import SettingsError, load_settings
 from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.server import check_exposure, serve
+from taximeter_collector.server import serve
 
 from .conftest import Edges, SteeredIngest
 
