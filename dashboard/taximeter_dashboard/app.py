@@ -1,4 +1,7 @@
-"""The page's entry: navigation and frame, then the page. Streamlit runs it for every interaction."""
+"""The page's entry: navigation and frame, then the view. Streamlit runs it for every interaction.
+
+The views lie in views/: Streamlit takes a folder named pages/ for a navigation of its own.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +33,19 @@ def main() -> None:
     page = st.navigation(
         {
             "Observe": [
-                st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:",
+                st.Page("views/overview.py", title="Overview", icon=":material/monitoring:",
                         default=True),
-                st.Page("pages/requests.py", title="Requests", icon=":material/list_alt:",
+                st.Page("views/requests.py", title="Requests", icon=":material/list_alt:",
                         url_path="requests"),
-                st.Page("pages/request.py", title="Request", icon=":material/account_tree:",
+                st.Page("views/request.py", title="Request", icon=":material/account_tree:",
                         url_path="request", visibility="hidden"),
             ],
             "Act": [
-                st.Page("pages/alerts.py", title="Alerts", icon=":material/notifications:",
+                st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",
                         url_path="alerts"),
             ],
             "Connect": [
-                st.Page("pages/setup.py", title="Set-up", icon=":material/cable:",
+                st.Page("views/setup.py", title="Set-up", icon=":material/cable:",
                         url_path="setup"),
             ],
         },

@@ -156,7 +156,7 @@ def nothing_yet(what: str, hint: str) -> None:
             key="empty",
         )
         st.code("taximeter demo --days 14", language=None)
-        st.page_link("pages/setup.py", label="How to connect an agent", icon=":material/cable:")
+        st.page_link("views/setup.py", label="How to connect an agent", icon=":material/cable:")
 
 
 def pulse() -> None:
