@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from taximeter.exposure import check_exposure
 from taximeter.settings import Settings, SettingsError, load_settings
-from taximeter_collector.server import check_exposure
 
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:
