@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given and given[0] in PARTS:
             return _become(given[0], PARTS[given[0]][0], given[1:])
-        if given[:2] == ["rules", "check"]:
+        if given[:1] == ["rules"] and given[1:2] in (["check"], ["test-notify"]):
             return _become("alerts", "taximeter_alerts", given[1:])
         return _run(given)
     except SettingsError as error:
@@ -63,10 +63,10 @@ def _run(given: list[str]) -> int:
     add_query(commands)
     add_prices(commands)
     add_doctor(commands)
-    rules = commands.add_parser("rules", help="check the alert rules")
-    rules.add_subparsers(metavar="check", required=True).add_parser(
-        "check", help="errors in an alerts.yaml, with their lines", add_help=False
-    )
+    rules = commands.add_parser("rules", help="check the alert rules, try a receiver")
+    kinds = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    kinds.add_parser("check", help="errors in an alerts.yaml, with their lines", add_help=False)
+    kinds.add_parser("test-notify", help="send a test notice to a receiver", add_help=False)
     options = parser.parse_args(given)
     code: int = options.run(options)
     return code
