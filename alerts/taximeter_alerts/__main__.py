@@ -1,0 +1,110 @@
+"""The alerts: rules → evaluate → state and outbox → notifiers, until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter_alerts.notice import Notice
+from taximeter_alerts.notification_log import AlreadyRunning
+from taximeter_alerts.notifiers.base import NotificationError
+from taximeter_alerts.rules_file import RulesError, load_rules
+from taximeter_alerts.serve import dashboard_url, notifiers_of, run
+
+RULES_NAME = "alerts.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 fine, 1 a check or the start failed, 2 wrong configuration."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Its request lines would hold the webhook's address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    given = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(given.config, data_dir=given.data_dir)
+        if given.command == "check":
+            return _check(settings, given.file)
+        if given.command == "test-notify":
+            return _test_notify(settings, given.receiver)
+        run(settings, load_rules(rules_path(settings)))
+    except RulesError as error:
+        print(error, file=sys.stderr)
+        return 1 if given.command == "check" else 2
+    except SettingsError as error:
+        print(f"taximeter alerts: {error}", file=sys.stderr)
+        return 2
+    except (AlreadyRunning, OSError) as error:
+        print(f"taximeter alerts: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def rules_path(settings: Settings) -> Path | None:
+    """Return the alerts.yaml in use: the configured one, or the one at hand."""
+    if settings.alerts.rules is not None:
+        return settings.alerts.rules
+    candidates = (Path(RULES_NAME), settings.store.data_dir / RULES_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _check(settings: Settings, file: Path | None) -> int:
+    path = file or rules_path(settings)
+    book = load_rules(path)
+    where = path or "no alerts.yaml found, the default rules run"
+    own = sum(not rule.is_default for rule in book.rules)
+    print(
+        f"{where}: {own} own and {len(book.rules) - own} default rules,"
+        f" {len(book.receivers)} receivers, no errors"
+    )
+    return 0
+
+
+def _test_notify(settings: Settings, receiver: str) -> int:
+    book = load_rules(rules_path(settings))
+    notifiers = notifiers_of(book)
+    if receiver not in notifiers:
+        known = ", ".join(notifiers) or "none: add one under notify: in alerts.yaml"
+        raise SettingsError(f"there is no receiver {receiver!r}; there is {known}.")
+    incident = secrets.token_hex(8)
+    notice = Notice(
+        kind="test",
+        incident=incident,
+        rule="test-notify",
+        severity="info",
+        title="notices arrive",
+        sentence="This is a test: alerts of taximeter will reach you here.",
+        link=dashboard_url(settings, book),
+    )
+    try:
+        notifiers[receiver].send(notice, f"{incident}:test", is_possible_repeat=False)
+    except NotificationError as error:
+        print(f"taximeter alerts: {receiver}: {error}.", file=sys.stderr)
+        return 1
+    print(f"{receiver}: the test notice was delivered.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="taximeter alerts", description="Watches the metrics and tells people."
+    )
+    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    check = commands.add_parser("check", help="errors in an alerts.yaml, with their lines")
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    test = commands.add_parser("test-notify", help="send a test notice to a receiver")
+    test.add_argument("receiver", metavar="RECEIVER")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,328 @@
+"""Is this group's window out of its usual range? Samples in, a verdict out; no clock, no I/O.
+
+Values are judged by the "usual range" (median and second-highest day of comparable windows),
+failure rates by a Wilson bound on the counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Final, Literal
+
+from taximeter_alerts.rules import LOOPS, NEWEST_S, Rule
+
+Outcome = Literal["breach", "clear", "learning", "no_data"]
+
+HISTORY_DAYS: Final = 14
+ENOUGH_REQUESTS: Final = 20
+ENOUGH_IN_A_DAY: Final = 5
+ENOUGH_IN_REFERENCE: Final = 10
+FAST_WINDOWS_S: Final = (300, 900)
+SLOW_WINDOWS_S: Final = (3_600, 21_600, 86_400)
+RATE_WINDOWS_S: Final = (300, 900, 3_600, 21_600)
+FAST_FACTOR: Final = 1.6
+OVERSHOOT: Final = {"low": 8.0, "normal": 5.0, "high": 3.0}
+LOOP_OVERSHOOT: Final = {"low": 5.0, "normal": 3.0, "high": 2.0}
+RATE_OVERSHOOT: Final = {"low": 5.0, "normal": 3.5, "high": 2.7}
+RATE_FLOOR: Final = 0.01
+GUARD_RATE: Final = 0.5
+"""While usual is unknown: at least half of at least ten requests failed."""
+GUARD_REQUESTS: Final = 10
+WILSON_Z: Final = 2.326  # one-sided 99 %
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One metric of one group over one trailing window."""
+
+    value: float | None
+    count: float = 0.0
+    """Requests (for a call or tool metric: calls) that the value is made of."""
+    failures: float = 0.0
+    """Of a rate: its numerator."""
+    cost_per_request: float | None = None
+    requests: float = 0.0
+    priced_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastWindow:
+    """One tumbling window of the reference."""
+
+    age_days: int
+    """Whole rolling days before the reference's end: 0 is the last 24 hours."""
+    hours_off: float
+    """How far from this hour of day, around the clock."""
+    value: float
+    count: float
+    failures: float = 0.0
+    cost_per_request: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is usual for a window of this size at this hour."""
+
+    value: float
+    high: float
+    """The second-highest day: what all but one of the days stayed under."""
+    days: int
+    is_this_hour: bool
+    cost_per_request: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an evaluation found out about one group, with what explains it."""
+
+    outcome: Outcome
+    value: float | None = None
+    window_s: int | None = None
+    count: float = 0.0
+    failures: float = 0.0
+    usual: float | None = None
+    high: float | None = None
+    days: int = 0
+    is_this_hour: bool = True
+    overshoot: float | None = None
+    extra_usd: float | None = None
+    priced_ratio: float | None = None
+    is_guard: bool = False
+    """Judged by a fixed guard, because usual is not known yet."""
+    is_fresh: bool = False
+    """There was traffic in the newest minute: this breach is new evidence."""
+
+
+class Reference:
+    """The past of one metric of one group; what is usual is worked out once and kept."""
+
+    def __init__(self, windows: Mapping[int, Sequence[PastWindow]]) -> None:
+        self._windows = windows
+        self._usual: dict[int, Usual | None] = {}
+        self._rate: tuple[float | None, int] | None = None
+        days = {w.age_days for past in windows.values() for w in past if w.count > 0}
+        self.days: Final = min(HISTORY_DAYS, len(days))
+        """On how many of the last days there was anything to learn from."""
+
+    def usual(self, window_s: int) -> Usual | None:
+        if window_s not in self._usual:
+            self._usual[window_s] = usual_of(self._windows.get(window_s, ()), window_s)
+        return self._usual[window_s]
+
+    def usual_rate(self) -> tuple[float | None, int]:
+        """Return the usual failure rate (None: not known yet), and of how many days."""
+        if self._rate is None:
+            self._rate = _usual_rate(self._windows.get(3_600, ()))
+        return self._rate
+
+
+def judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
+    """Return the verdict of one rule on one group."""
+    newest = samples.get(NEWEST_S)
+    is_fresh = newest is not None and newest.count > 0
+    return replace(_judge(rule, samples, reference), is_fresh=is_fresh)
+
+
+def _judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
+    if all(sample.count <= 0 for sample in samples.values()):
+        return Verdict("no_data", days=reference.days)
+    if rule.condition.kind != "spike":
+        return _judge_limit(rule, samples)
+    if rule.is_rate:
+        return _judge_rate(rule, samples, reference)
+    return _judge_value(rule, samples, reference)
+
+
+def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
+    """Return the usual range of one window size, None while too little is known."""
+    enough = [w for w in windows if w.count >= ENOUGH_IN_REFERENCE]
+    near = [w for w in enough if w.hours_off <= 1.5] if window_s <= 3_600 else []
+    wanted = {300: 24, 900: 12, 3_600: 8, 21_600: 6, 86_400: 3}[window_s]
+    is_near = len(near) >= wanted and len({w.age_days for w in near}) >= 3
+    chosen = near if is_near else enough
+    if len(chosen) < wanted:
+        return None
+    by_day: dict[int, list[float]] = {}
+    for window in chosen:
+        by_day.setdefault(window.age_days, []).append(window.value)
+    highs = sorted((_quantile(values, 0.95) for values in by_day.values()), reverse=True)
+    costs = [w.cost_per_request for w in chosen if w.cost_per_request is not None]
+    return Usual(
+        value=median(w.value for w in chosen),
+        high=highs[1] if len(highs) > 1 else highs[0],
+        days=len(by_day),
+        is_this_hour=is_near,
+        cost_per_request=median(costs) if costs else None,
+    )
+
+
+def wilson_low(failures: float, trials: float, z: float = WILSON_Z) -> float:
+    """Return the lower bound of the true rate.
+
+    >>> round(wilson_low(5, 10), 2), wilson_low(0, 10)
+    (0.2, 0.0)
+    """
+    if trials <= 0:
+        return 0.0
+    p = failures / trials
+    centre = p + z * z / (2 * trials)
+    spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    return max(0.0, (centre - spread) / (1 + z * z / trials))
+
+
+def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
+    sample = samples.get(rule.over_s)
+    if sample is None or sample.value is None or sample.count < (rule.min_requests or 1):
+        return Verdict("no_data")
+    limit = rule.condition.limit
+    is_out = sample.value > limit if rule.condition.kind == "above" else sample.value < limit
+    if rule.is_rate and is_out and rule.condition.kind == "above":
+        is_out = sample.failures >= rule.min_errors
+    return replace(_seen(sample, rule.over_s), outcome="breach" if is_out else "clear")
+
+
+def _judge_value(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
+    limit = (LOOP_OVERSHOOT if rule.watch in LOOPS else OVERSHOOT)[rule.sensitivity]
+    found: list[Verdict] = []
+    for windows, factor in ((FAST_WINDOWS_S, FAST_FACTOR), (SLOW_WINDOWS_S, 1.0)):
+        window_s = _smallest_sufficient(samples, windows, rule.min_requests or ENOUGH_REQUESTS)
+        if window_s is None:
+            continue
+        usual = reference.usual(window_s)
+        if usual is None:
+            found.append(replace(_seen(samples[window_s], window_s), outcome="learning"))
+        else:
+            found.append(_compare(rule, samples[window_s], window_s, usual, limit * factor))
+    days = reference.days
+    if not found:
+        return Verdict("no_data" if days else "learning", days=days)
+    order: tuple[Outcome, ...] = ("breach", "clear", "learning")
+    best = min(found, key=lambda verdict: order.index(verdict.outcome))
+    return best if best.days else replace(best, days=days)
+
+
+def _compare(rule: Rule, sample: Sample, window_s: int, usual: Usual, limit: float) -> Verdict:
+    assert sample.value is not None
+    over = sample.value - usual.value
+    width = max(usual.high - usual.value, 0.2 * abs(usual.value), 1e-12)
+    extra_usd = _extra_usd(rule, sample, usual)
+    is_impact = rule.min_impact_usd is None or (
+        extra_usd is not None and extra_usd >= rule.min_impact_usd
+    )
+    is_breach = (
+        over / width >= limit
+        and sample.value >= rule.condition.limit * usual.value
+        and over * sample.count >= 10 * usual.value
+        and over > 0
+        and is_impact
+    )
+    return replace(
+        _seen(sample, window_s),
+        outcome="breach" if is_breach else "clear",
+        usual=usual.value,
+        high=usual.high,
+        days=usual.days,
+        is_this_hour=usual.is_this_hour,
+        overshoot=over / width,
+        extra_usd=extra_usd,
+    )
+
+
+def _extra_usd(rule: Rule, sample: Sample, usual: Usual) -> float | None:
+    if rule.watch == "cost_per_request_usd" and sample.value is not None:
+        return (sample.value - usual.value) * sample.count
+    if sample.cost_per_request is None or usual.cost_per_request is None:
+        return None
+    return (sample.cost_per_request - usual.cost_per_request) * sample.requests
+
+
+def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
+    usual, days = reference.usual_rate()
+    if usual is None:
+        return _guard_rate(samples, days)
+    floor = max(usual, RATE_FLOOR)
+    ratio = max(rule.condition.limit, RATE_OVERSHOOT[rule.sensitivity])
+    is_going_on = _is_going_on(samples, 1.5 * floor)
+    best: Verdict | None = None
+    for window_s in RATE_WINDOWS_S:
+        sample = samples.get(window_s)
+        if sample is None or sample.count < (rule.min_requests or 1) or sample.value is None:
+            continue
+        overshoot = wilson_low(sample.failures, sample.count) / floor
+        is_breach = sample.failures >= rule.min_errors and overshoot >= ratio and is_going_on
+        verdict = replace(
+            _seen(sample, window_s),
+            outcome="breach" if is_breach else "clear",
+            usual=usual,
+            days=days,
+            is_this_hour=False,
+            overshoot=overshoot,
+        )
+        if best is None or (is_breach and best.outcome == "clear"):
+            best = verdict
+    return best or Verdict("no_data", days=days)
+
+
+def _usual_rate(hours: Sequence[PastWindow]) -> tuple[float | None, int]:
+    """Return the median of the daily rates: one bad day can't become usual."""
+    by_day: dict[int, tuple[float, float]] = {}
+    for window in hours:
+        failures, count = by_day.get(window.age_days, (0.0, 0.0))
+        by_day[window.age_days] = (failures + window.failures, count + window.count)
+    rates = [f / n for f, n in by_day.values() if n >= ENOUGH_IN_REFERENCE]
+    total = sum(n for _, n in by_day.values())
+    if total < 5 * ENOUGH_REQUESTS or not rates:
+        return None, len(by_day)
+    return median(rates), len(rates)
+
+
+def _guard_rate(samples: Mapping[int, Sample], days: int) -> Verdict:
+    for window_s in (900, 3_600):
+        sample = samples.get(window_s)
+        if sample is not None and sample.value is not None and sample.count >= GUARD_REQUESTS:
+            outcome: Outcome = "breach" if sample.value >= GUARD_RATE else "learning"
+            seen = _seen(sample, window_s)
+            return replace(seen, outcome=outcome, days=days, is_guard=outcome == "breach")
+    return Verdict("learning", days=days)
+
+
+def _is_going_on(samples: Mapping[int, Sample], rate: float) -> bool:
+    """Return whether the newest requests still fail: a long window alone looks back too far."""
+    for window_s in RATE_WINDOWS_S:
+        sample = samples.get(window_s)
+        if sample is not None and sample.value is not None and sample.count >= ENOUGH_IN_A_DAY:
+            return sample.value >= rate
+    return True
+
+
+def _smallest_sufficient(
+    samples: Mapping[int, Sample], windows: Sequence[int], enough: int
+) -> int | None:
+    for window_s in windows:
+        sample = samples.get(window_s)
+        wanted = min(enough, ENOUGH_IN_A_DAY) if window_s == 86_400 else enough
+        if sample is not None and sample.value is not None and sample.count >= wanted:
+            return window_s
+    return None
+
+
+def _seen(sample: Sample, window_s: int) -> Verdict:
+    return Verdict(
+        "clear",
+        value=sample.value,
+        window_s=window_s,
+        count=sample.count,
+        failures=sample.failures,
+        priced_ratio=sample.priced_ratio,
+    )
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    ordered = sorted(values)
+    position = q * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

@@ -1,0 +1,145 @@
+"""DATA_DIR/alerts.sqlite: states, incidents, silences, outbox and watermark.
+
+One evaluation writes all of it in one transaction: a state that changed and a notice that was
+lost can't come apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+from taximeter_alerts.state import AlertState
+
+FILE_NAME: Final = "alerts.sqlite"
+_SCHEMA: Final = """
+create table if not exists meta (key text primary key, value text) strict;
+create table if not exists state (
+    rule text, labels text, state text not null, verdict text, sentence text, incident text,
+    primary key (rule, labels)) strict;
+create table if not exists incident (
+    id text primary key, rule text not null, labels text not null, severity text not null,
+    opened_at text not null, resolved_at text, reason text, times integer not null default 1,
+    sentence text not null, peak text, notified integer not null default 0, notified_at text,
+    acked_at text, acked_by text) strict;
+create unique index if not exists one_open_incident
+    on incident (rule, labels) where resolved_at is null;
+create table if not exists silence (
+    id text primary key, matchers text not null, author text, comment text,
+    created_at text not null, ends_at text not null, ended_at text) strict;
+create table if not exists outbox (
+    id text primary key, incident text not null, transition text not null, receiver text not null,
+    notice text not null, status text not null, attempts integer not null default 0,
+    created_at text not null, next_at text not null, sent_at text, last_error text) strict;
+create index if not exists outbox_due on outbox (status, receiver, next_at);
+"""
+
+
+class AlreadyRunning(Exception):
+    """Another process keeps the alerts of this data dir."""
+
+
+class NotificationLog:
+    """Owns the file and its lock; one connection, used by one thread at a time."""
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(data_dir / f"{FILE_NAME}.lock")
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(
+            data_dir / FILE_NAME, check_same_thread=False, isolation_level=None
+        )
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = full")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+            self._lock_file.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when it is left."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+    def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
+        with self._lock:
+            return [dict(row) for row in self._connection.execute(sql, params)]
+
+    def execute(self, sql: str, *params: Any) -> int:
+        """Run one write; return how many rows it changed."""
+        with self._lock:
+            return self._connection.execute(sql, params).rowcount
+
+    def get(self, key: str) -> str | None:
+        rows = self.rows("select value from meta where key = ?", key)
+        return rows[0]["value"] if rows else None
+
+    def set(self, key: str, value: str) -> None:
+        self.execute("insert or replace into meta values (?, ?)", key, value)
+
+
+def time_text(at: datetime | None) -> str | None:
+    """Return a time as it is stored: UTC, always as wide, so that text sorts as time."""
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return a stored time."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def state_text(state: AlertState) -> str:
+    """Return a state as it is stored."""
+    values = asdict(state)
+    return json.dumps(
+        {k: time_text(v) if isinstance(v, datetime) else v for k, v in values.items()}
+    )
+
+
+def read_state(text: str) -> AlertState:
+    """Return a stored state; what this version doesn't know is left out."""
+    known = {f.name for f in fields(AlertState)}
+    values: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in known}
+    for name in ("since", "evaluated_at", "breached_at", "data_at", "resolved_at"):
+        values[name] = read_time(values.get(name))
+    return AlertState(**values)
+
+
+def _lock(file: Path) -> IO[str]:
+    """Hold the file's lock for the life of the process: two would send twice."""
+    handle = file.open("a+", encoding="utf-8")
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            handle.seek(0)
+            getattr(msvcrt, "locking")(handle.fileno(), getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise AlreadyRunning(
+            f"alerts of {file.parent} are already kept by another process: stop that one first,"
+            " or give this one a --data-dir of its own."
+        ) from None
+    return handle

@@ -1,0 +1,1 @@
+"""The channels: one small file each, all behind `base.Notifier`."""

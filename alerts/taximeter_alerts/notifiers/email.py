@@ -1,0 +1,115 @@
+"""Email over SMTP: a notice in, a text-and-HTML message out, threaded by incident."""
+
+from __future__ import annotations
+
+import html
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Final
+
+from taximeter_alerts.notice import Notice
+from taximeter_alerts.notifiers.base import NotificationError
+from taximeter_alerts.rules import MailServer, short_digest
+
+TIMEOUT_S: Final = 20.0
+_DOMAIN: Final = "taximeter.invalid"
+
+
+class EmailNotifier:
+    """Sends to a list of addresses through one mail server."""
+
+    def __init__(self, server: MailServer, to: tuple[str, ...]) -> None:
+        self._server = server
+        self._to = to
+
+    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
+        # A repeat has the same Message-ID: the receiving side drops it, so nothing is said of it.
+        message = mail_message(notice, key, self._server.sender, self._to)
+        try:
+            with self._connect() as smtp:
+                smtp.send_message(message)
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = [code for code, _ in error.recipients.values()]
+            raise NotificationError(
+                f"the mail server refused the address ({max(codes)})",
+                is_permanent=all(code >= 500 for code in codes),
+            ) from None
+        except smtplib.SMTPResponseException as error:
+            raise NotificationError(
+                f"the mail server answered {error.smtp_code}",
+                is_permanent=error.smtp_code >= 500,
+            ) from None
+        except smtplib.SMTPNotSupportedError as error:
+            raise NotificationError(
+                f"the mail server cannot do this: {error}", is_permanent=True
+            ) from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise NotificationError(
+                f"mail server {self._server.host}:{self._server.port} was not reached"
+                f" ({type(error).__name__})",
+                is_permanent=False,
+            ) from None
+
+    def _connect(self) -> smtplib.SMTP:
+        server = self._server
+        if server.tls == "tls":
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                server.host, server.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
+            )
+        else:
+            smtp = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+        try:
+            if server.tls == "starttls":
+                smtp.starttls(context=ssl.create_default_context())
+            if server.username is not None and server.password is not None:
+                smtp.login(server.username.reveal(), server.password.reveal())
+        except BaseException:
+            smtp.close()
+            raise
+        return smtp
+
+
+def mail_message(notice: Notice, key: str, sender: str, to: tuple[str, ...]) -> EmailMessage:
+    """Return the message; its Message-ID depends on the key alone."""
+    message = EmailMessage()
+    message["Subject"] = f"[taximeter] {notice.headline}".replace("\n", " ").replace("\r", " ")
+    message["From"] = sender
+    message["To"] = ", ".join(to)
+    message["Date"] = formatdate(localtime=False)
+    message["Auto-Submitted"] = "auto-generated"
+    first = f"<{notice.incident}@{_DOMAIN}>"
+    if notice.kind == "firing":
+        message["Message-ID"] = first
+    else:
+        message["Message-ID"] = f"<{short_digest(key)}.{notice.incident}@{_DOMAIN}>"
+        # What follows is a reply to the first message, so that they are seen together.
+        message["In-Reply-To"] = first
+        message["References"] = first
+    message.set_content(_text(notice))
+    message.add_alternative(_html(notice), subtype="html")
+    return message
+
+
+def _facts(notice: Notice) -> str:
+    since = f", since {notice.started}" if notice.started else ""
+    return f"Rule {notice.rule}, {notice.severity}{since}."
+
+
+def _text(notice: Notice) -> str:
+    lines = [notice.headline, "", notice.sentence, "", _facts(notice)]
+    return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
+
+
+def _html(notice: Notice) -> str:
+    colour = "#1a7f37" if notice.is_good_news else "#c0362c"
+    link = (
+        f'<p><a href="{html.escape(notice.link)}">Open in taximeter</a></p>' if notice.link else ""
+    )
+    return (
+        '<div style="font-family:sans-serif;max-width:40em">'
+        f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
+        f"<p>{html.escape(notice.sentence)}</p>"
+        f'<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
+    )

@@ -1,0 +1,160 @@
+"""What a rule is, and the rules that run when nobody has written any. Values only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from taximeter.secret import Secret
+from taximeter_collector.metrics import METRICS, Metric
+
+Kind = Literal["spike", "above", "below"]
+Severity = Literal["info", "warning", "critical"]
+Sensitivity = Literal["low", "normal", "high"]
+
+WINDOWS_S: Final = (300, 900, 3_600, 21_600, 86_400)
+"""The trailing windows every rule is judged on."""
+NEWEST_S: Final = 60
+"""The newest minute, read beside them: was there anything new?"""
+RATES: Final = ("error_rate", "tool_error_rate", "call_error_rate")
+"""Metrics that count failures among trials: judged by a test that knows the counts."""
+LOOPS: Final = ("loop_length_mean", "loop_length_p50", "loop_length_p95", "loop_length_p99")
+SPIKES: Final = (
+    *RATES,
+    *LOOPS,
+    "cost_per_request_usd",
+    "cost_per_success_usd",
+    "tokens_per_request",
+    "latency_p50_seconds",
+    "latency_p95_seconds",
+    "ttft_p95_seconds",
+)
+"""Metrics of one request or call. A total has no usual value per request, so no spike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a rule breaches."""
+
+    kind: Kind
+    limit: float = 0.0
+    """For above and below: the limit in the metric's unit. For spike: at least this many times usual."""
+
+    text: str = ""
+    """As the user wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; `by` makes one alert a group."""
+
+    name: str
+    watch: str
+    condition: Condition
+    by: tuple[str, ...] = ()
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    over_s: int = 900
+    """The window of above and below; a spike picks its own."""
+    hold_for: timedelta | None = None
+    """How long it must breach before it fires; None: some evaluations with new data in a row."""
+    keep_firing_for: timedelta = timedelta(minutes=15)
+    min_requests: int | None = None
+    min_errors: int = 5
+    min_impact_usd: float | None = None
+    severity: Severity = "warning"
+    sensitivity: Sensitivity = "normal"
+    notify: tuple[str, ...] | None = None
+    """Receivers; None: all of them."""
+    is_default: bool = False
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.watch]
+
+    @property
+    def is_rate(self) -> bool:
+        return self.watch in RATES
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Where notices go; exactly one of the two is set."""
+
+    name: str
+    slack: Secret | None = None
+    email: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> str:
+        return "slack" if self.slack is not None else "email"
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """How mail leaves."""
+
+    host: str = "127.0.0.1"
+    port: int = 25
+    sender: str = "taximeter@localhost"
+    tls: Literal["none", "starttls", "tls"] = "none"
+    username: Secret | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """Everything alerts.yaml says."""
+
+    rules: tuple[Rule, ...]
+    receivers: tuple[Receiver, ...] = ()
+    mail: MailServer = field(default_factory=MailServer)
+    every: timedelta = timedelta(seconds=30)
+    settle: timedelta = timedelta(seconds=60)
+    dashboard_url: str | None = None
+
+    def receivers_of(self, rule: Rule) -> tuple[Receiver, ...]:
+        return tuple(r for r in self.receivers if rule.notify is None or r.name in rule.notify)
+
+
+def labels_key(labels: Mapping[str, str | None]) -> str:
+    """Return the one text of a group, whatever the order of its labels."""
+    return json.dumps(dict(sorted(labels.items())), ensure_ascii=False)
+
+
+def short_digest(*parts: Any) -> str:
+    """Return a short, stable name for these parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """Return the rules that run with no configuration at all."""
+    agent = ("agent_name",)
+    return (
+        Rule(
+            name="cost-per-request",
+            watch="cost_per_request_usd",
+            condition=Condition("spike", 2.0, "spike 2x"),
+            by=agent,
+            min_impact_usd=1.0,
+            is_default=True,
+        ),
+        Rule(
+            name="error-rate",
+            watch="error_rate",
+            condition=Condition("spike", 2.0, "spike"),
+            by=agent,
+            severity="critical",
+            is_default=True,
+        ),
+        Rule(
+            name="loop-length",
+            watch="loop_length_mean",
+            condition=Condition("spike", 1.5, "spike 1.5x"),
+            by=agent,
+            is_default=True,
+        ),
+    )

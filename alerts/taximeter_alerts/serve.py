@@ -1,0 +1,140 @@
+"""Puts the parts together and serves until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from taximeter.exposure import is_loopback
+from taximeter.ports import collector_url, live_port, remove_ports, url_of, write_ports
+from taximeter.settings import Settings, SettingsError
+from taximeter_alerts.api import Api
+from taximeter_alerts.evaluator import Evaluator
+from taximeter_alerts.incidents import Incidents
+from taximeter_alerts.notification_log import NotificationLog
+from taximeter_alerts.notifiers.base import Notifier
+from taximeter_alerts.notifiers.email import EmailNotifier
+from taximeter_alerts.notifiers.slack import SlackNotifier
+from taximeter_alerts.outbox import Outbox
+from taximeter_alerts.rules import RuleBook
+from taximeter_alerts.scheduler import Scheduler
+from taximeter_collector.client import ReadClient
+
+
+def notifiers_of(book: RuleBook) -> dict[str, Notifier]:
+    """Return the channel of each receiver."""
+    return {
+        receiver.name: SlackNotifier(receiver.slack)
+        if receiver.slack is not None
+        else EmailNotifier(book.mail, receiver.email)
+        for receiver in book.receivers
+    }
+
+
+def dashboard_url(settings: Settings, book: RuleBook) -> str:
+    """Return where links lead: as configured, else to the dashboard of this data dir."""
+    if book.dashboard_url:
+        return book.dashboard_url
+    port = live_port(settings.store.data_dir, "dashboard", "port")
+    return url_of(settings.dashboard.host, port or settings.dashboard.port)
+
+
+def run(
+    settings: Settings, book: RuleBook, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> None:
+    """Evaluate, send and answer until SIGINT or SIGTERM. Raises AlreadyRunning, OSError."""
+    host, data_dir = settings.alerts.host, settings.store.data_dir
+    token = settings.collector.query_token
+    if not is_loopback(host) and token is None:
+        raise SettingsError(
+            f"alerts.host = {host} would let anybody on the network read and silence alerts:"
+            " set TAXIMETER_QUERY_TOKEN, or stay on 127.0.0.1."
+        )
+    reader = ReadClient(collector_url(settings), token.reveal() if token else None)
+    with (
+        contextlib.closing(NotificationLog(data_dir)) as log,
+        contextlib.closing(reader),
+        contextlib.closing(_listen(host, settings.alerts.port)) as listener,
+    ):
+        outbox = Outbox(log, notifiers_of(book), clock)
+        incidents = Incidents(book, log, outbox, dashboard_url(settings, book))
+        evaluator = Evaluator(book, reader, log, incidents, clock)
+        guard = None if is_loopback(host) else token
+        api = Api(book, log, evaluator, incidents, outbox, clock, guard)
+        hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
+        scheduler = Scheduler(book.every, evaluator.tick, outbox.receivers, outbox.send_next)
+        server = _Server(_uvicorn_config(api.app(hosts)))
+        scheduler.start()
+        try:
+            asyncio.run(_serve(server, listener, data_dir, book))
+        finally:
+            remove_ports(data_dir, "alerts")
+            scheduler.stop()
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves the signals to us: its own way ends the process before we tidy up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(
+    server: uvicorn.Server, listener: socket.socket, data_dir: Path, book: RuleBook
+) -> None:
+    def stop() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    host, port = listener.getsockname()[:2]
+    _announce(data_dir, host, port, book)
+    await server.serve(sockets=[listener])
+
+
+def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _announce(data_dir: Path, host: str, port: int, book: RuleBook) -> None:
+    write_ports(data_dir, "alerts", port=port, pid=os.getpid())
+    receivers: Mapping[str, object] = {r.name: r.channel for r in book.receivers}
+    to = ", ".join(receivers) or "no receiver yet, alerts show on the page"
+    print(
+        f"taximeter alerts: {len(book.rules)} rules, {to}; API on {url_of(host, port)}", flush=True
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"cannot listen on {host}:{port}: {error.strerror}; set TAXIMETER_ALERTS_PORT"
+        ) from None
+    return listener

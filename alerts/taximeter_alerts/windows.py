@@ -1,0 +1,170 @@
+"""Asks the collector: one query for all trailing windows, one for the reference.
+
+Metric formulas are the registry's; here only windows are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from taximeter_alerts.detect import HISTORY_DAYS, PastWindow, Reference, Sample
+from taximeter_alerts.rules import NEWEST_S, RATES, WINDOWS_S, Rule, labels_key
+from taximeter_collector.metrics import METRICS, Query, metric_query
+
+_COST = "cost_per_request_usd"
+_CALLS = "call_error_rate"
+"""Its denominator counts model calls: the sample size of call metrics."""
+
+
+class Reader(Protocol):
+    """The part of the read client that is used here."""
+
+    def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Rules that can be answered by the same query."""
+
+    by: tuple[str, ...]
+    where: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(slots=True)
+class Group:
+    """All that is known of one group, by metric and window."""
+
+    labels: dict[str, str | None]
+    samples: dict[str, dict[int, Sample]] = field(default_factory=dict)
+
+
+Groups = dict[str, Group]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The references of all groups of a shape."""
+
+    references: dict[tuple[str, str], Reference]
+    """By group and metric."""
+    size: float
+    """How many requests and calls it is made of; it grows when data comes late."""
+
+    def of(self, group: str, metric: str) -> Reference:
+        return self.references.get((group, metric), _NOTHING)
+
+
+_NOTHING: Final = Reference({})
+
+
+def shapes_of(rules: Iterable[Rule]) -> dict[Shape, list[Rule]]:
+    """Return the rules by the query that answers them."""
+    shapes: dict[Shape, list[Rule]] = {}
+    for rule in rules:
+        shapes.setdefault(Shape(rule.by, rule.where), []).append(rule)
+    return shapes
+
+
+def read_samples(reader: Reader, shape: Shape, metrics: Sequence[str], at: datetime) -> Groups:
+    """Return each group's trailing windows that end at `at`, from one statement."""
+    queries = {
+        window_s: _query(shape, metrics, at - timedelta(seconds=window_s), at)
+        for window_s in (NEWEST_S, *WINDOWS_S)
+    }
+    groups: Groups = {}
+    joined = _union(queries)
+    for row in reader.query(joined.sql, joined.params).to_pylist():
+        labels = {name: row[name] for name in shape.by}
+        group = groups.setdefault(labels_key(labels), Group(labels))
+        for metric in metrics:
+            sample = _sample(metric, row)
+            group.samples.setdefault(metric, {})[row["window_s"]] = sample
+    return groups
+
+
+def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: datetime) -> History:
+    """Return the tumbling windows of the last days before `end`, from one statement."""
+    start = end - timedelta(days=HISTORY_DAYS)
+    queries = {w: _query(shape, metrics, start, end, bucket_s=w) for w in WINDOWS_S}
+    joined = _union(queries)
+    found: dict[tuple[str, str], dict[int, list[PastWindow]]] = {}
+    for row in reader.query(joined.sql, joined.params).to_pylist():
+        window_s = row["window_s"]
+        middle = row["bucket"] + timedelta(seconds=window_s / 2)
+        age_days = max(0, int((end - row["bucket"]).total_seconds() - 1) // 86_400)
+        group = labels_key({name: row[name] for name in shape.by})
+        for metric in metrics:
+            sample = _sample(metric, row)
+            if sample.value is None or sample.count <= 0:
+                continue
+            past = PastWindow(
+                age_days,
+                _hours_apart(middle, end + timedelta(minutes=30)),
+                sample.value,
+                sample.count,
+                sample.failures,
+                sample.cost_per_request,
+            )
+            found.setdefault((group, metric), {}).setdefault(window_s, []).append(past)
+    size = sum(past.count for windows in found.values() for past in windows.get(3_600, ()))
+    return History({key: Reference(windows) for key, windows in found.items()}, size)
+
+
+def _query(
+    shape: Shape,
+    metrics: Sequence[str],
+    start: datetime,
+    end: datetime,
+    bucket_s: int | None = None,
+) -> Query:
+    names = list(dict.fromkeys([*metrics, _COST, *([_CALLS] if _needs_calls(metrics) else [])]))
+    where = {name: list(values) for name, values in shape.where}
+    return metric_query(names, start, end, bucket_s=bucket_s, by=shape.by, where=where, parts=True)
+
+
+def _needs_calls(metrics: Sequence[str]) -> bool:
+    return any(_is_call_metric(metric) for metric in metrics)
+
+
+def _is_call_metric(name: str) -> bool:
+    return name not in RATES and "model" in METRICS[name].dimensions
+
+
+def _union(queries: Mapping[int, Query]) -> Query:
+    """Return one statement for several windows: they then see the same moment of the store."""
+    selects: list[str] = []
+    params: dict[str, Any] = {}
+    for window_s, query in queries.items():
+        sql = re.sub(r"\$(\w+)", rf"$\g<1>_{window_s}", query.sql)
+        selects.append(f"(select {window_s} as window_s, * from ({sql}))")
+        params |= {f"{name}_{window_s}": value for name, value in query.params.items()}
+    return Query(" union all by name ".join(selects), params)
+
+
+def _sample(metric: str, row: Mapping[str, Any]) -> Sample:
+    requests = row["sample_requests"] or 0.0
+    if metric in RATES or metric == _COST:
+        count = row[f"{metric}__den"] or 0.0
+    elif _is_call_metric(metric):
+        count = row[f"{_CALLS}__den"] or 0.0
+    else:
+        count = requests
+    value = row[metric]
+    return Sample(
+        value=value,
+        count=count,
+        failures=(row[f"{metric}__num"] or 0.0) if metric in RATES else 0.0,
+        cost_per_request=row[_COST],
+        requests=requests,
+        priced_ratio=row["priced_ratio"],
+    )
+
+
+def _hours_apart(one: datetime, other: datetime) -> float:
+    """Return the distance of two hours of day, around the clock."""
+    hours = abs((one - other).total_seconds()) / 3_600 % 24
+    return min(hours, 24 - hours)
