@@ -4,122 +4,160 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
 
 from taximeter_dashboard import blocks, format
-from taximeter_dashboard.blocks import Block, Tone
+from taximeter_dashboard.blocks import Badge, Block, Tone
+from taximeter_dashboard.scope import FILTERS
 
-_GROUP_PARAMETERS = {
-    "agent_name": "agent",
-    "agent_version": "version",
-    "environment": "env",
-    "service_name": "service",
-    "tenant": "tenant",
-    "user_id": "user",
-}
+_AROUND: Final = timedelta(minutes=15)
+_PARAMETER_OF: Final = {column: parameter for parameter, column in FILTERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert or incident."""
+    """One group of a rule right now, or one incident of the past."""
 
-    name: str
-    state: str
+    rule: str
+    status: str
+    """``firing pending resolved learning no_data error inactive``"""
     severity: str
-    summary: str
+    sentence: str
     labels: Mapping[str, str]
     started: datetime | None
     ended: datetime | None
+    times: int
+    is_acked: bool
+    is_silenced: bool
 
     @property
     def tone(self) -> Tone:
-        if self.state in ("resolved", "ok", "inactive"):
-            return "good"
-        return "bad" if self.severity in ("critical", "page", "high", "alert") else "warn"
+        if self.status != "firing":
+            return "warn" if self.status in ("pending", "error") else ""
+        return "bad" if self.severity == "critical" else "warn"
 
 
 def as_alert(row: Mapping[str, Any]) -> Alert:
-    """Return the alert in a JSON object of /api/alerts or /api/incidents."""
-    labels = row.get("labels") or row.get("group") or {}
-    labels = {str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {}
-    ended = moment_in(row, "resolved_at", "ended_at", "closed_at", "ended")
+    """Return the alert in an object of /api/alerts or /api/incidents."""
+    labels = row.get("labels")
+    labels = labels if isinstance(labels, Mapping) else {}
+    ended = moment_in(row, "resolved_at")
     return Alert(
-        name=_text(row, "rule", "rule_name", "name", "title") or labels.get("alertname", "Alert"),
-        state=_text(row, "state", "status") or ("resolved" if ended else "firing"),
-        severity=_text(row, "severity") or labels.get("severity", ""),
-        summary=_text(row, "summary", "sentence", "cause", "description", "message"),
-        labels=labels,
-        started=moment_in(row, "started_at", "firing_since", "opened_at", "since", "active_at"),
+        rule=str(row.get("rule") or "Alert"),
+        status=str(row.get("status") or ("resolved" if ended else "firing")),
+        severity=str(row.get("severity") or ""),
+        sentence=str(row.get("sentence") or ""),
+        labels={str(k): str(v) for k, v in labels.items() if v is not None},
+        started=moment_in(row, "opened_at", "since"),
         ended=ended,
+        times=int(row.get("times") or 1),
+        is_acked=bool(row.get("acked_at")),
+        is_silenced=bool(row.get("silenced_by")),
     )
 
 
 def firing_items(alerts: Sequence[Alert], zone: tzinfo, url: Callable[..., str]) -> list[Block]:
     """Return the firing alerts as entries of a list that lead to the alerts page."""
-    return [alert_item(alert, zone, url("alerts")) for alert in alerts if alert.state == "firing"]
+    return [alert_item(alert, zone, url("alerts")) for alert in alerts if alert.status == "firing"]
 
 
 def alert_item(alert: Alert, zone: tzinfo, href: str = "") -> Block:
     """Return one entry: what, how bad, about whom, since when."""
-    badges = [blocks.badge(alert.severity, alert.tone)] if alert.severity else []
-    badges += [
-        blocks.badge(value)
-        for name, value in alert.labels.items()
-        if name not in ("alertname", "severity", "rule")
-    ]
-    meta = f"since {format.moment(alert.started, zone)}" if alert.started else ""
+    meta = f"since {format.moment(alert.started, zone, seconds=False)}" if alert.started else ""
     if alert.ended and alert.started:
         length_ms = (alert.ended - alert.started).total_seconds() * 1000
-        meta = f"{format.moment(alert.started, zone)} · {format.duration(length_ms)}"
-    elif alert.state != "firing":
-        meta = f"{format.words(alert.state)} {meta}"
+        meta = f"{format.moment(alert.started, zone, seconds=False)} · {format.duration(length_ms)}"
     return blocks.item(
-        alert.name, alert.summary, tone=alert.tone, badges=badges, meta=meta, href=href
-    )
+        format.words(alert.rule), alert.sentence, tone=alert.tone, badges=_badges(alert),
+        meta=meta, href=href,
+    )  # fmt: skip
 
 
-def scope_parameters(alert: Alert) -> dict[str, list[str]]:
-    """Return the URL parameters of the requests that an alert is about."""
-    return {
-        parameter: [alert.labels[column]]
-        for column, parameter in _GROUP_PARAMETERS.items()
-        if alert.labels.get(column)
+def _badges(alert: Alert) -> list[Badge]:
+    badges = [blocks.badge(value) for value in alert.labels.values()]
+    if alert.severity and alert.status == "firing":
+        badges.insert(0, blocks.badge(alert.severity, alert.tone))
+    if alert.status == "pending":
+        badges.insert(0, blocks.badge("pending", "warn"))
+    if alert.times > 1:
+        badges.append(blocks.badge(f"fired {format.exact(alert.times)} times"))
+    if alert.is_acked:
+        badges.append(blocks.badge("acknowledged", "good"))
+    if alert.is_silenced:
+        badges.append(blocks.badge("silenced"))
+    return badges
+
+
+def scope_parameters(alert: Alert, now: datetime) -> dict[str, object]:
+    """Return the URL parameters of the requests that an alert is about: filters and window."""
+    parameters: dict[str, object] = {
+        _PARAMETER_OF[column]: [value]
+        for column, value in alert.labels.items()
+        if column in _PARAMETER_OF
     }
+    if alert.started:
+        parameters["start"] = _minute(alert.started - _AROUND)
+        parameters["end"] = _minute((alert.ended or now) + _AROUND)
+    return parameters
+
+
+RULE_TONE: Final[dict[str, str]] = {
+    "firing": "firing",
+    "pending": "pending",
+    "resolved": "ok",
+    "inactive": "ok",
+    "learning": "learning",
+    "no_data": "no data",
+    "error": "error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """A rule in the words of its row."""
+
+    name: str
+    state: str
+    severity: str
+    condition: str
+    by: str
+    receivers: str
+
+
+def rule_text(row: Mapping[str, Any]) -> RuleText:
+    """Return what the list of rules says about one object of /api/rules."""
+    status = str(row.get("status") or "no_data")
+    condition = f"{row.get('title') or row.get('watch') or ''} {row.get('when') or ''}".strip()
+    return RuleText(
+        name=str(row.get("name") or format.UNKNOWN),
+        state=str(row.get("learning") or RULE_TONE.get(status, status)),
+        severity=str(row.get("severity") or format.UNKNOWN),
+        condition=condition or format.UNKNOWN,
+        by=_joined(row.get("by")) or "everything together",
+        receivers=_joined(row.get("receivers")) or "this page only",
+    )
 
 
 def moment_in(row: Mapping[str, Any], *names: str) -> datetime | None:
-    """Return the first of these fields that holds a time: ISO text or seconds since 1970."""
+    """Return the first of these fields that holds a time in ISO text.
+
+    >>> moment_in({"since": "2026-11-24T10:00:00Z"}, "opened_at", "since")
+    datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone.utc)
+    """
     for name in names:
-        value = row.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-        if isinstance(value, str):
-            try:
-                when = datetime.fromisoformat(value)
-            except ValueError:
-                continue
-            return when.replace(tzinfo=when.tzinfo or UTC)
+        try:
+            when = datetime.fromisoformat(row.get(name) or "")
+        except (TypeError, ValueError):
+            continue
+        return when.replace(tzinfo=when.tzinfo or UTC)
     return None
 
 
-def _text(row: Mapping[str, Any], *names: str) -> str:
-    return next((str(row[name]) for name in names if row.get(name)), "")
-
-
-def rule_row(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    """Return a rule's name, severity, condition, grouping and receivers as texts."""
-    by = row.get("by") or row.get("group_by") or []
-    receivers = row.get("receivers") or row.get("receiver") or row.get("notify") or []
-    condition = _text(row, "when", "condition", "sentence", "summary", "description", "expr")
-    return (
-        _text(row, "name", "rule", "id") or format.UNKNOWN,
-        _text(row, "severity") or format.UNKNOWN,
-        condition or _text(row, "metric") or format.UNKNOWN,
-        _joined(by),
-        _joined(receivers),
-    )
+def _minute(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _joined(value: Any) -> str:
-    return ", ".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
+    names = value if isinstance(value, list | tuple) else []
+    return ", ".join(format.words(str(name)).lower() for name in names)

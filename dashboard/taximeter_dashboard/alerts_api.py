@@ -30,8 +30,8 @@ class Answer:
 class AlertsApi:
     """Asks the alerts service; an answer is kept for two seconds, also the missing one."""
 
-    def __init__(self, url: Callable[[], str]) -> None:
-        self._url = url
+    def __init__(self, url: Callable[[], str], token: str | None = None) -> None:
+        self._url, self._token = url, token
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._lock = threading.Lock()
 
@@ -49,7 +49,7 @@ class AlertsApi:
             kept = self._kept.get(what)
             if kept is not None and time.monotonic() - kept[0] < _KEEP_S:
                 return kept[1]
-        answer = _fetched(f"{self._url()}/api/{what}", what)
+        answer = _fetched(f"{self._url()}/api/{what}", what, self._token)
         with self._lock:
             self._kept[what] = (time.monotonic(), answer)
         return answer
@@ -64,12 +64,15 @@ def alerts_api_for(settings: Settings) -> AlertsApi:
         )
         return url_of(settings.alerts.host, port or settings.alerts.port)
 
-    return AlertsApi(url)
+    token = settings.collector.query_token
+    return AlertsApi(url, token.reveal() if token is not None else None)
 
 
-def _fetched(url: str, what: str) -> Answer:
+def _fetched(url: str, what: str, token: str | None) -> Answer:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
             document = json.load(response)
     except (OSError, http.client.HTTPException, ValueError):
         return Answer([], is_reachable=False)

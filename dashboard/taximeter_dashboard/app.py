@@ -62,4 +62,5 @@ def main() -> None:
     frame.pulse()
 
 
-main()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    main()

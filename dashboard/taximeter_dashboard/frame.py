@@ -69,9 +69,11 @@ def _scope_bar() -> None:
     label = f"Filter · {number}" if number else "Filter"
     with st.popover(label, icon=":material/filter_list:", key="filter"):
         filters = _filters(now)
-        st.text_input("From (UTC)", key="from", bind="query-params", placeholder="2026-11-24T10:00")
-        st.text_input("To (UTC)", key="to", bind="query-params", placeholder="2026-11-24T11:00")
-    window = absolute_window(state.get("from"), state.get("to"))
+        st.text_input(
+            "From (UTC)", key="start", bind="query-params", placeholder="2026-11-24T10:00"
+        )
+        st.text_input("To (UTC)", key="end", bind="query-params", placeholder="2026-11-24T11:00")
+    window = absolute_window(state.get("start"), state.get("end"))
     if window is not None:
         text = f"{window[0]:%d %b %H:%M} – {window[1]:%d %b %H:%M} UTC"
         st.button(text, icon=":material/close:", on_click=_clear_window, key="clear-window")
@@ -79,7 +81,7 @@ def _scope_bar() -> None:
         "Time range", list(RANGES), default=DEFAULT_RANGE, required=True, key="range",
         bind="query-params", label_visibility="collapsed", on_change=_clear_window,
     )  # fmt: skip
-    session.set_scope(scope_of(now, name, state.get("from"), state.get("to"), filters))
+    session.set_scope(scope_of(now, name, state.get("start"), state.get("end"), filters))
 
 
 def _filters(now: datetime) -> dict[str, list[str]]:
@@ -103,7 +105,7 @@ def _filters(now: datetime) -> dict[str, list[str]]:
 
 
 def _clear_window() -> None:
-    st.session_state["from"] = st.session_state["to"] = ""
+    st.session_state["start"] = st.session_state["end"] = ""
 
 
 @contextmanager

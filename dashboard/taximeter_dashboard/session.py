@@ -12,7 +12,7 @@ from taximeter_dashboard.alerts_api import AlertsApi, alerts_api_for
 from taximeter_dashboard.reading import Reader, reader_from
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, Scope, link
 
-_SHARED = ("range", "from", "to", *FILTERS)
+_SHARED = ("range", "start", "end", *FILTERS)
 _SCOPE = "_scope"
 
 

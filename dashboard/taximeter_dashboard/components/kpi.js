@@ -49,7 +49,7 @@ const change = (k) => {
     b.append(turn);
   }
   b.append(k.delta || k.still);
-  return h("span", "d", b, h("span", "", k.note || ""));
+  return h("span", "d", b, h("span", "", k.note || ""), k.badge ? h("em", "cov low", k.badge) : null);
 };
 const readout = (card, k, times) => {
   const box = card.querySelector(".sp"), b = bounds(k);

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import streamlit as st
 
 from taximeter_dashboard import blocks, format, frame, session
-from taximeter_dashboard.alerting import Alert, alert_item, as_alert, rule_row, scope_parameters
+from taximeter_dashboard.alerting import Alert, alert_item, as_alert, rule_text, scope_parameters
 from taximeter_dashboard.components import sheet, table
 
 HISTORY: Final = 50
 RULE_COLUMNS: Final = (
-    {"label": "Rule", "type": "main", "prio": "p1", "width": "24%"},
-    {"label": "State", "width": "90px", "prio": "p2"},
+    {"label": "Rule", "type": "main", "prio": "p1", "width": "20%"},
+    {"label": "State", "width": "156px", "prio": "p2"},
     {"label": "Severity", "cls": "mute", "width": "92px", "hide": "h1"},
     {"label": "Fires when", "cls": "mute"},
     {"label": "By", "cls": "mute", "width": "150px", "hide": "h2"},
-    {"label": "To", "cls": "mute", "width": "120px", "hide": "h2"},
+    {"label": "Tells", "cls": "mute", "width": "130px", "hide": "h2"},
 )
 
 
@@ -29,30 +30,27 @@ def draw() -> None:
         _unreachable()
         return
     current = [as_alert(row) for row in firing.rows]
-    active = [a for a in current if a.state == "firing"]
-    pending = [a for a in current if a.state == "pending"]
+    active = [a for a in current if a.status == "firing"]
+    pending = [a for a in current if a.status == "pending"]
     with frame.card("Firing now", _count(active, pending), key="firing"):
         if active or pending:
             sheet([blocks.listing([_entry(a) for a in (*active, *pending)])], key="firing-list")
         else:
             sheet([blocks.note("All quiet: no rule is firing.", "good")], key="firing-none")
-    past = [as_alert(row) for row in incidents.rows]
+    past = [a for a in map(as_alert, incidents.rows) if a.status == "resolved"]
     past.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
-    with frame.card("History", "incidents, the newest first", key="history"):
+    with frame.card("History", "incidents that are over, the newest first", key="history"):
         if past:
             sheet([blocks.listing([_entry(a) for a in past[:HISTORY]])], key="history-list")
         else:
-            sheet([blocks.note("There has been no incident yet.")], key="history-none")
+            sheet([blocks.note("No incident is over yet.")], key="history-none")
     with frame.card("Rules", f"{format.exact(len(rules.rows))} watch your agents", key="rules"):
-        firing_names = {a.name for a in active}
-        rows = [_rule(row, firing_names) for row in rules.rows]
+        rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
 
 
 def _entry(alert: Alert) -> blocks.Block:
-    around: dict[str, Any] = dict(scope_parameters(alert))
-    if alert.started:
-        around |= {"range": "24h"}
+    around = scope_parameters(alert, datetime.now(UTC))
     return alert_item(alert, session.zone(), session.url("requests", **around))
 
 
@@ -61,14 +59,13 @@ def _count(active: list[Alert], pending: list[Alert]) -> str:
     return text + (f" · {format.exact(len(pending))} pending" if pending else "")
 
 
-def _rule(row: dict[str, Any], firing_names: set[str]) -> dict[str, Any]:
-    name, severity, when, by, receivers = rule_row(row)
-    state = "firing" if name in firing_names else "ok"
+def _rule(row: dict[str, Any]) -> dict[str, Any]:
+    rule = rule_text(row)
     return {
-        "id": name,
-        "sub": when,
-        "c": [[name, "", None], state, severity, when, by or format.UNKNOWN,
-              receivers or "this page"],
+        "id": rule.name,
+        "sub": f"{rule.condition} · by {rule.by} · to {rule.receivers}",
+        "c": [[format.words(rule.name), "", None], rule.state, rule.severity, rule.condition,
+              rule.by, rule.receivers],
     }  # fmt: skip
 
 
@@ -80,4 +77,5 @@ def _unreachable() -> None:
         st.button("Retry", icon=":material/refresh:", key="retry-alerts")
 
 
-draw()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()

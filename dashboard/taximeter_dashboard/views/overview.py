@@ -233,4 +233,5 @@ def _agents() -> None:
         )
 
 
-draw()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()

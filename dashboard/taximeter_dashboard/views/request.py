@@ -70,9 +70,9 @@ def _facts(found: queries.Row | None, spans: list[queries.Row]) -> list[blocks.B
     ]
     if found["thrash_cost_usd"]:
         facts.append(("Spent on repeats", format.usd(found["thrash_cost_usd"]), "warn"))
-    for label, name in (("User", "user_id"), ("Session", "session_id"), ("Tenant", "tenant")):
-        if found[name]:
-            facts.append((label, found[name]))
+    who = [str(found[name]) for name in ("user_id", "session_id", "tenant") if found[name]]
+    if who:
+        facts.append(("For", " · ".join(who)))
     facts.append(("Spans", format.exact(len(spans))))
     return [blocks.facts(facts)]
 
@@ -177,4 +177,5 @@ def _attributes(attributes: dict[str, str], detail: queries.Row) -> None:
     st.code("\n".join(lines), language=None, wrap_lines=True, height=CODE_HEIGHT)
 
 
-draw()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()

@@ -144,4 +144,5 @@ def draw() -> None:
         )
 
 
-draw()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()

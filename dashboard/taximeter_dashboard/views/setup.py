@@ -143,4 +143,5 @@ def _ms(seconds: Any) -> float | None:
     return None if seconds is None else float(seconds) * 1000
 
 
-draw()
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()

@@ -1,0 +1,138 @@
+"""Chart specs, waterfall columns, proof rows and alert entries are pure: values in, JSON out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import taximeter_dashboard
+from taximeter_dashboard import charts, trace
+from taximeter_dashboard.alerting import as_alert, firing_items, rule_text, scope_parameters
+
+START = datetime(2026, 11, 24, 10, tzinfo=UTC)
+TIMES = [START + timedelta(minutes=i) for i in range(4)]
+
+
+def test_a_gap_in_the_data_stays_a_gap_in_the_line() -> None:
+    line = charts.Line("p95", [1.0, None, None, 2.0], "#000")
+    spec = charts.lines(TIMES, [line], y_format="{value}", tip="%.0f")
+    assert [point[1] for point in spec["series"][0]["data"]] == [1.0, None, None, 2.0]
+    assert spec["series"][0]["showSymbol"], "single points are visible"
+
+
+def test_a_legend_is_drawn_for_more_than_one_line_only() -> None:
+    line = charts.Line("a", [1.0] * 4, "#000")
+    assert "legend" not in charts.lines(TIMES, [line], y_format="{value}", tip="%.0f")
+    assert "legend" in charts.lines(TIMES, [line, line], y_format="{value}", tip="%.0f")
+
+
+def test_specs_are_json() -> None:
+    series: dict[str, list[float | None]] = {"m": [1.0, None, 2.0, 0.0], "n": [None] * 4}
+    json.dumps(charts.stacked(TIMES, series, y_format="${value}", tip="dollar"), allow_nan=False)
+    line = charts.Line("a", [1.0] * 4, "#000", has_area=True)
+    target = charts.lines(TIMES, [line], y_format="{value}", tip="%.0f", target=(50, "target"))
+    json.dumps(target, allow_nan=False)
+
+
+def span(span_id: str, parent: str | None, **values: Any) -> dict[str, Any]:
+    known = {
+        "span_id": span_id, "parent_span_id": parent, "kind": "agent", "name": span_id,
+        "start_time": START, "duration_ms": 10.0, "status": "ok", "error_type": None,
+        "error_class": None, "prompt_tokens": None, "output_tokens": None,
+        "cache_read_tokens": None, "cost_pico": None, "is_billed": None,
+        "consecutive_repeat": None, "is_repeat": None,
+    }  # fmt: skip
+    return {**known, **values}
+
+
+def test_a_span_shows_the_sum_of_what_is_below_it() -> None:
+    llm = {"kind": "llm", "is_billed": True}
+    spans = [
+        span("root", None),
+        span("sub", "root"),
+        span("a", "sub", cost_pico=2 * 10**12, **llm),
+        span("b", "root", cost_pico=10**12, **llm),
+    ]
+    assert trace.waterfall_columns(spans)["costText"] == ["Σ $3.00", "Σ $2.00", "$2.00", "$1.00"]
+
+
+def test_a_call_without_a_price_is_unknown_and_not_zero() -> None:
+    columns = trace.waterfall_columns([span("root", None), span("a", "root", kind="llm")])
+    assert columns["costText"] == ["", "—"]
+    assert columns["own"] == [None, None]
+
+
+def test_a_call_that_repeats_another_is_not_summed_twice() -> None:
+    spans = [
+        span("root", None),
+        span("a", "root", kind="llm", cost_pico=10**12, is_billed=True),
+        span("b", "a", kind="llm", cost_pico=10**12, is_billed=False),
+    ]
+    assert trace.subtree_costs(spans)["root"] == 10**12
+
+
+def test_a_loop_in_the_parents_ends() -> None:
+    spans = [span("a", "b", cost_pico=5, is_billed=True), span("b", "a")]
+    assert trace.subtree_costs(spans) == {"a": 5, "b": 5}
+
+
+def test_the_proof_multiplies_tokens_by_their_price() -> None:
+    call: dict[str, Any] = dict.fromkeys(
+        ("cache_read_tokens", "cache_read_cost_pico", "cache_write_short_tokens",
+         "cache_write_long_tokens", "cache_write_cost_pico", "other_cost_pico")
+    )  # fmt: skip
+    call |= {
+        "uncached_input_tokens": 1_000_000, "input_cost_pico": 3 * 10**12,
+        "output_tokens": 100_000, "output_cost_pico": 15 * 10**11,
+        "total_tokens": 1_100_000, "cost_pico": 45 * 10**11,
+    }  # fmt: skip
+    assert trace.proof_rows(call) == [
+        ["Input", "1,000,000", "$3.00", "$3.00"],
+        ["Output", "100,000", "$15.00", "$1.50"],
+        ["Total", "1,100,000", "", "$4.50"],
+    ]
+
+
+FIRING = {
+    "rule": "cost_per_request", "status": "firing", "severity": "critical", "times": 2,
+    "labels": {"agent_name": "a", "tenant": None}, "since": "2026-11-24T10:00:00Z",
+    "sentence": "Twice the usual.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", FIRING)
+def test_an_alert_with_missing_fields_is_still_shown(missing: str) -> None:
+    row = {name: value for name, value in FIRING.items() if name != missing}
+    assert len(firing_items([as_alert(row)], UTC, lambda page: f"/{page}")) == 1
+
+
+def test_only_firing_alerts_are_on_fire() -> None:
+    rows = [{**FIRING, "status": status} for status in ("firing", "pending", "learning")]
+    assert len(firing_items([as_alert(row) for row in rows], UTC, lambda page: page)) == 1
+
+
+def test_an_alert_leads_to_the_requests_of_its_group_and_time() -> None:
+    parameters = scope_parameters(as_alert(FIRING), datetime(2026, 11, 24, 11, tzinfo=UTC))
+    assert parameters == {
+        "agent": ["a"], "start": "2026-11-24T09:45Z", "end": "2026-11-24T11:15Z",
+    }  # fmt: skip
+
+
+def test_a_rule_without_receiver_tells_this_page() -> None:
+    rule = rule_text({"name": "x", "by": ["agent_name"], "receivers": [], "learning": None,
+                      "status": "inactive", "title": "Error rate", "when": "above 5 %"})  # fmt: skip
+    assert (rule.state, rule.by, rule.receivers) == ("ok", "agent name", "this page only")
+    assert rule.condition == "Error rate above 5 %"
+
+
+def test_components_never_write_markup() -> None:
+    """Span text is hostile: it may become a text node only."""
+    folder = Path(taximeter_dashboard.__file__).parent / "components"
+    for file in folder.glob("*.js"):
+        text = file.read_text()
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert word not in text, f"{file.name} uses {word}"
