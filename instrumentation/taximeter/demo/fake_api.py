@@ -312,10 +312,14 @@ def _request_id() -> str:
     return f"req_{token_hex(12)}"
 
 
-async def serve_until_stopped(api: FakeApi, ready: Callable[[], None]) -> None:
-    """Serve in this thread until SIGINT or SIGTERM; call `ready` when the port is known."""
+async def serve_until_stopped(
+    api: FakeApi,
+    ready: Callable[[], None],
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> None:
+    """Serve in this thread until a signal comes; call `ready` when the port is known."""
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     server = await api.listen()
     ready()

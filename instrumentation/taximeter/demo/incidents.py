@@ -65,8 +65,8 @@ def place_incidents(office: Office, days: float) -> list[Incident]:
         place("cache_broken", 9, 10, 20, 25, "support-desk 3.8.1 breaks the prompt cache"),
         place("runaway_loop", 6, 13, 40, 2.5, "code-assistant repeats run_tests for ever"),
         place("price_switch", 5, 9, 30, 54, f"code-reviewer moves to {GPT_DEAR}"),
-        place("provider_outage", 2, 14, 5, 1.0, "Anthropic overloaded (529, 503)"),
-        place("retry_storm", 1, 10, 45, 1.0, "OpenAI rate limits and the retries they cause"),
+        place("provider_outage", 2, 14, 5, 1.5, "Anthropic overloaded (529, 503)"),
+        place("retry_storm", 1, 10, 45, 2.5, "OpenAI rate limits and the retries they cause"),
         Incident(
             "runaway_research",
             office.now - STILL_GOING_ON * max(near, 0.2),
@@ -94,7 +94,7 @@ def conditions_at(service: Service, at: datetime, incidents: Sequence[Incident])
         model = GPT_DEAR if is_on("price_switch") else GPT_MINI
         return replace(conditions, is_looping=is_on("runaway_loop"), reviewer_model=model)
     if service == "deep-research" and is_on("runaway_research"):
-        return replace(conditions, is_looping=True, traffic=5.0)
+        return replace(conditions, is_looping=True, traffic=3.0)
     return conditions
 
 

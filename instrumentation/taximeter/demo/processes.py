@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, SpawnContext
@@ -14,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 T = TypeVar("T")
 
 EXIT_TIMEOUT_S: Final = 10.0
+HELD_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ def start_child(task: Task[T]) -> Child[T]:
     context = _context()
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(sending, task), daemon=True)
-    process.start()
+    with _signals_held():
+        process.start()
     sending.close()
     return Child(process, receiving)
 
 
-def run_tasks(tasks: Iterable[Task[T]], width: int) -> Iterator[T]:
+def run_tasks(tasks: Iterable[Task[T]], width: int) -> Generator[T, None, None]:
     """Yield the results of all tasks as they come, `width` of them running at a time.
 
     Raises ChildDied when a child ends without a result. Closing the iterator stops the children.
@@ -92,8 +96,26 @@ class ChildDied(RuntimeError):
 
 
 def _run(sending: Connection, task: Task[Any]) -> None:
+    # Ctrl-C reaches the parent too, which then says when. Its own handlers are not for a child.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
     task.function(sending.send, *task.arguments)
     sending.close()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep signals waiting until a forked child has got rid of its parent's handlers."""
+    if sys.platform == "win32":
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
 
 def _context() -> ForkContext | SpawnContext:

@@ -19,7 +19,7 @@ WORKDAY: Final = (
     *(0.90, 0.70, 0.42, 0.30, 0.24, 0.18, 0.12, 0.08),
 )
 WEEKEND_SHARE: Final = 0.22
-GROWTH_PER_DAY: Final = 0.055
+GROWTH_PER_DAY: Final = 0.085
 """How much busier each day is than the one before: the customers' use is growing."""
 
 

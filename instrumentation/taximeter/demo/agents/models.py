@@ -22,6 +22,8 @@ class Models:
     claude_async: anthropic.AsyncAnthropic
     gpt: openai.OpenAI
     gpt_async: openai.AsyncOpenAI
+    gpt_once: openai.OpenAI
+    """Without the SDK's own retries."""
 
 
 def connect(base_url: str) -> None:
@@ -35,6 +37,7 @@ def connect(base_url: str) -> None:
             anthropic.AsyncAnthropic(base_url=base_url, api_key="demo", http_client=async_wire),
             openai.OpenAI(base_url=openai_url, api_key="demo", http_client=wire),
             openai.AsyncOpenAI(base_url=openai_url, api_key="demo", http_client=async_wire),
+            openai.OpenAI(base_url=openai_url, api_key="demo", http_client=wire, max_retries=0),
         )
     )
 

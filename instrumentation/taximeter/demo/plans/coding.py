@@ -29,13 +29,13 @@ def plan_code_task(
     for call in _calls(rng, path, is_looping=conditions.is_looping):
         thinking = 64 * rng.randrange(0, 7)
         usage = context.turn(added, rng.randrange(60, 420), reasoning=thinking)
-        builder.say(GPT, usage, calls=(call,), tier=tier)
-        added = rng.randrange(200, 1900)
+        builder.say(GPT, usage, calls=(call,), tier=tier, is_retried_by_agent=True)
+        added = rng.randrange(300, 3600)
         _write_tool(builder, call.name, path, is_looping=conditions.is_looping)
     usage = context.turn(added, rng.randrange(120, 380), reasoning=64)
-    builder.say(GPT, usage, f"{task}: done, tests pass.", tier=tier)
-    review = GptContext(REVIEW_TOKENS + rng.randrange(600, 3600))
-    verdict = review.turn(0, rng.randrange(150, 520))
+    builder.say(GPT, usage, f"{task}: done, tests pass.", tier=tier, is_retried_by_agent=True)
+    review = GptContext(REVIEW_TOKENS + rng.randrange(3_000, 16_000))
+    verdict = review.turn(0, rng.randrange(350, 1100))
     builder.say(conditions.reviewer_model, verdict, "The change is sound.")
     return Plan(
         service="code-assistant",

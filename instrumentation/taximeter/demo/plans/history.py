@@ -36,9 +36,9 @@ class Line:
 
 
 LINES: Final = (
-    Line("deep-research", "production", 8, timedelta(hours=1)),
-    Line("support-desk", "production", 20, timedelta(minutes=5)),
-    Line("code-assistant", "production", 5.5, timedelta(minutes=10)),
+    Line("deep-research", "production", 14, timedelta(hours=1)),
+    Line("support-desk", "production", 18, timedelta(minutes=5)),
+    Line("code-assistant", "production", 5, timedelta(minutes=10)),
     Line("code-assistant", "staging", 0.8, timedelta(minutes=10)),
     Line("nightly-digest", "production", 0, timedelta(0)),
 )

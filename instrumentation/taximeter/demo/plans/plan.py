@@ -18,6 +18,8 @@ OPENAI_FAULTS: Final = (429, 500)
 SDK_ATTEMPTS: Final = 3
 """Both SDKs try a call three times before they give up."""
 
+AGENT_ATTEMPTS: Final = 5
+"""The code assistant retries by itself, and more stubbornly."""
 TIMEOUT_SHARE: Final = 0.4
 """How many of the calls that fail for good, outside incidents, fail by a time-out."""
 
@@ -55,9 +57,19 @@ class ScriptBuilder:
         tokens: Tokens,
         text: str = "",
         calls: tuple[ToolCall, ...] = (),
+        is_retried_by_agent: bool = False,
         **fields: Any,
     ) -> None:
-        """Add a model's answer: the final text, or the tools that it asks for."""
+        """Add a model's answer: the final text, or the tools that it asks for.
+
+        The SDK retries what fails, unless the agent does so itself: then each attempt is a call.
+        """
+        faults = self._faults(model, AGENT_ATTEMPTS if is_retried_by_agent else SDK_ATTEMPTS)
+        if is_retried_by_agent:
+            self.replies += [Reply(faults=(fault,)) for fault in faults]
+            if len(faults) == AGENT_ATTEMPTS:
+                return
+            faults = ()
         first_s = round(min(6.0, self.rng.lognormvariate(-0.5, 0.35)), 3)
         per_token_s = self.rng.uniform(0.9, 1.25) / TOKENS_PER_SECOND.get(model, 100)
         self.replies.append(
@@ -67,7 +79,7 @@ class ScriptBuilder:
                 tokens=tokens,
                 first_token_s=first_s,
                 latency_s=round(first_s + tokens.output * per_token_s, 3),
-                faults=self._faults(model),
+                faults=faults,
                 **fields,
             )
         )
@@ -75,7 +87,7 @@ class ScriptBuilder:
     def embed(self, model: str, tokens: int) -> None:
         """Add an embedding call."""
         latency_s = round(self.rng.uniform(0.06, 0.2), 3)
-        faults = self._faults(model)
+        faults = self._faults(model, SDK_ATTEMPTS)
         usage = Tokens(uncached_input=tokens)
         self.replies.append(Reply(text="", tokens=usage, latency_s=latency_s, faults=faults))
 
@@ -94,19 +106,22 @@ class ScriptBuilder:
             tuple(self.replies), tuple(self.outcomes), tuple(self.branches), tuple(self.batch)
         )
 
-    def _faults(self, model: str) -> tuple[Fault, ...]:
-        """Draw the failures before the answer: few usually, many during an incident."""
+    def _faults(self, model: str, limit: int) -> tuple[Fault, ...]:
+        """Draw the failures before the answer: few usually, many during an incident.
+
+        `limit` failures mean that the caller gives up.
+        """
         rng, conditions = self.rng, self.conditions
         is_claude = model.startswith("claude")
         is_down = conditions.is_model_down if is_claude else conditions.is_throttled
         if is_down:
-            count = rng.choices((0, 1, 2, SDK_ATTEMPTS), (42, 22, 18, 18))[0]
+            count = rng.choices((0, 1, 2, limit), (42, 22, 18, 18))[0]
         else:
-            count = rng.choices((0, 1, 2, SDK_ATTEMPTS), (9860, 110, 20, 10))[0]
+            count = rng.choices((0, 1, 2, limit), (9860, 110, 20, 10))[0]
         statuses = ANTHROPIC_FAULTS if is_claude else OPENAI_FAULTS
         faults: list[Fault] = []
         for attempt in range(count):
-            is_last = attempt == SDK_ATTEMPTS - 1
+            is_last = attempt == limit - 1
             if is_last and not is_down and rng.random() < TIMEOUT_SHARE:
                 faults.append(Fault(STALL, after_s=60.0))
                 continue

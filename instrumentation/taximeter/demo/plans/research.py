@@ -25,7 +25,7 @@ def plan_research(rng: Random, at: datetime, conditions: Conditions, *, is_warm:
     lead = ClaudeContext(LEAD_TOKENS, is_warm, is_long_lived=True)
     threads = question.threads[: rng.choices((1, 2, 3), (4, 5, 1))[0]]
     calls = tuple(ToolCall("delegate", {"topic": topic}) for topic in threads)
-    thinking = rng.randrange(250, 700)
+    thinking = rng.randrange(600, 2200)
     builder.say(
         OPUS,
         lead.turn(rng.randrange(80, 300), rng.randrange(60, 160), reasoning=thinking),
@@ -43,7 +43,7 @@ def plan_research(rng: Random, at: datetime, conditions: Conditions, *, is_warm:
     builder.say(
         GPT_MINI, checker.turn(0, rng.randrange(80, 200), reasoning=192), "Two claims hold."
     )
-    report = rng.randrange(700, 1500)
+    report = rng.randrange(1200, 2600)
     builder.say(OPUS, lead.turn(260, report), f"Report on {question.subject}.")
     return Plan(
         service="deep-research",
@@ -72,7 +72,7 @@ def _researcher(rng: Random, conditions: Conditions, topic: str, *, is_warm: boo
         searches = int(call.name == "web_search")
         usage = context.turn(added, rng.randrange(50, 150), searches=searches)
         builder.say(SONNET, usage, calls=(call,))
-        added = rng.randrange(900, 2600)
+        added = rng.randrange(2200, 7200)
         fails = call.name == "read_page" and rng.random() < 0.06
         builder.tool(
             "no new results" if is_looping else f"{added} tokens about {topic}",
