@@ -1,0 +1,149 @@
+"""The edges on the real ingest and store: refusals lose nothing, both encodings store the same."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from taximeter.settings import load_settings
+from taximeter_collector.client import ReadClient
+from taximeter_collector.derive import Deriver
+from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.http_app import build_app
+from taximeter_collector.ingest import Ingest
+from taximeter_collector.query_gate import VIEWS
+from taximeter_collector.server import Addresses, serve
+from taximeter_collector.store import Store
+
+SMALL_QUEUE_BYTES = 45_000
+"""Room for four of the flood's eight clients: the others are refused at first."""
+
+
+@pytest.fixture
+def addresses(tmp_path: Path) -> Iterator[Addresses]:
+    environment = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
+    edges = load_settings(environ=environment, data_dir=tmp_path).collector
+    ready: Future[Addresses] = Future()
+    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(Store(tmp_path)))
+        rollups = stack.enter_context(closing(Deriver(store)))
+        ingest = stack.enter_context(
+            closing(Ingest(store, on_commit=rollups.notify, queue_bytes=SMALL_QUEUE_BYTES))
+        )
+
+        async def until() -> None:
+            await stopping.wait()
+
+        async def run() -> None:
+            app = build_app(edges, ingest, store, rollups)
+            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
+            await serve(edges, tmp_path, app, grpc, until=until, ready=ready.set_result)
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
+        thread.start()
+        try:
+            yield ready.result(timeout=20)
+        finally:
+            loop.call_soon_threadsafe(stopping.set)
+            thread.join(timeout=20)
+            loop.close()
+
+
+@pytest.fixture
+def client(addresses: Addresses) -> Iterator[ReadClient]:
+    with ReadClient(f"http://127.0.0.1:{addresses.http_port}") as client:
+        yield client
+
+
+def made_spans(count: int) -> list[ReadableSpan]:
+    provider, memory = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracer = provider.get_tracer("flood")
+    for i in range(count):
+        tracer.start_span(f"span {i}", attributes={"text": "x" * 400}).end()
+    return list(memory.get_finished_spans())
+
+
+def test_a_flood_over_a_small_queue_arrives_once_and_whole(
+    addresses: Addresses, client: ReadClient
+) -> None:
+    """Refusals are such that the real exporters, both protocols, come again."""
+    spans = made_spans(600)
+    batches = [spans[at : at + 20] for at in range(0, len(spans), 20)]
+
+    def send(at: int) -> SpanExportResult:
+        exporter: SpanExporter
+        if at % 2:
+            exporter = HttpExporter(f"http://127.0.0.1:{addresses.http_port}/v1/traces")
+        else:
+            exporter = GrpcExporter(f"127.0.0.1:{addresses.grpc_port}", insecure=True)
+        try:
+            return exporter.export(batches[at])
+        finally:
+            exporter.shutdown()
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(send, range(len(batches))))
+    assert results == [SpanExportResult.SUCCESS] * len(batches)
+    stored = client.query("select count(*) as n, count(distinct span_id) as d from spans")
+    assert stored.to_pylist() == [{"n": 600, "d": 600}]
+    status = client.status()
+    assert status["stored"]["traces"] == 600
+    assert status["refused"]["traces"] > 0
+
+
+def test_json_and_protobuf_store_the_same(addresses: Addresses, client: ReadClient) -> None:
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "twin"
+    span = resource.scope_spans.add().spans.add(
+        trace_id=b"\x11" * 16,
+        span_id=b"\x22" * 8,
+        name="chat",
+        start_time_unix_nano=1_764_000_000_123_456_789,
+        end_time_unix_nano=1_764_000_001_123_456_789,
+    )
+    span.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 2**40
+    span.attributes.add(key="ratio").value.double_value = 0.1
+    span.attributes.add(key="is").value.bool_value = True
+    span.attributes.add(key="list").value.array_value.values.add().string_value = "ä"
+    span.events.add(name="e", time_unix_nano=1_764_000_000_500_000_000)
+
+    document = json_format.MessageToDict(request)
+    twin = document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    twin["traceId"], twin["spanId"] = "33" * 16, "44" * 8
+    bodies = {
+        "application/x-protobuf": request.SerializeToString(),
+        "application/json": json.dumps(document).encode(),
+    }
+    for content_type, body in bodies.items():
+        connection = http.client.HTTPConnection("127.0.0.1", addresses.http_port, timeout=15)
+        connection.request("POST", "/v1/traces", body, {"Content-Type": content_type})
+        assert connection.getresponse().status == 200
+        connection.close()
+    rows = client.query(
+        "select * exclude (trace_id, span_id, received_at) from spans where service_name = 'twin'"
+    ).to_pylist()
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+
+
+def test_every_view_of_the_contract_answers(client: ReadClient) -> None:
+    for view in sorted(VIEWS):
+        assert client.query(f"select * from {view} limit 1").num_columns > 0, view
