@@ -97,6 +97,8 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 # Its own group: a Ctrl-C reaches us alone, and we stop the parts in order.
                 process_group=0,
+                # Telemetry may hold what people wrote: it is this user's alone.
+                umask=0o077,
             )
         run = _Running(part, process, time.monotonic(), failures)
         self._running[part.name] = run
@@ -183,7 +185,8 @@ class Supervisor:
 
     def _open_log(self, name: str) -> IO[bytes]:
         file = self.log(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         is_long = file.exists() and file.stat().st_size > LOG_BYTES
         return file.open("wb" if is_long else "ab")
 

@@ -104,6 +104,8 @@ def test_up_takes_a_span_survives_a_crash_and_stops_cleanly(up: Up) -> None:
         time.sleep(0.2)
     assert read_ports(up.data_dir)["collector"]["http_port"] == ports["collector"]["http_port"]
 
+    assert not [file for file in up.data_dir.glob("*.duckdb") if file.stat().st_mode & 0o077]
+
     pids = [entry["pid"] for entry in read_ports(up.data_dir).values()]
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=60) == 0
