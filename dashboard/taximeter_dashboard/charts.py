@@ -183,6 +183,7 @@ def _time_axis() -> Spec:
         "splitLine": {"show": False},
         "axisLabel": {
             "hideOverlap": True,
+            "showMaxLabel": False,  # it would stick out on the right
             "fontSize": 11,
             "margin": 10,
             "formatter": {

@@ -190,10 +190,11 @@ def coverage(priced_ratio: Number) -> str | None:
 def words(name: str | None) -> str:
     """Return a machine's word as a person's.
 
-    >>> words("iteration_cap"), words(None)
-    ('Iteration cap', '—')
+    >>> words("iteration_cap"), words("cost-per-request"), words(None)
+    ('Iteration cap', 'Cost per request', '—')
     """
-    return name.replace("_", " ").capitalize() if name else UNKNOWN
+    spaced = name.replace("_", " ").replace("-", " ") if name else UNKNOWN
+    return spaced[:1].upper() + spaced[1:]
 
 
 def listing(values: Iterable[str | None], limit: int = 2) -> str:

@@ -17,8 +17,8 @@ RULE_COLUMNS: Final = (
     {"label": "State", "width": "156px", "prio": "p2"},
     {"label": "Severity", "cls": "mute", "width": "92px", "hide": "h1"},
     {"label": "Fires when", "cls": "mute"},
-    {"label": "By", "cls": "mute", "width": "150px", "hide": "h2"},
-    {"label": "Tells", "cls": "mute", "width": "130px", "hide": "h2"},
+    {"label": "By", "cls": "mute", "width": "150px", "hide": "h1"},
+    {"label": "Tells", "cls": "mute", "width": "130px", "hide": "h1"},
 )
 
 
@@ -44,7 +44,7 @@ def draw() -> None:
             sheet([blocks.listing([_entry(a) for a in past[:HISTORY]])], key="history-list")
         else:
             sheet([blocks.note("No incident is over yet.")], key="history-none")
-    with frame.card("Rules", f"{format.exact(len(rules.rows))} watch your agents", key="rules"):
+    with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
 
@@ -52,6 +52,13 @@ def draw() -> None:
 def _entry(alert: Alert) -> blocks.Block:
     around = scope_parameters(alert, datetime.now(UTC))
     return alert_item(alert, session.zone(), session.url("requests", **around))
+
+
+def _watching(rules: list[dict[str, Any]]) -> str:
+    text = f"{format.exact(len(rules))} watch your agents"
+    if rules and not any(rule.get("receivers") for rule in rules):
+        text += " · no receiver in alerts.yaml yet, so alerts show here only"
+    return text
 
 
 def _count(active: list[Alert], pending: list[Alert]) -> str:

@@ -121,7 +121,7 @@ def _headline(
         "tone": charts.tone(change, headline.better, headline.notable),
         "zero": headline.is_ratio,
         "spark": values,
-        "prev": earlier if any(v is not None for v in earlier) else None,
+        "prev": earlier if previous is not None else None,
         "text": [headline.text(v) for v in values],
         "badge": format.coverage(now["priced_ratio"]) if is_money else None,
         "href": session.url("requests", **headline.link),

@@ -122,7 +122,8 @@ def draw() -> None:
         counted = st.empty()
     page = int(st.session_state.get("page") or 1)
     number, rows = queries.request_page(reader, scope, wanted, page, SIZE)
-    counted.caption(f"**{format.exact(number)}** requests", width="content")
+    noun = "request" if number == 1 else "requests"
+    counted.caption(f"**{format.exact(number)}** {noun}", width="content")
     if not number and wanted == RequestFilter():
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return

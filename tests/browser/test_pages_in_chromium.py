@@ -1,0 +1,146 @@
+"""The pages in a real browser over a real collector."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taximeter_dashboard import format
+
+from .conftest import Site, visiting
+from .telemetry import Fleet, export, send
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+HOSTILE_ID = "ba" * 16
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/alerts", "/setup")
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_opens_without_an_error_and_fits(
+    browser: Browser, site: Site, path: str, width: int
+) -> None:
+    with visiting(browser, site.dashboard, width) as visit:
+        visit.open(path)
+        assert visit.overflow() <= 0
+        assert visit.complaints == []
+        assert visit.page.locator("[data-testid=stException]").count() == 0
+
+
+def test_headline_numbers_equal_sql(browser: Browser, site: Site) -> None:
+    window = {"start": "2020-01-01T00:00Z", "end": "2100-01-01T00:00Z"}
+    row = site.client.query(
+        """select sum(cost_usd) / count(*) filter (cost_usd is not null) as cost,
+            sum(loop_length) / count(*) as loops,
+            count(*) filter (is_error) / count(*) as errors from requests"""
+    ).to_pylist()[0]
+    cache = site.client.query(
+        """select sum(cache_read_tokens) / sum(uncached_input_tokens + cache_read_tokens
+            + coalesce(cache_write_short_tokens, 0) + coalesce(cache_write_long_tokens, 0))
+            as ratio from calls where is_billed and cache_reported"""
+    ).to_pylist()[0]["ratio"]
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/?start={window['start']}&end={window['end']}")
+        shown = {
+            card.get_attribute("data-metric"): (card.locator(".v").inner_text().split("\n")[0])
+            for card in page.locator(".k").all()
+        }
+    assert shown["cost_per_request_usd"].startswith(format.usd(row["cost"]))
+    assert shown["loop_length_mean"].startswith(format.decimal(row["loops"]))
+    assert shown["error_rate"].startswith(format.percent(row["errors"]))
+    assert shown["cache_hit_ratio"].startswith(format.percent(cache))
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/requests?q=onerror", f"/request?id={HOSTILE_ID}", "/setup"]
+)
+def test_hostile_text_stays_text(browser: Browser, site: Site, path: str) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(path)
+        page.get_by_text("<img src=x onerror=").first.wait_for()
+        assert page.evaluate("window.pwned") is None
+        assert page.locator('img[src="x"], a[href^="javascript"]').count() == 0
+        assert visit.complaints == []
+
+
+def test_a_new_request_appears_within_three_seconds(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/requests?range=1h")
+        started = datetime.now(UTC) - timedelta(seconds=2)
+        name = f"fresh {started:%H%M%S}"
+        page.wait_for_timeout(1_500)
+        spans = Fleet(int(started.timestamp())).request(started, name=name, loops=1)
+        sent = time.monotonic()
+        send(site.collector, export(spans))
+        page.get_by_text(name, exact=True).first.wait_for(timeout=10_000)
+        assert time.monotonic() - sent < 3.0
+
+
+def test_a_row_leads_to_its_request_and_back(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/requests?sort=-loops&range=24h")
+        page.locator("tbody tr").first.click()
+        page.wait_for_url("**/request?*")
+        page.locator(".wf .row").first.wait_for()
+        page.get_by_role("link", name="← Requests").click()
+        page.wait_for_url("**/requests*")
+        page.locator("tbody tr").first.wait_for()
+        assert visit.complaints == []
+
+
+def test_sorting_and_status_live_in_the_address(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/requests")
+        page.get_by_role("button", name="Cost", exact=True).click()
+        page.wait_for_url("**sort=-cost*")
+        page.get_by_role("radio", name="Errors").click()
+        page.wait_for_url("**status=Errors*")
+        visit.settle()
+        page.locator("tbody tr .dot").first.wait_for(state="detached")
+        assert 0 < page.locator("tbody tr").count() <= 50
+        assert page.locator("tbody tr").count() == page.locator("tbody tr .ei").count()
+
+
+def test_the_selected_call_is_proven(browser: Browser, site: Site) -> None:
+    rows = site.client.query(
+        "select trace_id from calls where cost_usd is not null order by start_time limit 1"
+    ).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/request?id={rows[0]['trace_id']}")
+        page.locator(".wf .row", has_text="chat ").first.click()
+        page.get_by_role("tab", name="Proof").wait_for()
+        page.get_by_text("$ / million").wait_for()
+        page.get_by_text("Price from").wait_for()
+        assert visit.complaints == []
+
+
+def test_the_waterfall_walks_by_keyboard(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/request?id={HOSTILE_ID}")
+        page.locator(".wf .row").first.click()
+        page.keyboard.press("ArrowDown")
+        assert page.locator('.wf .row[aria-selected="true"]').get_attribute("data-i") == "1"
+
+
+def test_an_empty_store_says_what_to_do(browser: Browser, empty_site: Site) -> None:
+    with visiting(browser, empty_site.dashboard) as visit:
+        for path in ("/", "/requests"):
+            page = visit.open(path)
+            page.get_by_text("Waiting for the first request").wait_for()
+            page.get_by_text("taximeter demo").first.wait_for()
+        assert visit.complaints == []
+
+
+def test_the_page_is_guarded_by_headers(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        answer = visit.page.goto(site.dashboard)
+        assert answer is not None
+        policy = answer.headers["content-security-policy"]
+    assert "script-src 'self' blob: 'sha256-" in policy
+    assert "unsafe-inline" not in policy.split("style-src")[0]
