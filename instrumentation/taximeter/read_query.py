@@ -72,7 +72,7 @@ def open_url(
 def _failure(status: int, body: bytes) -> QueryFailed:
     try:
         error = json.loads(body)["error"]
-        message = str(error["message"])
+        message = " ".join(str(error["message"]).split())
         position = error.get("position")
     except (ValueError, KeyError, TypeError):
         return QueryFailed(f"The address answers {status}: is a collector there?", 1)
