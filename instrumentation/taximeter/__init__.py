@@ -1,1 +1,45 @@
-"""taximeter: the meter that runs on every agent request."""
+"""taximeter: the meter that runs on every agent request.
+
+import taximeter
+taximeter.init(service="support-desk")
+"""
+
+from taximeter.lifecycle import flush, init, lost_spans, shutdown
+from taximeter.limits import (
+    CostBudgetReached,
+    DeadlineReached,
+    ErrorCascadeDetected,
+    IterationCapReached,
+    LimitReached,
+    Limits,
+    ThrashingDetected,
+    TokenBudgetReached,
+    ToolCallCapReached,
+    Used,
+)
+from taximeter.runs import Request
+from taximeter.scopes import agent, confidence, partial, request
+from taximeter.tools import tool
+
+__all__ = [
+    "CostBudgetReached",
+    "DeadlineReached",
+    "ErrorCascadeDetected",
+    "IterationCapReached",
+    "LimitReached",
+    "Limits",
+    "Request",
+    "ThrashingDetected",
+    "TokenBudgetReached",
+    "ToolCallCapReached",
+    "Used",
+    "agent",
+    "confidence",
+    "flush",
+    "init",
+    "lost_spans",
+    "partial",
+    "request",
+    "shutdown",
+    "tool",
+]

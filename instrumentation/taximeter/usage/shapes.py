@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from taximeter.usage.partition import Usage
@@ -60,31 +60,31 @@ def _anthropic(raw: Raw) -> Usage:
     if short is None and written is not None:
         short = _less(written, long)
     read = _int(raw, "cache_read_input_tokens")
-    compaction_in, compaction_out = _compaction(raw.get("iterations"))
+    passes = _compaction(raw.get("iterations"))
     uncached, output = _int(raw, "input_tokens"), _int(raw, "output_tokens")
     has_cache = read is not None or written is not None or short is not None
     return Usage(
-        uncached_input=None if uncached is None else uncached + compaction_in,
-        cache_read=read if read is not None else 0,
-        cache_write_short=short if short is not None else 0,
+        uncached_input=None if uncached is None else uncached + passes["input_tokens"],
+        cache_read=(read or 0) + passes["cache_read_input_tokens"],
+        cache_write_short=(short or 0) + passes["cache_creation_input_tokens"],
         cache_write_long=long if long is not None else 0,
-        output=None if output is None else output + compaction_out,
+        output=None if output is None else output + passes["output_tokens"],
         reasoning=_int(raw, "output_tokens_details", "thinking_tokens"),
         web_searches=_int(raw, "server_tool_use", "web_search_requests"),
         cache_reported=has_cache,
     )
 
 
-def _compaction(iterations: Any) -> tuple[int, int]:
-    """Return input and output of the compaction passes, which the top-level counts leave out."""
-    if not isinstance(iterations, Iterable) or isinstance(iterations, str | Mapping):
-        return 0, 0
-    passes = [item for item in iterations if isinstance(item, Mapping)]
-    passes = [item for item in passes if item.get("type") == "compaction"]
-    return (
-        sum(_int(item, "input_tokens") or 0 for item in passes),
-        sum(_int(item, "output_tokens") or 0 for item in passes),
-    )
+def _compaction(iterations: Any) -> dict[str, int]:
+    """Return the tokens of the compaction passes, which the top-level counts leave out."""
+    passes = [
+        item
+        for item in (iterations if isinstance(iterations, list) else [])
+        if isinstance(item, Mapping) and item.get("type") == "compaction"
+    ]
+    kinds = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens",
+             "output_tokens")  # fmt: skip
+    return {kind: sum(_int(item, kind) or 0 for item in passes) for kind in kinds}
 
 
 def _openai(raw: Raw, prompt: str, completion: str, prompt_details: str, details: str) -> Usage:

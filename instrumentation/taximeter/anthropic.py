@@ -1,0 +1,356 @@
+"""Anthropic's SDK. From version 2 it makes GenAI spans itself: we add what they lack.
+
+That is the provider's usage object, the cost so far, the limits before a call, and one span a
+result when a batch is collected. Older versions get a span of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from taximeter import lifecycle, semconv
+from taximeter.guard import guarded
+from taximeter.model_calls import account, before_model_call, count_model_call, plain
+from taximeter.runs import AgentRun, Request, current_agent, current_request
+from taximeter.streams import observe
+
+_MARK: Final = "_taximeter_wrapped"
+_NATIVE_SCOPE: Final = "com.anthropic.sdk."
+_MESSAGES: Final = "/v1/messages"
+_BATCHES_REMEMBERED: Final = 100_000
+Owners = tuple[AgentRun | None, Request | None]
+_owners: Final[dict[int, Owners]] = {}
+"""Whose a native span is, from its start to its end: a stream may end in another context."""
+
+
+class NativeCalls(SpanProcessor):
+    """Numbers the SDK's own model-call spans as they start."""
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        """Count a starting call."""
+        self._count(span)
+
+    @guarded(default=None)
+    def _count(self, span: SdkSpan) -> None:
+        scope = span.instrumentation_scope
+        if scope is None or not scope.name.startswith(_NATIVE_SCOPE):
+            return
+        if (span.attributes or {}).get(semconv.OPERATION) == semconv.CHAT:
+            context = span.get_span_context()
+            if context is not None:
+                _owners[context.span_id] = (current_agent.get(), current_request.get())
+            count_model_call(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Forget whose it was."""
+        context = span.get_span_context()
+        if context is not None:
+            _owners.pop(context.span_id, None)
+
+
+@guarded(default=None)
+def install() -> None:
+    """Wrap the SDK if it is there; once."""
+    try:
+        from anthropic import __version__ as version
+        from anthropic import _base_client as sdk
+    except ImportError:
+        return
+    if getattr(sdk.SyncAPIClient.post, _MARK, False):
+        return
+    is_native = int(version.split(".")[0]) >= 2
+    post, async_post = (
+        (_checked_post, _checked_async_post) if is_native else (_traced_post, _traced_async_post)
+    )
+    setattr(sdk.SyncAPIClient, "post", post(sdk.SyncAPIClient.post))
+    setattr(sdk.AsyncAPIClient, "post", async_post(sdk.AsyncAPIClient.post))
+    if is_native:
+        _add_usage()
+    _watch_batches()
+
+
+def _is_message(path: str) -> bool:
+    return path.split("?")[0] == _MESSAGES
+
+
+def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(post)
+    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        if _is_message(path) and lifecycle.is_active():
+            before_model_call()
+        return post(self, path, **kwargs)
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+def _checked_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(post)
+    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        if _is_message(path) and lifecycle.is_active():
+            before_model_call()
+        return await post(self, path, **kwargs)
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+@guarded(default=None)
+def _add_usage() -> None:
+    """The native span sums the usage; where it does, put the object itself beside the sums."""
+    from anthropic.lib._tracing import _api_call, _streaming
+
+    for module in (_api_call, _streaming):
+        sums = module.set_usage_sums
+
+        def with_object(
+            span: Any, message: Any, *, _sums: Callable[..., None] = sums, **known: Any
+        ) -> None:
+            _sums(span, message, **known)
+            if known.get("complete"):
+                _account_native(span, message)
+
+        setattr(module, "set_usage_sums", with_object)
+
+
+@guarded(default=None)
+def _account_native(span: Span, message: Any) -> None:
+    usage = _get(message, "usage")
+    if usage is None or not lifecycle.is_active():
+        return
+    attributes = getattr(span, "attributes", None) or {}
+    provider = attributes.get(semconv.PROVIDER)
+    account(
+        span, usage, "anthropic",
+        provider=provider if isinstance(provider, str) else "anthropic",
+        model=_get(message, "model"),
+        server_address=_text(attributes.get(semconv.SERVER_ADDRESS)),
+        owners=_owners.get(span.get_span_context().span_id),
+    )  # fmt: skip
+
+
+# Batches: the results are where their usage is.
+
+_collected: Final[OrderedDict[str, None]] = OrderedDict()
+
+
+@guarded(default=None)
+def _watch_batches() -> None:
+    from anthropic.resources.messages import batches
+
+    setattr(batches.Batches, "results", _watched(batches.Batches.results))
+    setattr(batches.AsyncBatches, "results", _async_watched(batches.AsyncBatches.results))
+
+
+def _watched(results: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(results)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return _watch(results(*args, **kwargs))
+
+    return wrapped
+
+
+def _async_watched(results: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(results)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return _watch(await results(*args, **kwargs))
+
+    return wrapped
+
+
+def _watch(decoder: Any) -> Any:
+    _observe_results(decoder)
+    return decoder
+
+
+@guarded(default=None)
+def _observe_results(decoder: Any) -> None:
+    if lifecycle.is_active() and hasattr(decoder, "_iterator"):
+        observe(decoder, _BatchResults())
+
+
+class _BatchResults:
+    """Makes one span a result; a batch collected twice is counted once."""
+
+    def item(self, item: Any) -> bool:
+        """See one result."""
+        result = _get(item, "result")
+        message = _get(result, "message")
+        message_id = _get(message, "id")
+        if message is not None and message_id not in _collected:
+            _collected[message_id] = None
+            while len(_collected) > _BATCHES_REMEMBERED:
+                _collected.popitem(last=False)
+            _batch_span(message)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """Nothing to end."""
+
+
+def _batch_span(message: Any) -> None:
+    model = _get(message, "model")
+    span = lifecycle.tracer().start_span(
+        f"{semconv.CHAT} {model}",
+        kind=SpanKind.CLIENT,
+        attributes={
+            semconv.OPERATION: semconv.CHAT,
+            semconv.PROVIDER: "anthropic",
+            semconv.REQUEST_MODEL: str(model),
+            semconv.BATCH: True,
+        },
+    )
+    count_model_call(span)
+    _describe(span, message)
+    account(
+        span, _get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True
+    )
+    span.end()
+
+
+def _describe(span: Span, message: Any) -> None:
+    for key, name in ((semconv.RESPONSE_ID, "id"), (semconv.RESPONSE_MODEL, "model")):
+        if isinstance(value := _get(message, name), str):
+            span.set_attribute(key, value)
+    if isinstance(reason := _get(message, "stop_reason"), str):
+        span.set_attribute(semconv.FINISH_REASONS, [reason])
+
+
+# Before version 2 the SDK makes no spans.
+
+
+def _traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(post)
+    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        if not _is_message(path) or not lifecycle.is_active():
+            return post(self, path, **kwargs)
+        before_model_call()
+        call = _Call(kwargs.get("body"))
+        try:
+            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
+                answer = post(self, path, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        return call.answered(answer)
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+def _traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(post)
+    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        if not _is_message(path) or not lifecycle.is_active():
+            return await post(self, path, **kwargs)
+        before_model_call()
+        call = _Call(kwargs.get("body"))
+        try:
+            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
+                answer = await post(self, path, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        return call.answered(answer)
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+class _Call:
+    """One call of an SDK that makes no spans."""
+
+    def __init__(self, body: Any) -> None:
+        self._owners = (current_agent.get(), current_request.get())
+        self._started = time.perf_counter()
+        self._usage: dict[str, Any] = {}
+        self._is_complete = False
+        self._model: Any = None
+        self.span: Span = trace.INVALID_SPAN
+        self._begin(body if isinstance(body, Mapping) else {})
+
+    @guarded(default=None)
+    def _begin(self, body: Mapping[str, Any]) -> None:
+        self._model = body.get("model")
+        self.span = lifecycle.tracer().start_span(
+            f"{semconv.CHAT} {self._model}",
+            kind=SpanKind.CLIENT,
+            attributes={
+                semconv.OPERATION: semconv.CHAT,
+                semconv.PROVIDER: "anthropic",
+                semconv.REQUEST_MODEL: str(self._model),
+            },
+        )
+        count_model_call(self.span)
+
+    def answered(self, answer: Any) -> Any:
+        """Record the answer, or watch it stream; return it as it is."""
+        self._take(answer)
+        return answer
+
+    @guarded(default=None)
+    def _take(self, answer: Any) -> None:
+        if hasattr(answer, "_iterator"):
+            observe(answer, self)
+            return
+        self._message(answer)
+        self._is_complete = True
+        self.end(None)
+
+    def _message(self, message: Any) -> None:
+        _describe(self.span, message)
+        self._model = _get(message, "model") or self._model
+        self._usage |= _usage(message)
+
+    def item(self, event: Any) -> bool:
+        """See one stream event: the first usage is partial, the last one counts."""
+        kind = _get(event, "type")
+        if kind == "message_start":
+            self.span.set_attribute(
+                semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
+            )
+            self._message(_get(event, "message"))
+        elif kind == "message_delta":
+            self._usage |= _usage(event)
+            self._is_complete = True
+            if isinstance(reason := _get(_get(event, "delta"), "stop_reason"), str):
+                self.span.set_attribute(semconv.FINISH_REASONS, [reason])
+        return True
+
+    @guarded(default=None)
+    def end(self, error: BaseException | None) -> None:
+        """End the span with what is known."""
+        if self._usage and self._is_complete:
+            account(
+                self.span, self._usage, "anthropic",
+                provider="anthropic", model=self._model, owners=self._owners,
+            )  # fmt: skip
+        if error is not None:
+            if isinstance(status := getattr(error, "status_code", None), int):
+                self.span.set_attribute(semconv.HTTP_STATUS, status)
+            self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
+            self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
+        self.span.end()
+
+
+def _usage(message: Any) -> dict[str, Any]:
+    usage = plain(_get(message, "usage"))
+    return {key: value for key, value in usage.items() if value is not None} if usage else {}
+
+
+def _get(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

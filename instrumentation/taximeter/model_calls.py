@@ -1,0 +1,142 @@
+"""What every model SDK's hook does: check the limits, number the call, account for its usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import Span
+
+from taximeter import lifecycle, semconv
+from taximeter.guard import guarded
+from taximeter.runs import AgentRun, Request, current_agent, current_request
+
+if TYPE_CHECKING:
+    from taximeter.pricing import Catalog, Cost
+    from taximeter.usage import Usage
+
+
+def before_model_call() -> None:
+    """Raise LimitReached where a limit of the run or of one above it does not allow the call."""
+    run = current_agent.get()
+    for level in run.lineage() if run else ():
+        if level is run:
+            level.check_model_call()
+        else:
+            level.check_budgets()
+
+
+@guarded(default=None)
+def count_model_call(span: Span, *, is_decision: bool = True) -> None:
+    """Number a call that has started: the run's iteration, the request's loop."""
+    run, request = current_agent.get(), current_request.get()
+    if run is not None and is_decision:
+        with run.lock:
+            run.iterations += 1
+        span.set_attribute(semconv.ITERATION, run.iterations)
+    if request is not None:
+        with request.lock:
+            request.model_calls += 1
+            request.own_calls += is_decision
+            length = run.iterations if run else request.own_calls
+            request.loop_length = max(request.loop_length, length)
+
+
+@guarded(default=None)
+def account(
+    span: Span,
+    usage: Any,
+    shape: str,
+    *,
+    provider: str,
+    model: str | None,
+    tier: str | None = None,
+    batch: bool = False,
+    server_address: str | None = None,
+    owners: tuple[AgentRun | None, Request | None] | None = None,
+) -> None:
+    """Stamp the provider's usage object on the span; add tokens and cost to run and request."""
+    from taximeter.usage import normalise_usage
+
+    raw = plain(usage)
+    if not isinstance(raw, Mapping):
+        return
+    if raw.get("speed") == "fast":
+        tier = "fast"
+    tier = tier or _text(raw.get("service_tier"))
+    if tier:
+        span.set_attribute(semconv.SERVICE_TIER, tier)
+    if batch:
+        span.set_attribute(semconv.BATCH, True)
+    span.set_attribute(semconv.USAGE, json.dumps(raw, separators=(",", ":"), default=str))
+    span.set_attribute(semconv.USAGE_SHAPE, shape)
+    partition = normalise_usage(shape, raw)
+    _stamp_tokens(span, partition)
+    cost = _cost(partition, provider, model, tier, batch, server_address)
+    run, request = owners or (current_agent.get(), current_request.get())
+    for level in run.lineage() if run else ():
+        level.note_usage(partition.total_tokens, cost.total_pico if cost else None)
+    if request is not None:
+        with request.lock:
+            request.cost_pico += cost.total_pico if cost else 0
+            request.unpriced_calls += cost is None
+        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+
+
+def _stamp_tokens(span: Span, usage: Usage) -> None:
+    """Say the tokens as every backend reads them, where the SDK's own span does not."""
+    if semconv.OUTPUT_TOKENS in (getattr(span, "attributes", None) or {}):
+        return
+    writes = (usage.cache_write_short or 0) + (usage.cache_write_long or 0)
+    values = {
+        semconv.INPUT_TOKENS: usage.prompt_tokens,
+        semconv.OUTPUT_TOKENS: usage.output,
+        semconv.CACHE_READ_TOKENS: usage.cache_read if usage.cache_reported else None,
+        semconv.CACHE_WRITE_TOKENS: writes if usage.cache_reported else None,
+        semconv.REASONING_TOKENS: usage.reasoning,
+    }
+    for key, value in values.items():
+        if value is not None:
+            span.set_attribute(key, value)
+
+
+def _cost(
+    usage: Usage,
+    provider: str,
+    model: str | None,
+    tier: str | None,
+    batch: bool,
+    server_address: str | None,
+) -> Cost | None:
+    entry = _catalog().resolve(
+        provider, model, tier=tier or "standard", batch=batch, server_address=server_address
+    )
+    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
+    return _catalog().price(usage, entry, at) if entry else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1)
+def _catalog() -> Catalog:
+    """Read the price list at the first call: it costs a program nothing that makes none."""
+    import os
+    from pathlib import Path
+
+    from taximeter.pricing import load_catalog
+
+    file = os.environ.get("TAXIMETER_PRICES_FILE")
+    return load_catalog(Path(file) if file else None)
+
+
+def plain(value: Any) -> Any:
+    """Return an SDK's object as JSON-like data."""
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(mode="json", exclude_none=True, warnings=False)
+    return value

@@ -1,0 +1,150 @@
+"""The requests and agent runs under way in this context, and what they have used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+from taximeter.limits import (
+    CostBudgetReached,
+    DeadlineReached,
+    ErrorCascadeDetected,
+    IterationCapReached,
+    LimitReached,
+    Limits,
+    ThrashingDetected,
+    TokenBudgetReached,
+    ToolCallCapReached,
+    Used,
+)
+
+PICO: Final = 10**12
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, as ``with taximeter.request() as request`` gives it."""
+
+    name: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Stamped on every span of the request."""
+    cost_pico: int = 0
+    unpriced_calls: int = 0
+    """Calls whose cost is not in ``cost_usd`` because no price list knows them."""
+    model_calls: int = 0
+    tool_calls: int = 0
+    loop_length: int = 0
+    """Model decisions of the longest agent run; without an agent, of the request."""
+    own_calls: int = 0
+    lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def cost_usd(self) -> float:
+        """What the priced calls have cost so far."""
+        return self.cost_pico / PICO
+
+
+@dataclass(slots=True)
+class AgentRun:
+    """One invocation of an agent."""
+
+    name: str
+    limits: Limits
+    parent: AgentRun | None
+    request: Request | None
+    clock: Callable[[], float] = time.monotonic
+    started: float = 0.0
+    iterations: int = 0
+    tool_calls: int = 0
+    tokens: int = 0
+    cost_pico: int = 0
+    unpriced_calls: int = 0
+    last_call: tuple[str, str | None] | None = None
+    repeats: int = 0
+    tool_errors: int = 0
+    partial: Any = None
+    """The best result so far; a limit hands it over."""
+    confidence: float | None = None
+    lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def lineage(self) -> list[AgentRun]:
+        """Return the run and those it runs under, innermost first."""
+        found: list[AgentRun] = []
+        run: AgentRun | None = self
+        while run is not None:
+            found.append(run)
+            run = run.parent
+        return found
+
+    def used(self) -> Used:
+        """Return what the run has used, sub-agents included."""
+        return Used(
+            iterations=self.iterations,
+            tool_calls=self.tool_calls,
+            tokens=self.tokens,
+            cost_usd=self.cost_pico / PICO,
+            unpriced_calls=self.unpriced_calls,
+            elapsed_s=self.clock() - self.started,
+        )
+
+    def check_model_call(self) -> None:
+        """Raise LimitReached where one more model decision is not allowed."""
+        if self.limits.iterations is not None and self.iterations >= self.limits.iterations:
+            raise self._reached(IterationCapReached, self.limits.iterations)
+        self.check_budgets()
+
+    def check_tool_call(self) -> None:
+        """Raise LimitReached where one more tool call is not allowed."""
+        if self.limits.tool_calls is not None and self.tool_calls >= self.limits.tool_calls:
+            raise self._reached(ToolCallCapReached, self.limits.tool_calls)
+        self.check_budgets()
+
+    def check_budgets(self) -> None:
+        """Raise LimitReached where tokens, money or time are used up."""
+        limits = self.limits
+        if limits.tokens is not None and self.tokens >= limits.tokens:
+            raise self._reached(TokenBudgetReached, limits.tokens)
+        if limits.cost_usd is not None and self.cost_pico >= limits.cost_usd * PICO:
+            raise self._reached(CostBudgetReached, limits.cost_usd)
+        if limits.deadline_s is not None and self.clock() - self.started >= limits.deadline_s:
+            raise self._reached(DeadlineReached, limits.deadline_s)
+
+    def note_tool_call(self, name: str, fingerprint: str | None) -> None:
+        """Count a tool call; raise ThrashingDetected where it repeats the last too often."""
+        with self.lock:
+            self.tool_calls += 1
+            same = fingerprint is not None and self.last_call == (name, fingerprint)
+            self.repeats = self.repeats + 1 if same else 1
+            self.last_call = (name, fingerprint)
+        if self.limits.repeats is not None and self.repeats > self.limits.repeats:
+            raise self._reached(ThrashingDetected, self.limits.repeats)
+
+    def note_tool_end(self, failed: bool) -> None:
+        """Count failures in a row; raise ErrorCascadeDetected where they are too many."""
+        with self.lock:
+            self.tool_errors = self.tool_errors + 1 if failed else 0
+        if self.limits.tool_errors is not None and self.tool_errors > self.limits.tool_errors:
+            raise self._reached(ErrorCascadeDetected, self.limits.tool_errors)
+
+    def note_usage(self, tokens: int | None, cost_pico: int | None) -> None:
+        """Add a finished model call."""
+        with self.lock:
+            self.tokens += tokens or 0
+            self.cost_pico += cost_pico or 0
+            self.unpriced_calls += cost_pico is None
+
+    def _reached(self, kind: type[LimitReached], limit: float) -> LimitReached:
+        reached = kind(self.name, limit, self.used(), self.partial)
+        reached.run = self
+        return reached
+
+
+current_request: Final[ContextVar[Request | None]] = ContextVar("taximeter_request", default=None)
+current_agent: Final[ContextVar[AgentRun | None]] = ContextVar("taximeter_agent", default=None)
