@@ -24,9 +24,9 @@ class Database:
         self.connection = connection
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        cursor = self.connection.cursor().execute(sql, dict(params or {}))
-        names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        relation = self.connection.cursor().sql(sql, params=dict(params or {}))
+        rows: list[dict[str, Any]] = relation.to_arrow_table().to_pylist()
+        return rows
 
 
 def add_request(database: Database, request_id: str, age: timedelta, **values: Any) -> None:

@@ -35,7 +35,7 @@ const anchor = (cls, href, ...kids) => {
   return a;
 };
 const host = (parent, cls) => {
-  let e = parent.querySelector(`:scope > .${cls}`);
+  let e = [...parent.children].find((child) => child.classList.contains(cls));
   if (!e) parent.appendChild((e = h("div", cls)));
   return e;
 };

@@ -110,7 +110,9 @@ def _panel(request_id: str, span: queries.Row) -> None:
     names = ["Proof"] if call else []
     names += ["Input", "Output", "Attributes"]
     attributes = trace.as_pairs(detail.get("attributes"))
-    for name, tab in zip(names, st.tabs(names, key="span-tabs"), strict=True):
+    # A key of its own, so that a call opens at its proof.
+    tabs = st.tabs(names, key="call-tabs" if call else "span-tabs")
+    for name, tab in zip(names, tabs, strict=True):
         with tab:
             if name == "Proof" and call:
                 _proof(call)
