@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -87,22 +87,34 @@ async def act_async() -> str:
 
 
 async def together(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Return the results of concurrent sub-agents; simulated time moves on by the slowest."""
+    """Return the results of concurrent sub-agents; simulated time moves on by the slowest.
+
+    All are waited for; then the first failure, if any, is raised.
+    """
     parent = clock.simulated_time()
     stage = _stage.get()
 
-    async def branch(part: Callable[[], Awaitable[T]]) -> tuple[T, int]:
+    async def branch(part: Callable[[], Awaitable[T]]) -> tuple[T | BaseException, int]:
         script = next(stage.branches, Script()) if stage is not None else Script()
-        with on_stage(script):
-            if parent is None:
-                return await part(), 0
-            with clock.living_at(parent.now_ns) as own:
-                return await part(), own.now_ns
+        with on_stage(script), _living_beside(parent) as own:
+            result = (await asyncio.gather(part(), return_exceptions=True))[0]
+            return result, 0 if own is None else own.now_ns
 
     ended = await asyncio.gather(*(branch(part) for part in work))
     if parent is not None:
         parent.now_ns = max([parent.now_ns, *(at for _, at in ended)])
-    return [result for result, _ in ended]
+    results: list[T] = []
+    for result, _ in ended:
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
+
+
+def _living_beside(
+    parent: clock.SimulatedTime | None,
+) -> AbstractContextManager[clock.SimulatedTime | None]:
+    return nullcontext() if parent is None else clock.living_at(parent.now_ns)
 
 
 class ScriptedTransport(httpx2.BaseTransport):

@@ -1,4 +1,4 @@
-"""The whole history as jobs: one deployment (service, environment, version) for up to a day each.
+"""The whole history as jobs: one deployment (service, environment, version) for some time each.
 
 Pure: the same office, seed and days give the same plans, whichever job is run first.
 """
@@ -22,6 +22,7 @@ from taximeter.demo.rhythm import Office, arrivals
 from taximeter.demo.world import TENANTS, Service
 
 DAY: Final = timedelta(days=1)
+LONGEST_JOB: Final = 4 * DAY
 DIGEST_HOUR: Final = 2
 
 
@@ -46,7 +47,7 @@ LINES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A deployment's requests in [start, end)."""
+    """A deployment's requests in [start, end): up to a few days."""
 
     line: Line
     version: str
@@ -66,13 +67,14 @@ class History:
     def jobs(self) -> list[Job]:
         """Return the jobs, newest first; together they cover every moment of every line once."""
         found: list[Job] = []
-        end = self.office.now
+        end, length = self.office.now, DAY
         beginning = end - self.days * DAY
         while end > beginning:
-            start = max(beginning, end - DAY)
+            start = max(beginning, end - length)
             for line in LINES:
                 found += self._split(line, start, end)
-            end = start
+            # Bigger pieces make fewer exports, and of the newest day a page is wanted first.
+            end, length = start, min(2 * length, LONGEST_JOB)
         return found
 
     def plans(self, job: Job) -> list[Plan]:
@@ -131,12 +133,16 @@ class History:
         yield from reversed(jobs)
 
     def _digests(self, rng: Random, job: Job) -> Iterator[Plan]:
-        """Yield one digest for each customer if the office night falls into the job."""
+        """Yield one digest for each customer in each office night that falls into the job."""
         local = self.office.local(job.start).replace(hour=DIGEST_HOUR, minute=10, second=0)
         at = local - self.office.offset
         while at < job.start:
             at += DAY
-        for tenant in TENANTS:
-            at += timedelta(seconds=rng.uniform(20, 200))
-            if at < job.end:
-                yield plan_digest(rng, at, conditions_at("nightly-digest", at, ()), tenant)
+        while at < job.end:
+            due = at
+            for tenant in TENANTS:
+                due += timedelta(seconds=rng.uniform(20, 200))
+                if due < job.end:
+                    conditions = conditions_at("nightly-digest", due, self.incidents)
+                    yield plan_digest(rng, due, conditions, tenant)
+            at += DAY
