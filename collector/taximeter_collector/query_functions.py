@@ -28,6 +28,9 @@ DuckDB builds one value outside its memory limit and can't be interrupted in it,
 must be a small constant.
 """
 
+REPLACING_FUNCTIONS: Final = {"replace": 2, "regexp_replace": 2}
+"""Function -> position of the text that may take the place of every character of another."""
+
 TEMPLATE_FUNCTIONS: Final = frozenset({"printf", "format"})
 """Functions whose first argument may hold a width; it must be a constant with small numbers."""
 

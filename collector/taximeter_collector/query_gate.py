@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 
 from taximeter_collector.query_functions import (
+    REPLACING_FUNCTIONS,
     SCALAR_FUNCTIONS,
     SIZED_FUNCTIONS,
     TABLE_FUNCTIONS,
@@ -37,6 +38,8 @@ VIEWS: Final = frozenset(
 )
 MAX_SQL_CHARS: Final = 200_000
 MAX_VALUE_SIZE: Final = 10_000
+MAX_GROWTH: Final = 1_000_000
+"""How many times larger than its input the functions of one statement may make a value."""
 
 _QUERY_NODES: Final = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLE_NODES: Final = {"BASE_TABLE", "TABLE_FUNCTION", "SHOW_REF"}
@@ -95,12 +98,16 @@ def check_statement(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     if len(statements) > 1:
         raise Forbidden("Send one statement at a time.")
     waiting: list[tuple[Any, Scope]] = [(statements[0].get("node"), frozenset())]
+    growth = 1
     while waiting:
         node, scope = waiting.pop()
         if isinstance(node, list):
             waiting.extend((item, scope) for item in node)
         elif isinstance(node, dict):
             waiting.extend(_check(node, scope))
+            growth *= _growth(node)
+            if growth > MAX_GROWTH:
+                raise Forbidden("The statement's repeats and replacements could fill the memory.")
 
 
 def _parse(con: duckdb.DuckDBPyConnection, sql: str) -> Node:
@@ -212,6 +219,19 @@ def _check_size(name: str, node: Node) -> None:
         raise Forbidden(
             f"{name} needs a whole number of at most {MAX_VALUE_SIZE}, written in the statement."
         )
+
+
+def _growth(node: Node) -> int:
+    """Return how many times larger than its input a function may make a value."""
+    name = _function_name(node) if "function_name" in node else ""
+    position = SIZED_FUNCTIONS.get(name, REPLACING_FUNCTIONS.get(name))
+    arguments = _arguments(node) if position is not None else []
+    if position is None or len(arguments) <= position:
+        return 1
+    text = _constant(arguments[position])
+    if text is None:
+        return MAX_VALUE_SIZE
+    return max(int(text) if name in SIZED_FUNCTIONS else len(text), 1)
 
 
 def _check_template(name: str, node: Node) -> None:

@@ -128,6 +128,14 @@ ATTACKS = {
     "state from bytes": "select finalize('abc'::blob)",
     "huge repeat": "select repeat('x', 3000000000)",
     "repeat by a column": "select repeat('x', cost_pico) from calls",
+    "repeated repeat": "select repeat(repeat('x', 10000), 10000)",
+    "repeat through a with": (
+        "with a as (select repeat('x', 9999) x) select repeat(x, 9999) from a"
+    ),
+    "replacement that grows": (
+        "select replace(replace(agent_name, 'a', repeat('b', 9000)), 'b', repeat('c', 9000))"
+        " from calls"
+    ),
     "huge lpad": "select lpad('x', 2000000000, 'y')",
     "huge list": "select list_resize([1], 2000000000)",
     "huge printf": "select printf('%2000000000d', 1)",
@@ -177,6 +185,7 @@ READS = [
     "select * from calls where agent_name in (select agent_name from requests) limit 10 offset 1",
     "select 1 union by name select 2 as b order by all",
     "select repeat('█', 20), lpad('x', 5, ' '), format('{:.2f}', 1.5), printf('%08.3f', 1.5)",
+    "select replace(agent_name, 'a', 'bb'), regexp_replace(agent_name, '[0-9]+', '#') from calls",
     "select columns('cost.*') from calls tablesample 50%",
     "select histogram(cost_pico), approx_quantile(cost_usd, 0.5) from calls",
     "select $a + $b, list_contains($c, agent_name) from calls",
