@@ -50,11 +50,14 @@ def stacked(
     y_format: str,
     tip: str,
     colors: Mapping[str, str] | None = None,
+    is_count: bool = False,
 ) -> Spec:
     """Return stacked bars: one series a name, biggest first at the bottom."""
     spec = _base(y_format=y_format, tip=tip, has_legend=True)
     spec["tooltip"]["axisPointer"] = {"type": "shadow", "shadowStyle": {"opacity": 0.25}}
     spec["xAxis"] |= _span(times)
+    if is_count:
+        spec["yAxis"]["minInterval"] = 1
     spec["series"] = [
         {
             "type": "bar",

@@ -155,7 +155,8 @@ def request_page(
         # contains() instead of like: % and _ in a search are what the person typed.
         columns = [f"contains(lower({column}), $text)" for column in _SEARCHED]
         columns += [
-            f"contains(lower(array_to_string({c}, ' ')), $text)" for c in ("models", "tags")
+            f"contains(lower(array_to_string({c}, ' ')), $text)"
+            for c in ("models", "agents", "tags")
         ]
         condition += f" and ({' or '.join(columns)})"
         params["text"] = wanted.text.lower()

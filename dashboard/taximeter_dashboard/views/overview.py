@@ -171,7 +171,9 @@ def _failures(now: queries.Row) -> None:
             return
         named = {format.words(cause): values for cause, values in series.values.items()}
         inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
-        spec = charts.stacked(series.times, named, y_format="{value}", tip="%.0f", colors=inks)
+        spec = charts.stacked(
+            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
+        )
         st.echarts_chart(
             spec, height=HEIGHT, key="chart-failures", alt=f"Failed requests by cause: {sub}"
         )
@@ -202,6 +204,13 @@ AGENT_COLUMNS: Final = (
 )  # fmt: skip
 
 
+def _requests_of(row: queries.Row) -> str:
+    """Return the link to an agent's requests; a sub-agent starts none, but is found in them."""
+    name = row["agent_name"]
+    narrowed = {"agent": [name]} if row["requests"] else {"q": name}
+    return session.url("requests", **narrowed)
+
+
 def _agents() -> None:
     ranked = queries.by_agent(session.reader(), session.scope())
     longest = max((r["loop_length_mean"] or 0 for r in ranked), default=0) or 1
@@ -212,7 +221,7 @@ def _agents() -> None:
             f" {format.usd(r['cost_per_request_usd'])} each ·"
             f" {format.percent(r['error_rate'])} failed",
             "c": [
-                [r["agent_name"], session.url("requests", agent=[r["agent_name"]]), None],
+                [r["agent_name"], _requests_of(r), None],
                 format.usd(r["cost_usd"]),
                 r["trend"],
                 format.count(r["requests"]),

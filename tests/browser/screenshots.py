@@ -1,0 +1,88 @@
+"""Pictures of the dashboard for the docs: `python -m tests.browser.screenshots`.
+
+Fills a collector with the demo's history in a temporary directory (or uses the running parts of
+`--data-dir`) and writes docs/images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import sync_playwright
+
+from taximeter.ports import live_port
+from taximeter_collector.client import ReadClient
+
+from .conftest import CHROMIUM, FLAGS, environment, part, visiting
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+Scheme = Literal["light", "dark"]
+NARROW = (390, 844)
+WIDE = (1440, 900)
+# A request with many steps and something that went wrong tells most.
+_TELLING = """select request_id from requests where is_complete and cost_usd is not null
+order by (tool_errors > 0) desc, span_count between 20 and 60 desc, start_time desc limit 1"""
+
+
+def main() -> int:
+    """Write every picture; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, help="use the parts that run there")
+    parser.add_argument("--days", default="14", help="days of demo history to make")
+    options = parser.parse_args()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    if options.data_dir:
+        shoot(options.data_dir)
+        return 0
+    with tempfile.TemporaryDirectory() as directory, filled(Path(directory), options.days):
+        shoot(Path(directory))
+    return 0
+
+
+@contextlib.contextmanager
+def filled(data_dir: Path, days: str) -> Iterator[None]:
+    """Run all parts over a data dir that holds the demo's history."""
+    with part("collector", data_dir):
+        command = [sys.executable, "-m", "taximeter.demo", "--days", days]
+        subprocess.run(command, env=environment(data_dir), cwd=data_dir, check=True)
+        with part("alerts", data_dir), part("dashboard", data_dir):
+            yield
+
+
+def shoot(data_dir: Path) -> None:
+    """Take the pictures of the dashboard that runs over this data dir."""
+    dashboard = f"http://127.0.0.1:{live_port(data_dir, 'dashboard', 'http_port')}"
+    client = ReadClient(f"http://127.0.0.1:{live_port(data_dir, 'collector', 'http_port')}")
+    request_id = client.query(_TELLING).to_pylist()[0]["request_id"]
+    pages = {
+        "overview": "/?range=7d",
+        "requests": "/requests?range=7d&sort=-cost",
+        "request": f"/request?id={request_id}",
+        "alerts": "/alerts",
+        "setup": "/setup",
+    }
+    schemes: tuple[Scheme, ...] = ("light", "dark")
+    shots = [(name, scheme, WIDE) for name in pages for scheme in schemes]
+    shots += [("overview", scheme, NARROW) for scheme in schemes]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        for name, scheme, (width, height) in shots:
+            with visiting(browser, dashboard, width, height, scheme) as visit:
+                visit.open(pages[name])
+                visit.page.wait_for_timeout(1_500)  # charts draw themselves in
+                suffix = "-narrow" if width == NARROW[0] else ""
+                file = IMAGES / f"{name}{suffix}-{scheme}.png"
+                visit.page.screenshot(path=str(file))
+                print(f"{file.name}: {'; '.join(visit.complaints) or 'no complaint'}")
+        browser.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
