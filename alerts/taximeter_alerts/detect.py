@@ -20,6 +20,7 @@ HISTORY_DAYS: Final = 14
 ENOUGH_REQUESTS: Final = 20
 ENOUGH_IN_A_DAY: Final = 5
 ENOUGH_IN_REFERENCE: Final = 10
+ENOUGH_NEWEST: Final = 50
 FAST_WINDOWS_S: Final = (300, 900)
 SLOW_WINDOWS_S: Final = (3_600, 21_600, 86_400)
 RATE_WINDOWS_S: Final = (300, 900, 3_600, 21_600)
@@ -186,22 +187,38 @@ def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
 
 def _judge_value(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
     limit = (LOOP_OVERSHOOT if rule.watch in LOOPS else OVERSHOOT)[rule.sensitivity]
-    found: list[Verdict] = []
-    for windows, factor in ((FAST_WINDOWS_S, FAST_FACTOR), (SLOW_WINDOWS_S, 1.0)):
-        window_s = _smallest_sufficient(samples, windows, rule.min_requests or ENOUGH_REQUESTS)
-        if window_s is None:
-            continue
-        usual = reference.usual(window_s)
-        if usual is None:
-            found.append(replace(_seen(samples[window_s], window_s), outcome="learning"))
-        else:
-            found.append(_compare(rule, samples[window_s], window_s, usual, limit * factor))
+    fast = _judge_path(rule, samples, reference, FAST_WINDOWS_S, limit * FAST_FACTOR)
+    slow = _judge_path(rule, samples, reference, SLOW_WINDOWS_S, limit)
+    if slow is not None and slow.outcome == "breach" and _is_over(fast):
+        slow = replace(slow, outcome="clear")
+    found = [verdict for verdict in (fast, slow) if verdict is not None]
     days = reference.days
     if not found:
         return Verdict("no_data" if days else "learning", days=days)
     order: tuple[Outcome, ...] = ("breach", "clear", "learning")
     best = min(found, key=lambda verdict: order.index(verdict.outcome))
     return best if best.days else replace(best, days=days)
+
+
+def _judge_path(
+    rule: Rule,
+    samples: Mapping[int, Sample],
+    reference: Reference,
+    windows: Sequence[int],
+    limit: float,
+) -> Verdict | None:
+    window_s = _smallest_sufficient(samples, windows, rule.min_requests or ENOUGH_REQUESTS)
+    if window_s is None:
+        return None
+    usual = reference.usual(window_s)
+    if usual is None:
+        return replace(_seen(samples[window_s], window_s), outcome="learning")
+    return _compare(rule, samples[window_s], window_s, usual, limit)
+
+
+def _is_over(fast: Verdict | None) -> bool:
+    """Return whether enough newest requests are back in the usual range: the rest is the past."""
+    return fast is not None and fast.overshoot is not None and fast.overshoot <= 1.0
 
 
 def _compare(rule: Rule, sample: Sample, window_s: int, usual: Usual, limit: float) -> Verdict:
@@ -245,7 +262,7 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
         return _guard_rate(samples, days)
     floor = max(usual, RATE_FLOOR)
     ratio = max(rule.condition.limit, RATE_OVERSHOOT[rule.sensitivity])
-    is_going_on = _is_going_on(samples, 1.5 * floor)
+    is_going_on = _is_going_on(samples, 2 * floor)
     best: Verdict | None = None
     for window_s in RATE_WINDOWS_S:
         sample = samples.get(window_s)
@@ -293,8 +310,9 @@ def _is_going_on(samples: Mapping[int, Sample], rate: float) -> bool:
     """Return whether the newest requests still fail: a long window alone looks back too far."""
     for window_s in RATE_WINDOWS_S:
         sample = samples.get(window_s)
-        if sample is not None and sample.value is not None and sample.count >= ENOUGH_IN_A_DAY:
-            return sample.value >= rate
+        enough = ENOUGH_NEWEST if window_s < 3_600 else ENOUGH_IN_A_DAY
+        if sample is not None and sample.value is not None and sample.count >= enough:
+            return sample.failures >= 2 and sample.value >= rate
     return True
 
 

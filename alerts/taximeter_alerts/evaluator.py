@@ -217,9 +217,6 @@ class Evaluator:
 
     def _take_in_late_data(self, end: datetime) -> None:
         """Go back when much history came late (a back-fill, an agent that was offline)."""
-        watermark = self.watermark
-        if watermark is None:
-            return
         is_late = False
         for shape in self._shapes:
             size = self._history_at(shape, end).size
@@ -227,7 +224,7 @@ class Evaluator:
             self._sizes[shape] = size
             # An hour passing adds its share; only more than that is late.
             is_late |= before is not None and size > max(before * _LATE_GROWTH, before + 100)
-        if is_late:
+        if is_late and self.watermark is not None:
             self._log.set("watermark", time_text(max(end - CATCH_UP, _DAWN)) or "")
             for key, current in self.current.items():
                 if not current.state.is_firing and current.state.resolved_at is None:

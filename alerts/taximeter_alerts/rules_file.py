@@ -102,8 +102,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "; did you mean 'agent_name'?"
     """
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.55)
-    return f"; did you mean {close[0]!r}?" if close else f"; use one of: {', '.join(names)}"
+    # A dimension's first word is often all that people write: agent, user, tool.
+    words = {name.split("_")[0]: name for name in reversed(names)} | {n: n for n in names}
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"; did you mean {words[close[0]]!r}?" if close else f"; use one of: {', '.join(names)}"
 
 
 @dataclass(slots=True)

@@ -1,0 +1,258 @@
+"""Whole timelines with a clock in hand: data goes in at t, incidents and notices come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from taximeter_alerts.evaluator import Evaluator, minutes_to_evaluate
+from taximeter_alerts.incidents import Incidents
+from taximeter_alerts.notice import Notice
+from taximeter_alerts.notification_log import AlreadyRunning, NotificationLog
+from taximeter_alerts.outbox import Outbox
+from taximeter_alerts.rules_file import parse_rules
+from taximeter_collector.client import QueryError
+
+OPS = "version: 1\nsettle: 0s\nnotify: {ops: {email: ops@example.org}}\n"
+
+
+class Clock(Protocol):
+    now: datetime
+
+    def __call__(self) -> datetime: ...
+    def forward(self, **by: float) -> None: ...
+
+
+class Store(Protocol):
+    error: Exception | None
+
+    def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any: ...
+    def add_minutes(self, agent: str, start: datetime, minutes: int, **values: Any) -> None: ...
+
+
+class Inbox:
+    """A receiver that takes everything."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
+        self.notices.append(notice)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [notice.kind for notice in self.notices]
+
+
+class Process:
+    """An alerts process without its threads; `restart` is a new one on the same data dir."""
+
+    def __init__(self, data_dir: Path, store: Store, clock: Clock) -> None:
+        self.data_dir, self.store, self.clock = data_dir, store, clock
+        self.inbox = Inbox()
+        self.start(OPS)
+
+    def start(self, rules: str) -> None:
+        book = parse_rules(rules, "alerts.yaml", {})
+        self.log = NotificationLog(self.data_dir)
+        receivers = {receiver.name: self.inbox for receiver in book.receivers}
+        self.outbox = Outbox(self.log, receivers, self.clock)
+        incidents = Incidents(book, self.log, self.outbox, "http://127.0.0.1:8501")
+        self.evaluator = Evaluator(book, self.store, self.log, incidents, self.clock)
+
+    def restart(self, rules: str = OPS) -> None:
+        self.log.close()
+        self.start(rules)
+
+    def tick(self) -> None:
+        self.evaluator.tick()
+        for receiver in self.outbox.receivers:
+            while self.outbox.send_next(receiver):
+                pass
+
+    def run(self, minutes: int, agent: str = "support", **traffic: Any) -> None:
+        """Let minutes pass, each with this traffic (none: silence)."""
+        for _ in range(minutes):
+            if traffic:
+                self.store.add_minutes(agent, self.clock.now.replace(second=0), 1, **traffic)
+            self.clock.forward(minutes=1)
+            self.tick()
+
+    def status(self, rule: str = "cost-per-request") -> str:
+        return next(c.state.status for (n, _), c in self.evaluator.current.items() if n == rule)
+
+    def incidents(self) -> list[dict[str, Any]]:
+        return self.log.rows("select * from incident order by opened_at")
+
+
+USUAL: dict[str, Any] = {"requests": 6, "cost_usd": 0.05}
+DEAR: dict[str, Any] = {"requests": 6, "cost_usd": 0.6}
+
+
+@pytest.fixture
+def process(tmp_path: Path, store: Store, clock: Clock) -> Iterator[Process]:
+    start = clock.now.replace(second=0)
+    store.add_minutes("support", start - timedelta(days=5), 5 * 1440, **USUAL)
+    process = Process(tmp_path, store, clock)
+    process.tick()
+    yield process
+    process.log.close()
+
+
+def test_it_fires_once_explains_itself_and_resolves_once(process: Process) -> None:
+    process.run(10, **USUAL)
+    assert process.inbox.kinds == []
+    process.run(20, **DEAR)
+    assert process.inbox.kinds == ["firing"]
+    process.run(25, **USUAL)
+    assert process.inbox.kinds == ["firing", "resolved"]
+    firing, resolved = process.inbox.notices
+    assert "support: cost per request $" in firing.sentence and "extra" in firing.sentence
+    assert firing.link is not None and "agent=support" in firing.link and "start=" in firing.link
+    assert "back to usual after" in resolved.sentence and "At its worst" in resolved.sentence
+    assert [row["resolved_at"] is not None for row in process.incidents()] == [True]
+
+
+def test_a_spike_needs_three_evaluations_with_new_data(process: Process) -> None:
+    process.run(1, requests=60, cost_usd=3.0)
+    assert process.status() == "pending"
+    process.run(2, requests=60, cost_usd=3.0)
+    assert process.status() == "firing"
+
+
+def test_pending_and_firing_survive_a_restart(process: Process) -> None:
+    process.run(2, requests=60, cost_usd=3.0)
+    process.restart()
+    assert process.status() == "pending"
+    process.run(1, requests=60, cost_usd=3.0)
+    process.restart()
+    assert process.status() == "firing"
+    process.run(3, requests=60, cost_usd=3.0)
+    assert process.inbox.kinds == ["firing"]
+    process.run(60, **USUAL)
+    assert process.inbox.kinds == ["firing", "resolved"]
+
+
+def test_it_opens_the_same_incident_again_within_a_day(process: Process) -> None:
+    for _ in range(2):
+        process.run(10, requests=60, cost_usd=3.0)
+        process.run(50, **USUAL)
+    assert process.inbox.kinds == ["firing", "resolved", "firing_again", "resolved"]
+    assert [row["times"] for row in process.incidents()] == [2]
+
+
+def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -> None:
+    process.run(10, requests=60, cost_usd=3.0)
+    process.clock.forward(hours=5)
+    process.tick()
+    assert process.status() == "firing"
+    # The last requests leave the 24 h window; only then six hours without data begin.
+    process.clock.forward(hours=31)
+    process.tick()
+    assert process.inbox.kinds[0] == "firing"
+    assert process.inbox.kinds[-1] == "resolved"
+    assert "no traffic" in process.inbox.notices[-1].sentence
+
+
+def test_a_silenced_alert_is_told_when_the_silence_ends(process: Process) -> None:
+    process.log.execute(
+        "insert into silence (id, matchers, created_at, ends_at) values"
+        " ('s', '{\"agent_name\": \"support\"}', '2026', '2026-11-20T14:20:00.000000Z')"
+    )
+    process.run(12, requests=60, cost_usd=3.0)
+    assert (process.status(), process.inbox.kinds) == ("firing", [])
+    process.run(10, requests=60, cost_usd=3.0)
+    assert process.inbox.kinds == ["firing"]
+
+
+def test_a_receiver_added_later_hears_of_what_still_fires(process: Process) -> None:
+    process.restart("version: 1\nsettle: 0s\n")
+    process.run(10, requests=60, cost_usd=3.0)
+    process.restart()
+    process.run(1, requests=60, cost_usd=3.0)
+    assert process.inbox.kinds == ["firing"]
+
+
+def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(
+    process: Process, store: Store, clock: Clock
+) -> None:
+    at = clock.now.replace(second=0)
+    store.add_minutes("support", at, 40, requests=60, cost_usd=3.0)
+    store.add_minutes("support", at + timedelta(minutes=40), 80, **USUAL)
+    clock.forward(hours=2)
+    process.tick()
+    assert process.inbox.kinds == []
+    assert [row["reason"] for row in process.incidents()] == ["back to usual"]
+
+
+def test_a_back_fill_that_comes_late_is_evaluated(
+    tmp_path: Path, store: Store, clock: Clock
+) -> None:
+    process = Process(tmp_path, store, clock)
+    process.tick()
+    at = clock.now.replace(second=0)
+    store.add_minutes("support", at - timedelta(days=3), 3 * 1440 - 30, **USUAL)
+    store.add_minutes("support", at - timedelta(minutes=30), 30, requests=60, cost_usd=3.0)
+    clock.forward(minutes=2)
+    process.tick()
+    process.log.close()
+    assert process.inbox.kinds == ["firing"]
+
+
+def test_a_clock_set_back_evaluates_nothing_twice(process: Process) -> None:
+    process.run(3, **USUAL)
+    watermark = process.evaluator.watermark
+    process.clock.forward(hours=-1)
+    assert process.evaluator.tick() == 0
+    assert process.evaluator.watermark == watermark
+
+
+def test_a_collector_that_is_away_changes_no_state(process: Process, store: Store) -> None:
+    process.run(10, requests=60, cost_usd=3.0)
+    store.error = QueryError("unreachable", "No collector answers.")
+    process.run(3)
+    assert process.status() == "firing"
+    assert process.evaluator.health.last_error == "No collector answers."
+    store.error = None
+    process.run(1, requests=60, cost_usd=3.0)
+    assert process.evaluator.health.last_error is None
+
+
+def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> None:
+    with pytest.raises(AlreadyRunning, match="already kept by another process"):
+        NotificationLog(process.data_dir)
+
+
+def test_a_rule_that_is_gone_leaves_no_open_incident(process: Process) -> None:
+    process.run(10, requests=60, cost_usd=3.0)
+    process.restart(OPS + "defaults: false\n")
+    assert [row["reason"] for row in process.incidents()] == ["its rule is gone"]
+
+
+def test_above_with_for_waits_as_long_as_it_says(process: Process) -> None:
+    rule = "{name: dear, watch: cost_per_request_usd, when: above $1, over: 5m, for: 5m}"
+    process.restart(OPS + f"defaults: false\nrules: [{rule}]\n")
+    process.run(4, requests=60, cost_usd=3.0)
+    assert process.status("dear") == "pending"
+    process.run(4, requests=60, cost_usd=3.0)
+    assert process.status("dear") == "firing"
+
+
+def test_percentiles_of_single_requests_can_be_watched(process: Process) -> None:
+    rule = "{name: slow, watch: latency_p95_seconds, when: spike, by: [agent_name]}"
+    process.restart(OPS + f"rules: [{rule}]\n")
+    process.run(2, **USUAL)
+    assert process.evaluator.health.last_error is None
+
+
+def test_every_closed_minute_is_evaluated_once_and_gaps_are_bounded() -> None:
+    end = datetime.fromisoformat("2026-11-20T14:00:00+00:00")
+    steps = list(minutes_to_evaluate(end - timedelta(minutes=3), end))
+    assert [end - at for at in steps] == [timedelta(minutes=m) for m in (2, 1, 0)]
+    after_a_week = list(minutes_to_evaluate(end - timedelta(days=7), end))
+    assert len(after_a_week) < 100 and after_a_week[-1] == end
+    assert list(minutes_to_evaluate(end + timedelta(minutes=1), end)) == []

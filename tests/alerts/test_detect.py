@@ -1,0 +1,137 @@
+"""The detectors are pure: windows in, a verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
+from taximeter_alerts.explain import explain
+from taximeter_alerts.rules import Condition, Rule, default_rules
+
+COST, ERRORS, LOOPS = default_rules()
+WINDOWS = (300, 900, 3_600, 21_600, 86_400)
+
+
+def past(value: float = 0.07, days: int = 14, count: float = 30, **other: float) -> Reference:
+    """Return a reference with a window of each size in each hour, all alike but one day."""
+    windows = {
+        size: [
+            PastWindow(day, abs(hour), value * (1.4 if day == 3 else 1.0), count, **other)
+            for day in range(days)
+            for hour in ((-1.0, 0.0, 1.0, 5.0) if size <= 3_600 else (0.0,))
+        ]
+        for size in WINDOWS
+    }
+    return Reference(windows)
+
+
+def now(value: float, count: float = 30, failures: float = 0) -> dict[int, Sample]:
+    return {s: Sample(value, count, failures, value, count) for s in (60, *WINDOWS)}
+
+
+def test_a_window_as_usual_is_clear() -> None:
+    verdict = judge(COST, now(0.08), past())
+    assert (verdict.outcome, verdict.is_fresh) == ("clear", True)
+
+
+def test_a_cost_of_six_times_the_usual_breaches_and_explains_itself() -> None:
+    verdict = judge(COST, now(0.42, count=212), past())
+    assert verdict.outcome == "breach"
+    assert explain(COST, {"agent_name": "checkout-agent"}, verdict) == (
+        "checkout-agent: cost per request $0.42, 6.0x the usual $0.07 at this hour;"
+        " 13 of the last 14 days stayed under $0.07."
+        " 212 requests in the last 5 min, about $74.20 extra."
+    )
+
+
+def test_an_extra_of_less_than_the_impact_is_not_worth_an_alert() -> None:
+    assert judge(COST, now(0.0042, count=30), past(0.0007)).outcome == "clear"
+    free = replace(COST, min_impact_usd=None)
+    assert judge(free, now(0.0042, count=30), past(0.0007)).outcome == "breach"
+
+
+def test_one_bad_day_does_not_become_usual_but_two_do() -> None:
+    def windows(bad_days: int) -> list[PastWindow]:
+        return [
+            PastWindow(day, 0.5, 1.0 if day < bad_days else 0.1, 30)
+            for day in range(14)
+            for _ in range(12)
+        ]
+
+    one, two = usual_of(windows(1), 300), usual_of(windows(2), 300)
+    assert one is not None and two is not None
+    assert (one.value, one.high) == (0.1, 0.1)
+    assert two.high == 1.0
+
+
+def test_with_little_traffic_a_longer_window_is_judged() -> None:
+    samples = {
+        60: Sample(None),
+        300: Sample(0.4, 2),
+        900: Sample(0.4, 6),
+        3_600: Sample(0.4, 24),
+        21_600: Sample(0.2, 140),
+        86_400: Sample(0.1, 500),
+    }
+    verdict = judge(COST, samples, past())
+    assert (verdict.outcome, verdict.window_s) == ("breach", 3_600)
+
+
+def test_a_new_group_is_learning_and_says_so() -> None:
+    reference = Reference({300: [PastWindow(0, 0.0, 0.1, 20)]})
+    verdict = judge(COST, now(9.0), reference)
+    assert verdict.outcome == "learning"
+    assert explain(COST, {"agent_name": "new"}, verdict) == (
+        "new: cost per request: learning, 1 of 14 days."
+    )
+
+
+def test_no_traffic_is_no_data_and_never_zero() -> None:
+    nothing = {size: Sample(None) for size in (60, *WINDOWS)}
+    for rule in (COST, ERRORS, LOOPS):
+        assert judge(rule, nothing, past()).outcome == "no_data"
+    below = Rule("few", "requests", Condition("below", 1.0))
+    assert judge(below, nothing, past()).outcome == "no_data"
+
+
+def test_zero_over_zero_does_not_fire() -> None:
+    assert judge(COST, now(0.0), past(0.0)).outcome == "clear"
+    assert judge(LOOPS, now(0.0), past(0.0)).outcome == "clear"
+
+
+def test_errors_breach_by_their_count_not_by_their_rate_alone() -> None:
+    few = judge(ERRORS, now(0.5, count=4, failures=2), past(0.005))
+    many = judge(ERRORS, now(0.5, count=40, failures=20), past(0.005))
+    assert (few.outcome, many.outcome) == ("clear", "breach")
+    assert explain(ERRORS, {"agent_name": "a"}, many) == (
+        "a: error rate 50 %, against the usual 0 % of 14 days."
+        " 20 of 40 requests failed in the last 5 min."
+    )
+
+
+def test_an_outage_that_is_over_does_not_breach_through_the_long_window() -> None:
+    samples = now(0.0, count=40) | {21_600: Sample(0.4, 500, 200)}
+    assert judge(ERRORS, samples, past(0.005)).outcome == "clear"
+    assert judge(ERRORS, samples | {300: Sample(0.4, 60, 24)}, past()).outcome == "breach"
+
+
+def test_while_learning_half_of_ten_requests_failing_fires_by_the_guard() -> None:
+    verdict = judge(ERRORS, now(0.6, count=10, failures=6), Reference({}))
+    assert (verdict.outcome, verdict.is_guard) == ("breach", True)
+    assert "while usual is not known yet" in explain(ERRORS, {}, verdict)
+    assert judge(ERRORS, now(0.6, count=9, failures=5), Reference({})).outcome == "learning"
+
+
+def test_above_and_below_judge_their_own_window() -> None:
+    above = Rule("dear", "cost_per_request_usd", Condition("above", 5.0), over_s=3_600)
+    below = Rule("cache", "cache_hit_ratio", Condition("below", 0.6), min_requests=10)
+    assert judge(above, now(0.1) | {3_600: Sample(5.1, 3)}, Reference({})).outcome == "breach"
+    assert judge(above, now(9.0) | {3_600: Sample(5.0, 3)}, Reference({})).outcome == "clear"
+    assert judge(below, now(0.5), Reference({})).outcome == "breach"
+    assert judge(below, now(0.5, count=9), Reference({})).outcome == "no_data"
+
+
+def test_an_unpriced_share_is_said() -> None:
+    verdict = Verdict("breach", 6.0, 900, 30, priced_ratio=0.8)
+    rule = Rule("dear", "cost_per_request_usd", Condition("above", 5.0))
+    assert explain(rule, {}, verdict).endswith("Only 80 % of the tokens have a price.")

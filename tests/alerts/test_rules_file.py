@@ -1,0 +1,162 @@
+"""alerts.yaml is read strictly: what is wrong is said with line, column and a way out."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from taximeter_alerts.__main__ import main
+from taximeter_alerts.rules_file import RulesError, load_rules, parse_rules
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "alerts.md"
+ENVIRON = {
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.example/T/B/x",
+    "SMTP_PASSWORD": "pw",
+    "SMTP_USERNAME": "me",
+}
+
+BAD = """\
+version: 1
+notify:
+  ops: {slack: "https://hooks.slack.example/secret"}
+rules:
+  - name: cost-spike
+    watch: cost_per_requests
+    by: [agnt]
+    when: spike 3x
+    for: 5 minutes
+  - name: b
+    watch: error_rate
+    when: rises a lot
+    at_leest: {errors: 5}
+  - {name: c, watch: cache_hit_ratio, when: drop 50%, by: agent_name}
+  - {name: c, watch: cost_usd, when: spike 2x, notify: [oops], severity: high}
+  - name: d
+    watch: cost_usd
+    watch: cost_usd
+    when: above $5x
+"""
+
+FAULTS = """\
+f.yaml:3:16: receiver ops: a secret is written as env:NAME or file:/path, never in the file
+f.yaml:6:12: rule cost-spike: unknown metric 'cost_per_requests'; did you mean \
+'cost_per_request_usd'?
+f.yaml:7:10: rule cost-spike: unknown dimension 'agnt'; did you mean 'agent_name'?
+f.yaml:9:10: rule cost-spike: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
+f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, above 5%, \
+above $2, below 60%
+f.yaml:13:5: rule b: unknown key 'at_leest'; did you mean 'at_least'?
+f.yaml:14:45: rule c: 'drop' is not supported yet; use one of: spike, spike 3x, above 5%, \
+above $2, below 60%
+f.yaml:15:12: rule c: there are two rules named 'c'
+f.yaml:15:38: rule c: a spike of 'cost_usd' is not supported; use above or below
+f.yaml:15:57: rule c: unknown receiver 'oops'; did you mean 'ops'?
+f.yaml:15:74: rule c: 'high' is not allowed; use one of: info, warning, critical
+f.yaml:18:5: rule d: key 'watch' is given twice
+f.yaml:19:11: rule d: not an amount of money: '$5x' (write $5)"""
+
+
+def test_all_faults_are_said_at_once_with_line_column_and_suggestion() -> None:
+    with pytest.raises(RulesError) as caught:
+        parse_rules(BAD, "f.yaml", {})
+    assert str(caught.value) == FAULTS
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("rules: []", "f:1:1: the first line must say: version: 1"),
+        ("version: 2", "f:1:10: this program reads version 1 of the format"),
+        ("version: 1\nrules: {a: b}", "f:2:8: a list is expected here"),
+        ("version: 1\nrules: [", "f:2:9: not valid YAML: expected the node content"),
+        ("version: 1\ndefaults: no", "f:2:11: 'no' is not allowed; use one of: true, false"),
+        ("version: 1\nevery: 1:30", "f:2:8: not a duration: '1:30'"),
+        ("version: 1\nevery: 1s", "f:2:8: every must lie between 5s and 5m"),
+        ("version: 1\nnotify: {a: {slack: env:NOPE}}", "environment variable NOPE is not set"),
+        ("version: 1\nnotify: {a: {email: nobody}}", "f:2:21: receiver a: not an email address"),
+        ("[1, 2]", "f:1:1: keys with values are expected here"),
+        ("a: &a [*a]", "f:1:1: unknown key 'a'"),
+        ("version: 1\nbudgets: []", "f:2:1: unknown key 'budgets'"),
+    ],
+)
+def test_a_trap_is_a_fault(text: str, fault: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        parse_rules(text, "f", {})
+    assert fault in str(caught.value)
+
+
+def test_a_rule_is_read_with_all_its_keys() -> None:
+    text = """\
+version: 1
+defaults: false
+every: 15s
+notify:
+  ops: {slack: env:SLACK_WEBHOOK_URL}
+  owners: {email: [ai@example.org, b@example.org]}
+rules:
+  - name: dear
+    watch: cost_per_request_usd
+    by: [agent_name, tenant]
+    where: {environment: prod}
+    when: spike 2.5x
+    for: 10m
+    keep_firing_for: 30m
+    at_least: {requests: 50, impact: $2.50}
+    severity: critical
+    sensitivity: high
+    notify: [owners]
+  - {name: errors, watch: tool_error_rate, by: tool_name, when: above 20%, over: 1h}
+"""
+    book = parse_rules(text, "f", ENVIRON)
+    dear, errors = book.rules
+    assert (dear.condition.kind, dear.condition.limit) == ("spike", 2.5)
+    assert (dear.by, dear.where) == (("agent_name", "tenant"), (("environment", ("prod",)),))
+    assert (dear.hold_for, dear.keep_firing_for) == (timedelta(minutes=10), timedelta(minutes=30))
+    assert (dear.min_requests, dear.min_impact_usd) == (50, 2.5)
+    assert [r.name for r in book.receivers_of(dear)] == ["owners"]
+    assert [r.name for r in book.receivers_of(errors)] == ["ops", "owners"]
+    assert (errors.condition.limit, errors.over_s) == (0.2, 3600)
+    assert "hooks" not in repr(book)
+
+
+def test_without_a_file_the_default_rules_run() -> None:
+    book = load_rules(None)
+    assert [rule.name for rule in book.rules] == ["cost-per-request", "error-rate", "loop-length"]
+    assert all(rule.is_default for rule in book.rules)
+
+
+def test_an_own_rule_takes_the_place_of_the_default_of_its_name() -> None:
+    text = "version: 1\nrules: [{name: error-rate, watch: error_rate, when: above 10%}]"
+    book = parse_rules(text, "f", {})
+    assert sorted(r.name for r in book.rules) == ["cost-per-request", "error-rate", "loop-length"]
+    assert [r.is_default for r in book.rules if r.name == "error-rate"] == [False]
+
+
+def test_check_says_the_faults_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "alerts.yaml"
+    file.write_text("version: 1\nrulez: []\n", encoding="utf-8")
+    assert main(["--data-dir", str(tmp_path), "check", str(file)]) == 1
+    expected = f"{file}:2:1: unknown key 'rulez'; did you mean 'rules'?\n"
+    assert capsys.readouterr().err == expected
+    file.write_text("version: 1\n", encoding="utf-8")
+    assert main(["--data-dir", str(tmp_path), "check", str(file)]) == 0
+
+
+def test_test_notify_names_the_receivers_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "alerts.yaml").write_text("version: 1\n", encoding="utf-8")
+    assert main(["--data-dir", str(tmp_path), "test-notify", "ops"]) == 2
+    assert "there is no receiver 'ops'" in capsys.readouterr().err
+
+
+def test_the_examples_in_the_documentation_are_good() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        parse_rules(block, "docs", ENVIRON)
