@@ -42,6 +42,7 @@ def waterfall_columns(spans: Sequence[Row]) -> dict[str, list[Any]]:
         "parent": [s["parent_span_id"] for s in spans],
         "kind": [s["kind"] or "other" for s in spans],
         "name": [s["name"] or format.UNKNOWN for s in spans],
+        "label": [label(s) for s in spans],
         "off": [offset_ms(s["start_time"], origin) for s in spans],
         "dur": [s["duration_ms"] or 0 for s in spans],
         "durText": [format.duration(s["duration_ms"]) for s in spans],
@@ -53,6 +54,24 @@ def waterfall_columns(spans: Sequence[Row]) -> dict[str, list[Any]]:
         "cached": [_share(s["cache_read_tokens"], s["prompt_tokens"]) for s in spans],
         "repeat": [s["consecutive_repeat"] if s["is_repeat"] else None for s in spans],
     }
+
+
+def label(span: Row) -> str:
+    """Return what a row says: the icon tells the operation, so the name need not.
+
+    >>> label({"kind": "agent", "name": "invoke_agent writer", "model": None})
+    'writer'
+    >>> label({"kind": "llm", "name": "anthropic.messages.create", "model": "claude-sonnet-4-5"})
+    'claude-sonnet-4-5'
+    """
+    name: str = span["name"] or format.UNKNOWN
+    if span["kind"] in ("llm", "embedding"):
+        model: str | None = span["model"]
+        return model if model and model not in name else name
+    for operation in ("invoke_agent ", "execute_tool "):
+        if name.startswith(operation) and len(name) > len(operation):
+            return name.removeprefix(operation)
+    return name
 
 
 def subtree_costs(spans: Sequence[Row]) -> dict[str, int | None]:

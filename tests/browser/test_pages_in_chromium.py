@@ -109,11 +109,11 @@ def test_sorting_and_status_live_in_the_address(browser: Browser, site: Site) ->
 
 def test_the_selected_call_is_proven(browser: Browser, site: Site) -> None:
     rows = site.client.query(
-        "select trace_id from calls where cost_usd is not null order by start_time limit 1"
+        "select trace_id from calls where model like 'claude%' and cost_usd > 0 limit 1"
     ).to_pylist()
     with visiting(browser, site.dashboard) as visit:
         page = visit.open(f"/request?id={rows[0]['trace_id']}")
-        page.locator(".wf .row", has_text="chat ").first.click()
+        page.locator(".wf .row", has_text="claude").first.click()
         page.get_by_role("tab", name="Proof").wait_for()
         page.get_by_text("$ / million").wait_for()
         page.get_by_text("Price from").wait_for()

@@ -40,7 +40,7 @@ def test_specs_are_json() -> None:
 
 def span(span_id: str, parent: str | None, **values: Any) -> dict[str, Any]:
     known = {
-        "span_id": span_id, "parent_span_id": parent, "kind": "agent", "name": span_id,
+        "span_id": span_id, "parent_span_id": parent, "kind": "agent", "name": span_id, "model": None,
         "start_time": START, "duration_ms": 10.0, "status": "ok", "error_type": None,
         "error_class": None, "prompt_tokens": None, "output_tokens": None,
         "cache_read_tokens": None, "cost_pico": None, "is_billed": None,

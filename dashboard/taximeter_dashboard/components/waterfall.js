@@ -69,7 +69,7 @@ class Waterfall {
     e.onclick = () => { this.off.clear(); this.refresh(); };
     this.bar.replaceChildren(s, ...chips, h("span", "grow"), h("span", "both", c, e));
   }
-  match(i) { const c = this.c; return !this.kindsOff.has(c.kind[i]) && (!this.errOnly || c.st[i]) && (!this.text || c.name[i].toLowerCase().includes(this.text) || (c.err[i] || "").toLowerCase().includes(this.text)); }
+  match(i) { const c = this.c; return !this.kindsOff.has(c.kind[i]) && (!this.errOnly || c.st[i]) && (!this.text || `${c.label[i]} ${c.name[i]}`.toLowerCase().includes(this.text) || (c.err[i] || "").toLowerCase().includes(this.text)); }
   refresh() {
     const filtered = this.kindsOff.size || this.errOnly || this.text, keep = filtered ? new Uint8Array(this.n) : null; this.hit = filtered ? new Uint8Array(this.n) : null;
     if (filtered) for (let i = 0; i < this.n; i++) if (this.match(i)) { this.hit[i] = 1; keep[i] = 1; for (let p = this.par[i]; p >= 0 && !keep[p]; p = this.par[p]) keep[p] = 1; }
@@ -100,7 +100,7 @@ class Waterfall {
     return r;
   }
   nameCell(i, has, open) {
-    const c = this.c, kd = c.kind[i], e = h("div", "name"), t = h("span", `t${GROUPS.has(kd) ? " ag" : ""}`, c.name[i]); e.setAttribute("role", "gridcell"); t.title = c.name[i];
+    const c = this.c, kd = c.kind[i], e = h("div", "name"), t = h("span", `t${GROUPS.has(kd) ? " ag" : ""}`, c.label[i]); e.setAttribute("role", "gridcell"); t.title = c.name[i];
     for (let g = Math.min(this.depth[i], 8); g > 0; g--) e.append(h("span", "g"));
     if (has) { const tw = button(`tw${open ? " open" : ""}`, "", icon(12, { d: "M6 4l4.5 4L6 12", "stroke-width": 1.8 })); tw.tabIndex = -1; tw.setAttribute("aria-label", open ? "Collapse" : "Expand"); e.append(tw); } else e.append(h("span", "tw0"));
     const ic = h("span", "ic", icon(11, ...(ICONS[kd] || [ARROW]))); ic.title = KINDS[kd]?.[0] || kd; e.append(ic, t);
