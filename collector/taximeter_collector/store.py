@@ -6,7 +6,6 @@ else gets a cursor for the length of a ``with`` block. Layout and reasons: docs/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -34,7 +33,9 @@ class StoreError(Exception):
 class Store:
     """The data directory's files, attached and locked down."""
 
-    def __init__(self, data_dir: Path, price_overrides: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, price_overrides: Path | None = None, memory: str = "1GB"
+    ) -> None:
         """Open or create the files. Raises StoreError when another process holds them."""
         self.data_dir = data_dir
         self._lock = Lock()
@@ -44,7 +45,7 @@ class Store:
         self._con.execute(
             "set enable_progress_bar = false; set TimeZone = 'UTC'; set threads = 2;"
             "set checkpoint_threshold = '64MB'; set preserve_insertion_order = false;"
-            f"set memory_limit = '{os.environ.get('TAXIMETER_STORE_MEMORY', '1GB')}';"
+            f"set memory_limit = '{memory}';"
             f"set temp_directory = '{_quoted(data_dir / 'tmp')}';"
         )
         load_rules(self._con)
