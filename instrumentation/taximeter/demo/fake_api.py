@@ -41,6 +41,7 @@ from taximeter.demo.replies import (
 
 SSE: Final = "text/event-stream"
 STALL_S: Final = 900.0
+LINGER_S: Final = 1.5
 BATCHES: Final = "/v1/messages/batches"
 APIS: Final[Mapping[str, Api]] = {
     "/v1/messages": "messages",
@@ -324,6 +325,8 @@ async def serve_until_stopped(
     server = await api.listen()
     ready()
     await stopped.wait()
+    # Agents in the middle of a call may be told to stop at the same moment: let them go first.
+    await asyncio.sleep(LINGER_S * min(1.0, api.pace))
     server.close()
 
 

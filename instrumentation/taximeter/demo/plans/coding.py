@@ -13,7 +13,7 @@ from taximeter.demo.world import CODE_TASKS, GPT, pick_caller
 
 INSTRUCTIONS_TOKENS: Final = 5_900
 REVIEW_TOKENS: Final = 3_200
-RUNAWAY_ROUNDS: Final = (18, 34)
+RUNAWAY_ROUNDS: Final = (20, 44)
 
 
 def plan_code_task(

@@ -14,7 +14,7 @@ from taximeter.demo.world import GPT_MINI, OPUS, QUESTIONS, SONNET, pick_caller
 
 LEAD_TOKENS: Final = 6_150
 RESEARCHER_TOKENS: Final = 3_380
-RUNAWAY_ROUNDS: Final = (14, 24)
+RUNAWAY_ROUNDS: Final = (14, 30)
 """How often a researcher that loops repeats its search before its cap or its patience ends it."""
 
 
