@@ -157,6 +157,7 @@ class Supervisor:
                 self._say(f"{run.part.name} did not stop in {STOP_PATIENCE_S:.0f} s: killed.")
                 _send(run.process, signal.SIGKILL)
                 run.process.wait()
+            _end_orphans(run.process.pid)
         self._running.clear()
 
     def log(self, name: str) -> Path:
@@ -203,6 +204,12 @@ def pause_before(failures: int) -> float:
 def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)
+
+
+def _end_orphans(group: int) -> None:
+    """Stop what a part has left behind: each part leads a process group of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGTERM)
 
 
 def _last_line(log: Path) -> str:

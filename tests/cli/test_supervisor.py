@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ stop.wait()
 with open(data_dir / "order", "a") as order:
     order.write(name + "\\n")
 """
+CARELESS = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+sys.exit(0)
+"""
 FAILING = "import sys; print('the reason.'); sys.exit(int(sys.argv[1]))"
 
 
@@ -35,6 +42,7 @@ FAILING = "import sys; print('the reason.'); sys.exit(int(sys.argv[1]))"
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "tiny_server.py").write_text(SERVER)
     (tmp_path / "tiny_failure.py").write_text(FAILING)
+    (tmp_path / "tiny_careless.py").write_text(CARELESS)
     return {
         **os.environ,
         "PYTHONPATH": str(tmp_path),
@@ -119,6 +127,22 @@ def test_a_part_that_is_not_kept_may_end(supervisor: Supervisor, said: list[str]
     threading.Thread(target=stop_when_said).start()
     assert supervisor.keep() == 0
     assert said[0] == "demo is done."
+
+
+def test_nothing_that_a_part_started_is_left(supervisor: Supervisor) -> None:
+    supervisor.start(Part("a", "tiny_careless", is_kept=False))
+    eventually(lambda: supervisor.log("a").read_text().endswith("\n"))
+    orphan = int(supervisor.log("a").read_text())
+    supervisor.stop()
+    eventually(lambda: not is_running(orphan))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that waits to be reaped by init does not."""
+    status = Path(f"/proc/{pid}/stat")
+    with suppress(OSError):
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
