@@ -66,8 +66,9 @@ class Fleet:
                     self._back_fill()
                     self._say_summary()
                 if is_live and not self._stopped:
+                    before = self.report.requests
                     self._go_live()
-                    self.say(describe_report(self.report))
+                    self.say(f"demo: stopped after {self.report.requests - before:,} live requests")
             except ChildDied as error:
                 raise FleetError(
                     f"The demo stopped early: {error}. Run it again with another --seed, "
