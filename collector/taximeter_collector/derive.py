@@ -17,8 +17,8 @@ from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
-PAUSE_PER_WORK: Final = 2.0
-"""Rest twice as long as the work took, so that following leaves the writer its processor."""
+PAUSE_PER_WORK: Final = 4.0
+"""Rest four times as long as the work took, so that following leaves the writer its processor."""
 MAX_PAUSE_S: Final = 2.0
 """A page should show a call within three seconds."""
 STEP_BATCHES: Final = 512

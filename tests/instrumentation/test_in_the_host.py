@@ -1,0 +1,168 @@
+"""The shim in somebody else's process: it never raises, never blocks, and sends what it has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from taximeter.guard import Faults, faults, guarded
+
+HEAVY = ("duckdb", "grpc", "streamlit", "pandas", "plotly", "pyarrow", "requests", "anthropic",
+         "openai", "apscheduler")  # fmt: skip
+
+
+class Sink:
+    """Counts the spans that arrive over OTLP/HTTP."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                message = ExportTraceServiceRequest.FromString(body)
+                for resource in message.resource_spans:
+                    for scope in resource.scope_spans:
+                        sink.names += [span.name for span in scope.spans]
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.server.shutdown()
+    sink.server.server_close()
+
+
+def host(program: str, endpoint: str) -> subprocess.Popen[str]:
+    """Start a host program that has the shim."""
+    head = "import taximeter, os, signal, sys, time\n@taximeter.tool\ndef work(n): return n\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + textwrap.dedent(program)],
+        env=os.environ | {"TAXIMETER_ENDPOINT": endpoint},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_program_that_just_ends_has_sent_its_spans(sink: Sink) -> None:
+    program = host("taximeter.init(service='s')\nfor n in range(50): work(n)", sink.url)
+    assert program.wait(30) == 0
+    assert len(sink.names) == 50
+
+
+def test_sigterm_without_a_handler_sends_first_and_still_kills(sink: Sink) -> None:
+    program = host(
+        """
+        taximeter.init(service='s')
+        for n in range(50): work(n)
+        print('ready', flush=True)
+        time.sleep(30)
+        """,
+        sink.url,
+    )
+    assert program.stdout is not None and program.stdout.readline() == "ready\n"
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(10) == -signal.SIGTERM
+    assert len(sink.names) == 50
+
+
+def test_a_multiprocessing_child_sends_its_spans(sink: Sink) -> None:
+    program = host(
+        """
+        import multiprocessing
+        taximeter.init(service='s')
+        child = multiprocessing.get_context('fork').Process(target=work, args=(1,))
+        child.start(); child.join()
+        """,
+        sink.url,
+    )
+    assert program.wait(30) == 0
+    assert sink.names == ["execute_tool work"]
+
+
+def test_a_dead_collector_costs_telemetry_and_not_the_agent() -> None:
+    started = time.monotonic()
+    program = host(
+        """
+        taximeter.init(service='s')
+        began = time.perf_counter()
+        with taximeter.request(user='u') as request:
+            for n in range(2000): assert work(n) == n
+        print(time.perf_counter() - began)
+        """,
+        "http://127.0.0.1:9",
+    )
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert "Traceback" not in err
+    assert float(out) < 5
+    assert time.monotonic() - started < 30
+
+
+def test_switched_off_it_does_nothing(sink: Sink) -> None:
+    program = host(
+        "os.environ['TAXIMETER_DISABLED'] = '1'\ntaximeter.init()\nassert work(1) == 1", sink.url
+    )
+    assert program.wait(30) == 0
+    assert sink.names == []
+
+
+def test_it_joins_the_applications_own_provider(sink: Sink) -> None:
+    program = host(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        mine = TracerProvider()
+        trace.set_tracer_provider(mine)
+        taximeter.init()
+        assert trace.get_tracer_provider() is mine
+        with trace.get_tracer('app').start_as_current_span('theirs'): work(1)
+        """,
+        sink.url,
+    )
+    _, err = program.communicate(timeout=30)
+    assert program.returncode == 0, err
+    assert sorted(sink.names) == ["execute_tool work", "theirs"]
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    program = f"import sys, taximeter; print([m for m in {HEAVY!r} if m in sys.modules])"
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert out.strip() == "[]"
+
+
+def test_a_fault_of_ours_is_counted_and_stays_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "reraise", False)
+    before = faults.by_place.total()
+
+    @guarded(default="default")
+    def hook() -> str:
+        raise RuntimeError("ours")
+
+    assert hook() == "default"
+    assert faults.by_place.total() == before + 1
+    assert isinstance(faults, Faults)
