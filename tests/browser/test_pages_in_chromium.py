@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from taximeter_dashboard import format
 
-from .conftest import Site, visiting
+from .conftest import Site, part, visiting
 from .telemetry import Fleet, export, send
 
 if TYPE_CHECKING:
@@ -135,6 +137,24 @@ def test_an_empty_store_says_what_to_do(browser: Browser, empty_site: Site) -> N
             page.get_by_text("Waiting for the first request").wait_for()
             page.get_by_text("taximeter demo").first.wait_for()
         assert visit.complaints == []
+
+
+def test_a_collector_that_stops_is_said_and_found_again(browser: Browser, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    with contextlib.ExitStack() as collector, part("dashboard", tmp_path) as dashboard:
+        port = collector.enter_context(part("collector", tmp_path))
+        send(f"http://127.0.0.1:{port}", export(Fleet().request(now - timedelta(minutes=3))))
+        with visiting(browser, f"http://127.0.0.1:{dashboard}") as visit:
+            page = visit.open("/requests")
+            page.locator("tbody tr").first.wait_for()
+            collector.close()
+            page.get_by_text("No collector answers").first.wait_for()
+            assert page.locator("tbody tr").count() == 1, "what was read stays"
+            page = visit.open("/requests")
+            page.get_by_text("No data to show").wait_for()
+            page.get_by_role("button", name="Retry").wait_for()
+            with part("collector", tmp_path):
+                page.locator("tbody tr").first.wait_for()
 
 
 def test_the_page_is_guarded_by_headers(browser: Browser, site: Site) -> None:

@@ -11,6 +11,7 @@ from taximeter_dashboard.components import sheet, waterfall
 
 KINDS: Final = {"llm": "model call"}
 CODE_HEIGHT: Final = 270
+TABS: Final = ("Proof", "Input", "Output", "Attributes")
 
 
 def draw() -> None:
@@ -90,7 +91,7 @@ def _body(request_id: str, spans: list[queries.Row]) -> None:
         )  # fmt: skip
     selected = ids.get(chosen or "") or ids[first]
     with right, st.container(border=True, key="card-span", gap="xsmall"):
-        frame.guarded(lambda: _panel(request_id, selected))()
+        frame.guarded(lambda: _panel(request_id, selected, spans))()
 
 
 def _interesting(spans: list[queries.Row]) -> str:
@@ -99,7 +100,7 @@ def _interesting(spans: list[queries.Row]) -> str:
     return str(failed or spans[0]["span_id"])
 
 
-def _panel(request_id: str, span: queries.Row) -> None:
+def _panel(request_id: str, span: queries.Row, spans: list[queries.Row]) -> None:
     call = queries.call_detail(session.reader(), request_id, span["span_id"])
     detail = queries.span_detail(session.reader(), request_id, span["span_id"]) or {}
     badges = [blocks.badge(KINDS.get(span["kind"], span["kind"] or "span"))]
@@ -107,15 +108,12 @@ def _panel(request_id: str, span: queries.Row) -> None:
         badges.append(blocks.badge(span["error_type"] or "error", "bad"))
     sheet([blocks.title(span["name"] or format.UNKNOWN, badges=badges),
            blocks.key_values(_span_facts(span, detail, call))], key="span-facts")  # fmt: skip
-    names = ["Proof"] if call else []
-    names += ["Input", "Output", "Attributes"]
     attributes = trace.as_pairs(detail.get("attributes"))
-    # A key of its own, so that a call opens at its proof.
-    tabs = st.tabs(names, key="call-tabs" if call else "span-tabs")
-    for name, tab in zip(names, tabs, strict=True):
+    # The same tabs for every span: the one that is open stays open while walking the tree.
+    for name, tab in zip(TABS, st.tabs(TABS, key="span-tabs"), strict=True):
         with tab:
-            if name == "Proof" and call:
-                _proof(call)
+            if name == "Proof":
+                _proof(call) if call else _sum_below(span, spans)
             elif name == "Attributes":
                 _attributes(attributes, detail)
             else:
@@ -145,6 +143,16 @@ def _span_facts(
     if detail.get("status_message"):
         facts.append(("Error", detail["status_message"], "bad"))
     return facts
+
+
+def _sum_below(span: queries.Row, spans: list[queries.Row]) -> None:
+    total = trace.subtree_costs(spans)[span["span_id"]]
+    if total is None:
+        sheet([blocks.note("No priced model call happened in this step.")], key="no-proof")
+        return
+    text = "The sum of the model calls below; each proves its own part."
+    cost = format.usd(total / trace.PICO)
+    sheet([blocks.key_values([("Cost with all below", cost)]), blocks.note(text)], key="sum-below")
 
 
 def _proof(call: queries.Row) -> None:
