@@ -92,8 +92,13 @@ def now_ns() -> int:
 
 
 def lost_spans() -> int:
-    """Return how many spans the collector did not take."""
-    return _meter.exporter.lost if _meter is not None else 0
+    """Return how many spans were lost: the queue was full, or the collector did not take them."""
+    return sum(lost_by_reason().values())
+
+
+def lost_by_reason() -> dict[str, int]:
+    """Return lost spans by reason: ``queue_full_spans``, ``queue_full_bytes``, ``not_taken``."""
+    return dict(_meter.room.lost) if _meter is not None else {}
 
 
 def is_active() -> bool:

@@ -7,24 +7,30 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import (
+    Event,
+    ReadableSpan,
+    Span,
+    SpanProcessor,
+    TracerProvider,
+)
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
 from taximeter import semconv
-from taximeter.guard import faults, guarded
+from taximeter.export_queue import MAX_SPANS, Bounded, Counting, Room
+from taximeter.guard import guarded
 from taximeter.runs import current_request
 
 ClockNs = Callable[[], int]
-QUEUE_SPANS: Final = 4_096
-"""At some 4 KiB a span this bounds the queue near 16 MiB; more is dropped and counted."""
 BATCH_SPANS: Final = 512
 EXPORT_EVERY_MS: Final = 400
 """A call should be on the page within three seconds."""
@@ -84,50 +90,58 @@ class Retimed(SpanProcessor):
         return self._inner.force_flush(timeout_millis)
 
 
-class Counting(SpanExporter):
-    """Counts what left and what the collector did not take; never raises."""
+class Relay(SpanProcessor):
+    """Our one processor on a provider: providers never let go of one, `init` may come again."""
 
-    def __init__(self, inner: SpanExporter) -> None:
-        self._inner = inner
-        self.exported = 0
-        self.lost = 0
+    def __init__(self) -> None:
+        self.targets: tuple[SpanProcessor, ...] = ()
+        """Empty while the shim is off."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch."""
-        try:
-            result = self._inner.export(spans)
-        except Exception as error:  # noqa: BLE001 - the export thread must live
-            faults.record("export", error)
-            result = SpanExportResult.FAILURE
-        if result is SpanExportResult.SUCCESS:
-            self.exported += len(spans)
-        else:
-            self.lost += len(spans)
-        return result
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Pass on."""
+        for target in self.targets:
+            target.on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Pass on."""
+        for target in self.targets:
+            target.on_end(span)
 
     def shutdown(self) -> None:
         """Pass on."""
-        self._inner.shutdown()
+        for target in self.targets:
+            target.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass on."""
+        left = [target.force_flush(timeout_millis) for target in self.targets]
+        return all(left)
+
+
+_relays: Final[WeakKeyDictionary[TracerProvider, Relay]] = WeakKeyDictionary()
 
 
 class Meter:
     """The shim's life in this process, from init to shutdown."""
 
     def __init__(self, exporter: SpanExporter, clock: ClockNs | None, immediate: bool) -> None:
-        self.exporter = Counting(exporter)
+        self.room = Room()
+        self._relay: Relay | None = None
+        counting = Counting(exporter, self.room)
         self.clock: ClockNs = clock or time.time_ns
         processor: SpanProcessor
         if immediate:
             from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-            processor = SimpleSpanProcessor(self.exporter)
+            processor = SimpleSpanProcessor(counting)
         else:
             processor = BatchSpanProcessor(
-                self.exporter,
-                max_queue_size=QUEUE_SPANS,
+                counting,
+                max_queue_size=MAX_SPANS,
                 schedule_delay_millis=EXPORT_EVERY_MS,
                 max_export_batch_size=BATCH_SPANS,
             )
+        processor = Bounded(processor, self.room)
         self.processor = Retimed(processor, clock) if clock else processor
         self.provider: TracerProvider | None = None
 
@@ -139,10 +153,12 @@ class Meter:
         if not isinstance(provider, TracerProvider):
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
             trace.set_tracer_provider(provider)
-        provider.add_span_processor(Stamp())
-        provider.add_span_processor(NativeCalls())
-        provider.add_span_processor(self.processor)
-        self.provider = provider
+        relay = _relays.get(provider)
+        if relay is None:
+            relay = _relays[provider] = Relay()
+            provider.add_span_processor(relay)
+        relay.targets = (Stamp(), NativeCalls(), self.processor)
+        self.provider, self._relay = provider, relay
 
     def tracer(self) -> Tracer:
         """Return the tracer of our own spans."""
@@ -161,6 +177,8 @@ class Meter:
 
     def stop(self, timeout_s: float) -> None:
         """Send what waits and end the export thread, within the time."""
+        if self._relay is not None:
+            self._relay.targets = ()
         worker = threading.Thread(target=self.processor.shutdown, daemon=True)
         worker.start()
         worker.join(timeout_s)
@@ -201,8 +219,9 @@ def flush_at_exit(stop: Callable[[float], None]) -> None:
     """Send what waits when the process ends: exit, SIGTERM without a handler, a worker's end."""
     atexit.register(stop, EXIT_CAP_S)
     _chain_sigterm(stop)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _flush_worker(stop))
+    from multiprocessing import util
+
+    util.register_after_fork(stop, _flush_worker)
 
 
 def _chain_sigterm(stop: Callable[[float], None]) -> None:
