@@ -207,7 +207,9 @@ class Api:
         current = [c for (name, _), c in self.evaluator.current.items() if name == rule.name]
         statuses = [c.state.status for c in current]
         days = max((c.verdict.days for c in current), default=0)
+        status = next((s for s in _STATUSES if s in statuses), "no_data")
         is_learning = rule.condition.kind == "spike" and days < HISTORY_DAYS
+        is_learning &= status not in ("firing", "pending")
         return {
             "name": rule.name,
             "title": metric_title(rule.watch),
@@ -220,7 +222,7 @@ class Api:
             "sensitivity": rule.sensitivity,
             "is_default": rule.is_default,
             "receivers": [r.name for r in self.book.receivers_of(rule)],
-            "status": next((s for s in _STATUSES if s in statuses), "no_data"),
+            "status": status,
             "groups": {s: statuses.count(s) for s in _STATUSES if s in statuses},
             "learning": f"learning, {days} of {HISTORY_DAYS} days" if is_learning else None,
         }

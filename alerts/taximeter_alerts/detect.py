@@ -262,14 +262,17 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
         return _guard_rate(samples, days)
     floor = max(usual, RATE_FLOOR)
     ratio = max(rule.condition.limit, RATE_OVERSHOOT[rule.sensitivity])
-    is_going_on = _is_going_on(samples, 2 * floor)
     best: Verdict | None = None
     for window_s in RATE_WINDOWS_S:
         sample = samples.get(window_s)
         if sample is None or sample.count < (rule.min_requests or 1) or sample.value is None:
             continue
         overshoot = wilson_low(sample.failures, sample.count) / floor
-        is_breach = sample.failures >= rule.min_errors and overshoot >= ratio and is_going_on
+        is_breach = (
+            sample.failures >= rule.min_errors
+            and overshoot >= ratio
+            and _is_going_on(samples, max(2 * floor, sample.value / 2))
+        )
         verdict = replace(
             _seen(sample, window_s),
             outcome="breach" if is_breach else "clear",
@@ -310,7 +313,7 @@ def _is_going_on(samples: Mapping[int, Sample], rate: float) -> bool:
     """Return whether the newest requests still fail: a long window alone looks back too far."""
     for window_s in RATE_WINDOWS_S:
         sample = samples.get(window_s)
-        enough = ENOUGH_NEWEST if window_s < 3_600 else ENOUGH_IN_A_DAY
+        enough = ENOUGH_NEWEST if window_s < 3_600 else 3
         if sample is not None and sample.value is not None and sample.count >= enough:
             return sample.failures >= 2 and sample.value >= rate
     return True
