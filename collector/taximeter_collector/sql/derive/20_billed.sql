@@ -61,7 +61,7 @@ where (a.response_id = b.response_id and a.kind = b.kind and a.has_usage >= b.ha
 
 create or replace temp table d_call as
 select c.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, not_billed_by_tree, preference),
-    coalesce(c.agent_name, ag.agent_name, tr.agent_name, c.service_name) as agent_name,
+    coalesce(c.agent_name, ag.agent_name, tr.agent_name, case when tr.is_complete then c.service_name end) as agent_name,
     coalesce(c.agent_version, ag.agent_version, tr.agent_version) as agent_version,
     coalesce(c.session_id, tr.session_id) as session_id, coalesce(c.user_id, tr.user_id) as user_id,
     coalesce(c.tenant, tr.tenant) as tenant, coalesce(c.tags, tr.tags) as tags,

@@ -14,7 +14,7 @@ with once as (
     from once window run as (partition by trace_id, agent_span_id order by start_unix_nano, span_id)
 )
 select o.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, turn, turn_of_key, repeat_key),
-    coalesce(ag.agent_name, o.agent_name, tr.agent_name, o.service_name) as agent_name,
+    coalesce(ag.agent_name, o.agent_name, tr.agent_name, case when tr.is_complete then o.service_name end) as agent_name,
     coalesce(ag.agent_version, o.agent_version, tr.agent_version) as agent_version,
     coalesce(o.session_id, tr.session_id) as session_id, coalesce(o.user_id, tr.user_id) as user_id,
     coalesce(o.tenant, tr.tenant) as tenant, coalesce(o.tags, tr.tags) as tags,

@@ -114,7 +114,7 @@ with call_sum as (
     select trace_id, sum(thrash_cost_pico) as thrash_cost_pico from d_thrash group by trace_id
 )
 select t.trace_id as request_id, t.name, t.service_name, t.environment,
-    coalesce(t.agent_name, t.service_name) as agent_name, t.agent_version, t.session_id, t.user_id, t.tenant, t.tags,
+    coalesce(t.agent_name, case when t.is_complete then t.service_name end) as agent_name, t.agent_version, t.session_id, t.user_id, t.tenant, t.tags,
     t.start_time, t.end_time, epoch_us(t.end_time) / 1000.0 - epoch_us(t.start_time) / 1000.0 as duration_ms,
     t.root_status = 'error'
         or (t.root_status <> 'cancelled' and c.last_status = 'error' and c.last_end >= coalesce(ts.last_end, 0)
