@@ -204,8 +204,13 @@ def _backoff_s(attempt: int) -> float:
 def _bound(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any] | None:
-    bound = inspect.signature(function).bind_partial(*args, **kwargs)
+    bound = _signature(function).bind_partial(*args, **kwargs)
     return {name: value for name, value in bound.arguments.items() if name not in ("self", "cls")}
+
+
+@functools.lru_cache(maxsize=1_024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 @guarded(default=None)

@@ -127,6 +127,7 @@ class Meter:
     def __init__(self, exporter: SpanExporter, clock: ClockNs | None, immediate: bool) -> None:
         self.room = Room()
         self._relay: Relay | None = None
+        self._tracer: Tracer | None = None
         counting = Counting(exporter, self.room)
         self.clock: ClockNs = clock or time.time_ns
         processor: SpanProcessor
@@ -162,7 +163,9 @@ class Meter:
 
     def tracer(self) -> Tracer:
         """Return the tracer of our own spans."""
-        return trace.get_tracer(semconv.SCOPE, tracer_provider=self.provider)
+        if self._tracer is None:
+            self._tracer = trace.get_tracer(semconv.SCOPE, tracer_provider=self.provider)
+        return self._tracer
 
     def flush(self, timeout_s: float) -> bool:
         """Send what waits; return whether all left within the time."""
