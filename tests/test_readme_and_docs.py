@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from taximeter.setting_keys import SETTINGS
 from taximeter_collector.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +29,15 @@ def test_every_metric_is_documented_with_its_unit() -> None:
         assert f"| `{metric.name}` | {metric.unit} |" in text
 
 
+def test_every_setting_is_documented_with_its_variable() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    for setting in SETTINGS:
+        assert f"| `{setting.name}` | `{setting.variable}` |" in text
+
+
 def test_python_in_the_readme_runs() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        subprocess.run([sys.executable, "-c", block], check=True, timeout=60)
