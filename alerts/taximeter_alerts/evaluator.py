@@ -37,7 +37,7 @@ from taximeter_collector.client import QueryError
 CATCH_UP: Final = timedelta(hours=6)
 _FINE: Final = timedelta(minutes=10)
 """The newest part of a gap is evaluated minute by minute, the rest in steps of five."""
-_LEARNING_REFRESH: Final = timedelta(seconds=60)
+_LEARNING_REFRESH: Final = timedelta(seconds=10)
 _REFRESH: Final = timedelta(minutes=10)
 _LATE_GROWTH: Final = 1.1
 _log = logging.getLogger("taximeter_alerts")

@@ -112,7 +112,7 @@ class RuleBook:
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...] = ()
     mail: MailServer = field(default_factory=MailServer)
-    every: timedelta = timedelta(seconds=30)
+    every: timedelta = timedelta(seconds=15)
     settle: timedelta = timedelta(seconds=60)
     dashboard_url: str | None = None
 

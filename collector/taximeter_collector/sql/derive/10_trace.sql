@@ -40,12 +40,13 @@ select s.trace_id, any_value(root.span_id) as root_span_id,
     arg_min(s.user_id, s.start_unix_nano) as user_id,
     arg_min(s.tenant, s.start_unix_nano) as tenant,
     arg_min(s.tags, s.start_unix_nano) as tags,
-    coalesce(any_value(case when root.kind = 'agent' then root.agent_name end),
+    -- The request's agent is the outermost; before the root has arrived nobody knows which that is.
+    case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_name end),
         arg_min(s.agent_name, s.start_unix_nano) filter (s.kind = 'agent'),
-        arg_min(s.agent_name, s.start_unix_nano)) as agent_name,
-    coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
+        arg_min(s.agent_name, s.start_unix_nano)) end as agent_name,
+    case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
         arg_min(s.agent_version, s.start_unix_nano) filter (s.kind = 'agent'),
-        any_value(root.service_version)) as agent_version,
+        any_value(root.service_version)) end as agent_version,
     count(*)::integer as span_count, min(s.batch) as first_batch,
     min(s.received_at) as first_received_at, max(s.received_at) as last_received_at
 from d_span s join root using (trace_id)
