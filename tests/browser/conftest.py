@@ -161,8 +161,9 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(collector, f"http://127.0.0.1:{dashboard}", ReadClient(collector))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium for one module: Playwright's event loop runs until it closes, and others need theirs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
