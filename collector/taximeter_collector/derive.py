@@ -6,6 +6,7 @@ a recomputation and never a row.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,10 +18,13 @@ from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
+logger: Final = logging.getLogger(__name__)
 PAUSE_PER_WORK: Final = 4.0
 """Rest four times as long as the work took, so that following leaves the writer its processor."""
 MAX_PAUSE_S: Final = 2.0
 """A page should show a call within three seconds."""
+PATIENCE: Final = 4
+"""Failures in a row before a commit is left out of the roll-ups."""
 STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
@@ -35,7 +39,7 @@ class Deriver:
         self._wake, self._stop = threading.Event(), threading.Event()
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
-        self._worked_s = 0.0
+        self._worked_s, self._failures = 0.0, 0
         with store.read() as cursor:
             self._derived = derived_batch(cursor)
         self._thread = threading.Thread(target=self._run, name="deriver", daemon=True)
@@ -71,19 +75,40 @@ class Deriver:
 
     def _catch_up(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._worked_s = 0.0
-        try:
-            while True:
-                started = time.perf_counter()
-                following = derive_step(cursor, self._store.prices, self._derived)
-                if following == self._derived:
+        following = -1
+        while following != self._derived:
+            started, following = time.perf_counter(), self._derived
+            try:
+                self._derived = self._step(cursor)
+            except Exception as error:  # noqa: BLE001 - a thread that dies would freeze every page
+                self._derived = self._after_failure(cursor, error)
+                if self._stop.wait(0.5):
                     return
-                self._derived = following
-                self.step_seconds.append(time.perf_counter() - started)
-                self._worked_s += self.step_seconds[-1]
-        except duckdb.Error as error:
-            self.last_error = f"{type(error).__name__}: {error}"
-            if not self._stop.wait(1.0):
-                self._wake.set()
+            self.step_seconds.append(time.perf_counter() - started)
+            self._worked_s += self.step_seconds[-1]
+
+    def _step(self, cursor: duckdb.DuckDBPyConnection) -> int:
+        """Follow the next commits; after a failure one by one, so that the bad one is found."""
+        batches = STEP_BATCHES if self._failures == 0 else 0
+        following = derive_step(cursor, self._store.prices, self._derived, batches)
+        self._failures = 0
+        return following
+
+    def _after_failure(self, cursor: duckdb.DuckDBPyConnection, error: Exception) -> int:
+        """Try again; pass by a commit that fails alone for the third time. Its spans stay stored."""
+        self._failures += 1
+        self.last_error = f"{type(error).__name__}: {error}"
+        self._wake.set()
+        if self._failures <= PATIENCE:
+            return self._derived
+        self._failures = 0
+        try:
+            passed = next_batch(cursor, self._derived, 0)
+            cursor.execute("update rollup.progress set derived_batch = $passed", {"passed": passed})
+        except duckdb.Error:  # the store itself is ill: nothing is passed by
+            return self._derived
+        logger.error("commit %d could not be followed and is left out: %s", passed, error)
+        return passed
 
 
 def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
@@ -92,20 +117,26 @@ def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
     return int(row[0]) if row else 0
 
 
-def derive_step(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int) -> int:
-    """Derive the traces touched by the next commits; return the batch that is now contained."""
+def next_batch(cursor: duckdb.DuckDBPyConnection, after: int, batches: int) -> int:
+    """Return up to which commit a step should go; ``after`` when there is nothing new."""
     row = cursor.execute(
-        "select coalesce(max(batch) filter (spans_before < $spans), min(batch)) from ("
+        "select coalesce(max(batch) filter (spans_before < $spans), min(batch), $after) from ("
         " select batch, sum(count(*)) over (order by batch) - count(*) as spans_before"
         " from span where batch > $after and batch <= $batches"
         " + (select min(batch) from span where batch > $after) group by batch)",
-        {"after": after, "batches": STEP_BATCHES, "spans": STEP_SPANS},
+        {"after": after, "batches": batches, "spans": STEP_SPANS},
     ).fetchone()
-    if row is None or row[0] is None:
-        return after
-    last = int(row[0])
-    _run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
-    _derive_touched(cursor, prices, after, last)
+    return int(row[0]) if row else after
+
+
+def derive_step(
+    cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, batches: int = STEP_BATCHES
+) -> int:
+    """Derive the traces touched by the next commits; return the batch that is now contained."""
+    last = next_batch(cursor, after, batches)
+    if last > after:
+        _run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
+        _derive_touched(cursor, prices, after, last)
     return last
 
 

@@ -82,7 +82,7 @@ create or replace temp table d_request as
 with call_sum as (
     select p.trace_id, count(*)::integer as model_calls, sum(p.cost_pico) as cost_pico,
         count(*) filter (p.cost_pico is null) as unpriced,
-        coalesce(sum(p.total_tokens) filter (p.cost_pico is not null) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
+        coalesce(coalesce(sum(p.total_tokens) filter (p.cost_pico is not null), 0) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
         case when unpriced > 0 then 'unpriced' else max(p.cost_quality) filter (p.cost_quality <> 'exact') end as worst_quality,
         list(distinct p.model) filter (p.model is not null) as models,
         sum(p.uncached_input_tokens) as uncached_input_tokens, sum(p.cache_read_tokens) as cache_read_tokens,

@@ -25,7 +25,7 @@ request_row as (
         sum(uncached_input_tokens) as uncached_input_tokens, sum(cache_read_tokens) as cache_read_tokens,
         sum(cache_write_short_tokens + cache_write_long_tokens) as cache_write_tokens,
         sum(output_tokens) as output_tokens, sum(reasoning_tokens) as reasoning_tokens,
-        sum(total_tokens) as tokens, sum(total_tokens) filter (cost_pico is not null) as priced_tokens,
+        sum(total_tokens) as tokens, coalesce(sum(total_tokens) filter (cost_pico is not null), 0) as priced_tokens,
         sum(prompt_tokens) filter (cache_reported) as hit_denominator_tokens,
         sum(cache_read_tokens) filter (cache_reported) as hit_read_tokens,
         count(*) filter (cost_pico is null) as unpriced_calls, sum(cost_pico) as cost_pico,
