@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 import pytest
@@ -17,7 +19,8 @@ from taximeter_collector.prices import PriceBook
 from taximeter_collector.store import Store
 
 NOW = 1_795_000_000_000_000_000
-CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic",
+CHAT: dict[str, str | int] = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic",
         "gen_ai.request.model": "claude-sonnet-4-5"}  # fmt: skip
 
 
@@ -40,11 +43,12 @@ class Trace:
         self.trace_id = trace_id.to_bytes(16, "big")
 
     def span(
-        self, number: int, parent: int = 0, start: int = 0, scope: str = "", **attributes: str | int
+        self,
+        number: int,
+        parent: int = 0,
+        start: int = 0,
+        attributes: Mapping[str, str | int] = MappingProxyType({}),
     ) -> Trace:
-        if scope:
-            self.scope = self.message.resource_spans[0].scope_spans.add()
-            self.scope.scope.name = scope
         span = self.scope.spans.add(
             trace_id=self.trace_id,
             span_id=number.to_bytes(8, "big"),
@@ -62,8 +66,11 @@ class Trace:
         return self
 
     def chat(self, number: int, parent: int = 0, start: int = 0, tokens: int = 100) -> Trace:
-        usage = {"gen_ai.usage.input_tokens": tokens, "gen_ai.usage.output_tokens": 10}
-        return self.span(number, parent, start, **CHAT, **usage)  # type: ignore[arg-type]
+        usage: dict[str, str | int] = {
+            "gen_ai.usage.input_tokens": tokens,
+            "gen_ai.usage.output_tokens": 10,
+        }
+        return self.span(number, parent, start, CHAT | usage)
 
     def body(self) -> bytes:
         return self.message.SerializeToString()
@@ -95,7 +102,7 @@ def test_children_before_parents_become_one_request_when_the_root_comes(store: S
         None,
         2,
     )
-    follow(store, Trace().span(1, **agent))  # type: ignore[arg-type]
+    follow(store, Trace().span(1, attributes=agent))
     assert one(store, "select is_complete, agent_name, loop_length from requests") == (
         True, "helper", 2,
     )  # fmt: skip
@@ -110,9 +117,9 @@ def test_a_span_sent_again_in_another_batch_counts_once(store: Store) -> None:
 
 
 def test_a_parent_that_repeats_its_childrens_tokens_is_not_billed(store: Store) -> None:
-    parent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a",
+    parent: dict[str, str | int] = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a",
               "gen_ai.usage.input_tokens": 200, "gen_ai.usage.output_tokens": 20}  # fmt: skip
-    follow(store, Trace().span(1, **parent).chat(2, 1).chat(3, 1, start=2))  # type: ignore[arg-type]
+    follow(store, Trace().span(1, attributes=parent).chat(2, 1).chat(3, 1, start=2))
     assert one(store, "select sum(prompt_tokens) from calls where is_billed") == (200,)
     assert one(store, "select billed_reason from calls where not is_billed") == (
         "sum of the calls below it",
@@ -120,27 +127,27 @@ def test_a_parent_that_repeats_its_childrens_tokens_is_not_billed(store: Store) 
 
 
 def test_a_sum_without_calls_below_is_an_aggregate(store: Store) -> None:
-    alone = {"gen_ai.operation.name": "invoke_agent", "gen_ai.provider.name": "anthropic",
+    alone: dict[str, str | int] = {"gen_ai.operation.name": "invoke_agent", "gen_ai.provider.name": "anthropic",
              "gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.usage.input_tokens": 200,
              "gen_ai.usage.output_tokens": 20}  # fmt: skip
-    follow(store, Trace().span(1, **alone))  # type: ignore[arg-type]
+    follow(store, Trace().span(1, attributes=alone))
     assert one(store, "select cost_quality, cost_pico > 0 from calls where is_billed") == (
         "aggregate", True,
     )  # fmt: skip
 
 
 def test_an_unknown_model_has_no_cost_and_is_listed(store: Store) -> None:
-    follow(store, Trace().span(1, **(CHAT | {"gen_ai.request.model": "nobody-knows"}),
-           **{"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 5}))  # type: ignore[arg-type]  # fmt: skip
+    unknown = CHAT | {"gen_ai.request.model": "nobody-knows", "gen_ai.usage.input_tokens": 5,
+                      "gen_ai.usage.output_tokens": 5}  # fmt: skip
+    follow(store, Trace().span(1, attributes=unknown))
     assert one(store, "select cost_pico, cost_usd, priced_ratio from requests") == (None, None, 0.0)
     assert one(store, "select model, tokens from unpriced_models") == ("nobody-knows", 10)
 
 
 def test_a_call_refused_before_it_began_is_free_and_a_cut_stream_is_unknown(store: Store) -> None:
-    refused = Trace(1).span(1, **CHAT, **{"error.type": "rate_limit_error"})  # type: ignore[arg-type]
-    cut = Trace(2).span(1, **CHAT, **{"error.type": "api_error",
-                        "gen_ai.response.time_to_first_chunk": "0.2"})  # type: ignore[arg-type]  # fmt: skip
-    follow(store, refused, cut)
+    refused = CHAT | {"error.type": "rate_limit_error"}
+    cut = CHAT | {"error.type": "api_error", "gen_ai.response.time_to_first_chunk": "0.2"}
+    follow(store, Trace(1).span(1, attributes=refused), Trace(2).span(1, attributes=cut))
     with store.read() as cursor:
         rows = cursor.execute("select cost_pico from calls order by trace_id").fetchall()
     assert rows == [(0,), (None,)]
@@ -158,10 +165,10 @@ def test_cycles_self_parents_and_impossible_times_do_no_harm(store: Store) -> No
 def test_the_same_tool_call_in_a_row_is_a_repeat(store: Store) -> None:
     tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search",
             "taximeter.tool.arguments_hash": "h"}  # fmt: skip
-    trace = Trace().span(1, **{"gen_ai.operation.name": "invoke_agent"})
+    trace = Trace().span(1, attributes={"gen_ai.operation.name": "invoke_agent"})
     for at in range(3):
         trace.chat(10 + at, 1, start=2 * at)
-        trace.span(20 + at, 1, start=2 * at + 1, **tool)  # type: ignore[arg-type]
+        trace.span(20 + at, 1, start=2 * at + 1, attributes=tool)
     follow(store, trace)
     assert one(store, "select max(consecutive_repeat), count(*) filter (is_repeat) from tool_calls") == (3, 2)  # fmt: skip
     run = one(store, "select max_consecutive_repeat, thrash_cost_pico * 3, cost_pico * 2 from agent_runs")  # fmt: skip
@@ -195,8 +202,6 @@ def test_a_commit_that_cannot_be_derived_is_passed_by_and_said(
 
 
 def test_a_new_day_gets_a_file_of_its_own_and_old_days_stay_readable(tmp_path: Path) -> None:
-    from datetime import UTC, datetime, timedelta
-
     day = [datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)]
     store = Store(tmp_path)
     ingest = Ingest(store, now=lambda: day[0])
