@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from taximeter.export_log import quiet_export
 from taximeter.guard import faults, guarded
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -132,7 +133,8 @@ class Counting(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export a batch."""
         try:
-            result = self._inner.export(spans)
+            with quiet_export():
+                result = self._inner.export(spans)
         except Exception as error:  # noqa: BLE001 - the export thread must live
             faults.record("export", error)
             result = SpanExportResult.FAILURE
