@@ -4,7 +4,7 @@ import taximeter
 taximeter.init(service="support-desk")
 """
 
-from taximeter.lifecycle import flush, init, lost_spans, shutdown
+from taximeter.lifecycle import flush, lost_spans, shutdown
 from taximeter.limits import (
     CostBudgetReached,
     DeadlineReached,
@@ -19,6 +19,7 @@ from taximeter.limits import (
 )
 from taximeter.runs import Request
 from taximeter.scopes import agent, confidence, partial, request
+from taximeter.start import init
 from taximeter.tools import tool
 
 __all__ = [

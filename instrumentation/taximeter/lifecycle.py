@@ -1,66 +1,32 @@
-"""init, flush, shutdown: the shim's one instance in this process."""
+"""The shim's one meter in this process: whether it runs, its clock and tracer, flush and shutdown."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
-from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from taximeter.guard import guarded
-from taximeter.tracing import ClockNs, Meter, flush_at_exit, otlp_exporter, resource_for
+from taximeter.tracing import Meter, flush_at_exit
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # the SIGTERM handler may come while it is held
 _meter: Meter | None = None
 _exit_hooks_set = False
 
 
-def init(
-    service: str | None = None,
-    *,
-    environment: str | None = None,
-    endpoint: str | None = None,
-    span_exporter: SpanExporter | None = None,
-    clock: ClockNs | None = None,
-    propagate_threads: bool = True,
-) -> None:
-    """Start measuring: call it once, before or after the model SDKs are imported.
-
-    ``service`` names the program (else ``OTEL_SERVICE_NAME``), ``endpoint`` the collector (else
-    ``TAXIMETER_ENDPOINT``, OpenTelemetry's settings, 127.0.0.1:4318). An application's own tracer
-    provider is joined, not replaced. ``span_exporter`` (exports at once) and ``clock`` (Unix
-    nanoseconds) are for tests and simulations. Does nothing with ``TAXIMETER_DISABLED=1``.
-    """
-    if not is_disabled():
-        _start(service, environment, endpoint, span_exporter, clock, propagate_threads)
-
-
-@guarded(default=None)
-def _start(
-    service: str | None,
-    environment: str | None,
-    endpoint: str | None,
-    span_exporter: SpanExporter | None,
-    clock: ClockNs | None,
-    propagate_threads: bool,
-) -> None:
-    from taximeter import anthropic, openai, threads
-
+def begin(make: Callable[[], Meter]) -> bool:
+    """Put a meter into service unless one is; return whether it was put."""
     global _meter, _exit_hooks_set
     with _lock:
         if _meter is not None:
-            return
-        exporter = span_exporter or otlp_exporter(endpoint)
-        _meter = Meter(exporter, clock, immediate=span_exporter is not None)
-        _meter.attach(resource_for(service, environment))
+            return False
+        _meter = make()
         if not _exit_hooks_set:
             _exit_hooks_set = True
             flush_at_exit(shutdown)
-    if propagate_threads:
-        threads.install()
-    anthropic.install()
-    openai.install()
+    return True
 
 
 @guarded(default=False)

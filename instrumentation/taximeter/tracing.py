@@ -146,10 +146,8 @@ class Meter:
         self.processor = Retimed(processor, clock) if clock else processor
         self.provider: TracerProvider | None = None
 
-    def attach(self, resource: Resource) -> None:
+    def attach(self, resource: Resource, *observers: SpanProcessor) -> None:
         """Join the application's provider, or set ours where it has none."""
-        from taximeter.anthropic import NativeCalls
-
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -158,7 +156,7 @@ class Meter:
         if relay is None:
             relay = _relays[provider] = Relay()
             provider.add_span_processor(relay)
-        relay.targets = (Stamp(), NativeCalls(), self.processor)
+        relay.targets = (Stamp(), *observers, self.processor)
         self.provider, self._relay = provider, relay
 
     def tracer(self) -> Tracer:

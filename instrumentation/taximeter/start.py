@@ -1,0 +1,49 @@
+"""`init`: a meter, the model SDKs that are installed, threads that carry the request along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from taximeter import anthropic, lifecycle, openai, threads
+from taximeter.guard import guarded
+from taximeter.tracing import ClockNs, Meter, otlp_exporter, resource_for
+
+
+def init(
+    service: str | None = None,
+    *,
+    environment: str | None = None,
+    endpoint: str | None = None,
+    span_exporter: SpanExporter | None = None,
+    clock: ClockNs | None = None,
+    propagate_threads: bool = True,
+) -> None:
+    """Start measuring: call it once, before or after the model SDKs are imported.
+
+    ``service`` names the program (else ``OTEL_SERVICE_NAME``), ``endpoint`` the collector (else
+    ``TAXIMETER_ENDPOINT``, OpenTelemetry's settings, 127.0.0.1:4318). An application's own tracer
+    provider is joined, not replaced. ``span_exporter`` (exports at once) and ``clock`` (Unix
+    nanoseconds) are for tests and simulations. Does nothing with ``TAXIMETER_DISABLED=1``.
+    """
+    if lifecycle.is_disabled():
+        return
+
+    def make() -> Meter:
+        exporter = span_exporter or otlp_exporter(endpoint)
+        meter = Meter(exporter, clock, immediate=span_exporter is not None)
+        meter.attach(resource_for(service, environment), anthropic.NativeCalls())
+        return meter
+
+    if _begin(make) and propagate_threads:
+        threads.install()
+
+
+@guarded(default=False)
+def _begin(make: Callable[[], Meter]) -> bool:
+    if not lifecycle.begin(make):
+        return False
+    anthropic.install()
+    openai.install()
+    return True
