@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call by leaf; a leaf that the provider did not state is None, never 0."""
+    """Tokens of one call by leaf; None is unknown.
+
+    Providers state a cache leaf only where they cache, so an absent one is 0 with
+    ``cache_reported`` False; an absent prompt or answer is None and makes the cost unknown.
+    """
 
     uncached_input: int | None = None
     cache_read: int | None = None
@@ -27,6 +31,8 @@ class Usage:
     web_searches: int | None = None
     cache_reported: bool = False
     """Whether the provider said anything about caching."""
+    other_models: tuple[tuple[str, Usage], ...] = ()
+    """(model, tokens) that the same call spent on other models, at their prices; in no leaf here."""
 
     @property
     def prompt_tokens(self) -> int | None:
