@@ -30,6 +30,9 @@ __all__ = ["Ingest", "Outcome", "QueueFull", "StoreUnavailable", "Undecodable"]
 
 GROUP_ITEMS: Final = 8_000
 GROUP_BYTES: Final = 32 * 1024 * 1024
+LINGER_S: Final = 0.015
+BUSY_S: Final = 0.05
+"""Under load a group stays open for those who were answered just now: a commit costs much, a row little."""
 DIGEST_WINDOW: Final = timedelta(minutes=15)
 DIGESTS_KEPT: Final = 200_000
 
@@ -80,7 +83,7 @@ class Ingest:
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._known: OrderedDict[bytes, Outcome] = OrderedDict()
         self._in_flight: dict[bytes, Future[Outcome]] = {}
-        self._closed = False
+        self._closed, self._committed_at = False, -BUSY_S
         with store.cursor() as cursor:
             self._batch = _last_batch(cursor)
             self._recall_digests(cursor)
@@ -173,9 +176,11 @@ class Ingest:
 
     def _fill(self, first: _Request) -> tuple[list[_Request], bool]:
         group, items, size = [first], first.items, first.size
+        now = time.monotonic()
+        closes = now + LINGER_S if now - self._committed_at < BUSY_S else now
         while items < GROUP_ITEMS and size < GROUP_BYTES:
             try:
-                request = self._queue.get_nowait()
+                request = self._queue.get(timeout=max(closes - time.monotonic(), 0))
             except queue.Empty:
                 return group, False
             if request is None:
@@ -196,6 +201,7 @@ class Ingest:
                 self._fail(group[0], error)
             return
         self._publish_counts(cursor)
+        self._committed_at = time.monotonic()
         for request, outcome in zip(group, outcomes, strict=True):
             self._remember(request.digest, outcome)
             self._settle(request)
