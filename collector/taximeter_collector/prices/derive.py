@@ -46,6 +46,7 @@ def derive_snapshot() -> dict[str, Any]:
         providers.append(
             {
                 "id": provider.id,
+                "api": provider.api_pattern,
                 "model_match": _clause(provider.model_match) if provider.model_match else None,
                 "fallback": list(provider.fallback_model_providers or ()),
                 "models": models,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -26,6 +27,8 @@ ENDLESS: Final = 2**62
 DAY_S: Final = 86_400
 PICO: Final = 10**12
 
+_SUMMED: Final = ("total_pico", "input_pico", "cache_read_pico", "cache_write_pico", "output_pico",
+                  "other_pico", "cache_saved_pico")  # fmt: skip
 _LEAF_OF: Final = {
     "input": "uncached_input",
     "cache_read": "cache_read",
@@ -128,6 +131,19 @@ def cost_in(band: Band, usage: Usage) -> Cost | None:
         price_source=band.source,
         quality=band.quality,
         by_field=by_field,
+    )
+
+
+def together(costs: Sequence[Cost]) -> Cost:
+    """Return the sum of the parts of one call; its quality is that of the first part not exact."""
+    if len(costs) == 1:
+        return costs[0]
+    sums = {name: sum(getattr(cost, name) for cost in costs) for name in _SUMMED}
+    return Cost(
+        **sums,
+        price_source="; ".join(dict.fromkeys(cost.price_source for cost in costs)),
+        quality=next((cost.quality for cost in costs if cost.quality != "exact"), "exact"),
+        by_field={name: sum(cost.by_field[name] for cost in costs) for name in FIELDS},
     )
 
 

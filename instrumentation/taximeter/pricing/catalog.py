@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from taximeter.pricing import matching
-from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in
-from taximeter.pricing.overrides import Override, PriceFile, parse_prices, read_price_file
+from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in, together
+from taximeter.pricing.overrides import Override, PriceFile
+from taximeter.pricing.price_file import parse_prices, read_price_file
 from taximeter.usage import Usage
 
 STANDARD_TIERS: Final = frozenset(
-    {"standard", "default", "auto", "normal", "standard_only", "on_demand", "", "scale"}
+    {"standard", "default", "auto", "normal", "standard_only", "on_demand", ""}
 )
+"""Capacity that was paid for ahead (``scale``, ``provisioned_throughput``) has no price a call."""
 _NO_PRICE: Final = (None,) * len(FIELDS)
 
 
@@ -73,6 +76,16 @@ class Catalog:
 
     def price(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
         """Return the cost of a call that started at ``at``; None where it can't be known."""
+        costs = [self._price_one(usage, resolution, at)]
+        for model, tokens in usage.other_models:
+            context, _, region = resolution.context.partition("|")
+            provider = resolution.provider.partition(">")[0]
+            entry = self.resolve(provider, model, tier=context, region_class=region or None)
+            costs.append(self._price_one(tokens, entry, at) if entry else None)
+        known = [cost for cost in costs if cost is not None]
+        return together(known) if len(known) == len(costs) else None
+
+    def _price_one(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
         prompt = usage.prompt_tokens
         if prompt is None:
             return None
@@ -111,7 +124,7 @@ class Catalog:
     ) -> Resolution | None:
         model = self._alias(provider_raw or "", model)
         context = "batch" if batch else self._tier(tier)
-        for provider in self._provider_candidates(provider_raw, model):
+        for provider in self._provider_candidates(provider_raw, model, server_address):
             if (found := self._find(provider, model, server_address)) is None:
                 continue
             home, model_id, quality = found
@@ -127,7 +140,8 @@ class Catalog:
     def _alias(self, provider_raw: str, model: str) -> str:
         for file in reversed(self._files):
             for provider, request_model, target in file.aliases:
-                if request_model == model and provider in ("*", provider_raw):
+                known_as = ("*", provider_raw.lower(), matching.provider_id(provider_raw, model))
+                if request_model == model and provider in known_as:
                     return target
         return model
 
@@ -136,10 +150,16 @@ class Catalog:
         name = (tier or "standard").lower().removeprefix("on_demand_")
         return "standard" if name in STANDARD_TIERS else name
 
-    def _provider_candidates(self, provider_raw: str | None, model: str) -> list[str]:
+    def _provider_candidates(
+        self, provider_raw: str | None, model: str, server_address: str | None
+    ) -> list[str]:
+        """Return who may bill the call. ``openai`` and ``anthropic`` name a protocol as well."""
         named = matching.provider_id(provider_raw, model)
-        if named is not None:
-            return [named]
+        seller = None
+        if named is None or named in matching.PROTOCOLS:
+            seller = self._seller_at(named, server_address)
+        if seller is not None or named is not None:
+            return [seller or named or ""]
         stated = matching.prefixed_provider(model)
         if stated is not None:
             return [matching.provider_id(stated, model) or stated]
@@ -150,20 +170,30 @@ class Catalog:
             if provider["model_match"] and matching.is_match(provider["model_match"], lowered)
         ]
 
+    def _seller_at(self, named: str | None, server_address: str | None) -> str | None:
+        """Return the provider whose API answers at this address."""
+        if not server_address:
+            return None
+        url = f"https://{server_address.lower()}/"
+        sellers = [
+            name for name, provider in self._providers.items() if re.match(provider["api"], url)
+        ]
+        return named if named in sellers else next(iter(sellers), None)
+
     def _find(
         self, provider: str, model: str, server_address: str | None
     ) -> tuple[str, str, str] | None:
         """Return (the provider whose list has it, model id, match quality)."""
         hosted_by_user = any(
-            card.server_address is not None and card.server_address == server_address
+            card.is_at(server_address) and card.fits(provider, (model.lower(),), server_address)
             for card in self._cards()
         )
         listed = self._providers.get(provider)
         if listed is not None and not hosted_by_user:
             for spelling in matching.spellings(model, provider):
                 for home in (provider, *listed["fallback"]):
-                    if (model_id := self._match(home, spelling)) is not None:
-                        return home, model_id, "exact" if model_id in spelling else "prefix"
+                    if (found := self._match(home, spelling)) is not None:
+                        return home, *found
         names = tuple(matching.spellings(model, provider))
         for card in reversed(self._cards()):
             if card.prices and card.model != "*" and card.fits(provider, names, server_address):
@@ -172,11 +202,15 @@ class Catalog:
                 return provider, names[-1], "override"
         return None
 
-    def _match(self, provider: str, spelling: str) -> str | None:
+    def _match(self, provider: str, spelling: str) -> tuple[str, str] | None:
+        """Return (model id, how well it matched) of the first entry that claims the name."""
         listed = self._providers.get(provider)
+        if matching.is_given_away(provider, spelling):
+            return None
         for model in listed["models"] if listed else ():
             if matching.is_match(model["match"], spelling):
-                return str(model["id"])
+                is_exact = matching.is_named(model["match"], model["id"], spelling)
+                return str(model["id"]), "exact" if is_exact else "prefix"
         return None
 
     def _cards(self) -> list[Override]:
@@ -190,40 +224,34 @@ class Catalog:
         )
 
     def _server_matters(self, server_address: str | None) -> bool:
-        return any(
-            card.server_address == server_address for card in self._cards() if server_address
-        )
+        return any(card.is_at(server_address) for card in self._cards())
 
     # Bands.
 
     def _build(self, entry: Resolution) -> list[Band]:
+        """Apply the files in order; a tier that no list has stands on the standard of its time."""
         context, _, region = entry.context.partition("|")
         provider, _, home = entry.provider.partition(">")
-        bands = self._library(home or provider, entry.model, context)
         names = _names(entry.model, entry.model, provider)
+        bands = self._library(home or provider, entry.model, context)
+        standard = self._library(home or provider, entry.model, "standard")
+        is_listed = bool(bands or standard)
         for file in self._files:
-            for rule in file.multipliers:
-                fits = rule.fits(provider, names, entry.server_address)
-                if fits and rule.tier == context and rule.region_class is None:
-                    bands = rule.apply(
-                        bands or self._library(home or provider, entry.model, "standard")
-                    )
-        for file in self._files:
-            for card in file.cards:
-                if card.fits(provider, names, entry.server_address) and _is_for(
-                    card, context, region
-                ):
-                    bands = card.apply(bands or [Band(_NO_PRICE, source=card.source)])
-            for rule in file.multipliers:
-                fits = rule.fits(provider, names, entry.server_address)
-                if (
-                    fits
-                    and (rule.tier is None or rule.tier == context)
-                    and not (rule.tier and rule.region_class is None)
-                    and rule.region_class in (None, region)
-                ):
-                    bands = rule.apply(bands)
-        return [_inherited(band) for band in bands]
+            is_own = not bands and not file.is_facts
+            cards = [c for c in file.cards if c.fits(provider, names, entry.server_address)]
+            rules = [r for r in file.multipliers if r.fits(provider, names, entry.server_address)]
+            standard = _with_cards(standard, cards, "standard", region)
+            bands = _with_cards(bands, cards, context, region)
+            for rule in rules:
+                if rule.region_class not in (None, region):
+                    continue
+                if rule.tier is None:
+                    bands, standard = rule.apply(bands), rule.apply(standard)
+                elif rule.tier == context:
+                    bands = rule.apply(bands or standard)
+            # A fact that leaves a kind out does not know it; a user's own card means its parent.
+            is_listed = is_listed or (is_own and bool(bands))
+        return [_inherited(band) for band in bands] if is_listed else bands
 
     def _library(self, provider: str, model: str, context: str) -> list[Band]:
         rows = self._bands.get(f"{provider}|{model}|{context}", [])
@@ -245,6 +273,16 @@ def _band(row: list[Any], source: str) -> Band:
 
 def _names(model_id: str, model: str, provider: str) -> tuple[str, ...]:
     return (model_id.lower(), *matching.spellings(model, provider))
+
+
+def _with_cards(
+    bands: list[Band], cards: Sequence[Override], context: str, region: str
+) -> list[Band]:
+    for card in cards:
+        if _is_for(card, context, region):
+            blank = [Band(_NO_PRICE)] if card.prices else []
+            bands = card.apply(bands or blank)
+    return bands
 
 
 def _is_for(card: Override, context: str, region: str) -> bool:
@@ -290,7 +328,5 @@ def shipped_snapshot() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def shipped_facts() -> PriceFile:
     """Return what `prices.toml` beside this file says."""
-    import tomllib
-
     text = resources.files("taximeter.pricing").joinpath("prices.toml").read_text(encoding="utf-8")
-    return parse_prices(tomllib.loads(text), "taximeter/pricing/prices.toml")
+    return replace(parse_prices(text, "taximeter/pricing/prices.toml"), is_facts=True)

@@ -39,8 +39,14 @@ FRAMEWORKS: Final = frozenset(
 SELF_HOSTED: Final = frozenset(
     {"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "sglang", "tgi"}
 )
+PROTOCOLS: Final = frozenset({"openai", "anthropic"})
+"""Other providers answer their requests too: the address then tells who bills."""
+_GIVEN_AWAY: Final = {"openai": ("gpt-oss",)}
+"""Published weights that the provider itself does not serve: who serves them sets the price."""
+_DECORATION: Final = re.compile(r"(?:@[\w-]+|-v\d+(?::\d+)?|-latest|-\d{8}|-\d{4}-\d{2}-\d{2})$")
 _DATED_VERSION: Final = re.compile(r"-\d{8}-v\d+(?::\d+)?$")
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})$")
+_BEDROCK_REGION: Final = re.compile(r"^(?:us|eu|apac|jp|au|global|us-gov|regional)\.(?=[a-z])")
 _BEDROCK_PREFIX: Final = re.compile(
     r"^(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\."
 )
@@ -84,6 +90,7 @@ def _spellings(name: str, provider: str | None) -> Iterator[str]:
         yield name.split("/", 1)[1]
     if compact := _COMPACT_DATE.search(name):
         yield f"{name[: compact.start()]}-{'-'.join(compact.groups())}"
+    yield name.partition("@")[0]
     yield _DATED_VERSION.sub("", name.rsplit("/", 1)[-1])
 
 
@@ -93,6 +100,40 @@ def prefixed_provider(model: str) -> str | None:
     return (
         head.lower() if slash and head.lower() not in {"models", "projects", "publishers"} else None
     )
+
+
+def is_given_away(provider: str, text: str) -> bool:
+    """Return whether ``provider`` lists the model but serves it to nobody."""
+    return text.startswith(_GIVEN_AWAY.get(provider, ()))
+
+
+def is_named(clause: Clause, model_id: str, text: str) -> bool:
+    """Return whether ``text`` is the model's name, not just a longer one that starts like it.
+
+    >>> clause = {"starts_with": "claude-haiku-4-5"}
+    >>> is_named(clause, "claude-haiku-4-5", "claude-haiku-4-5-20251001")
+    True
+    >>> is_named(clause, "claude-haiku-4-5", "claude-haiku-4-5-foo")
+    False
+    """
+    return _core(text) in (_core(model_id), *map(_core, _equals(clause)))
+
+
+def _core(name: str) -> str:
+    """Return a name without dates, versions and region prefixes."""
+    name = _BEDROCK_REGION.sub("", name.rsplit("/", 1)[-1].lower())
+    while (shorter := _DECORATION.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+def _equals(clause: Clause) -> Iterator[str]:
+    (kind, value), *_ = clause.items()
+    if kind == "equals":
+        yield str(value)
+    elif kind in ("or", "and"):
+        for part in value:
+            yield from _equals(part)
 
 
 def is_match(clause: Clause, text: str) -> bool:
