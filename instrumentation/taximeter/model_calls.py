@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span
 
@@ -17,6 +17,10 @@ from taximeter.runs import AgentRun, Request, current_agent, current_request
 if TYPE_CHECKING:
     from taximeter.pricing import Catalog, Cost
     from taximeter.usage import Usage
+
+
+_NO_REGION: Final = ("global", "not_available")
+"""What Anthropic says where a call was not pinned to a region."""
 
 
 def before_model_call() -> None:
@@ -71,11 +75,15 @@ def account(
         span.set_attribute(semconv.SERVICE_TIER, tier)
     if batch:
         span.set_attribute(semconv.BATCH, True)
+    geo = _text(raw.get("inference_geo"))
+    region = f"geo:{geo}" if geo and geo not in _NO_REGION else None
+    if region:
+        span.set_attribute(semconv.REGION_CLASS, region)
     span.set_attribute(semconv.USAGE, json.dumps(raw, separators=(",", ":"), default=str))
     span.set_attribute(semconv.USAGE_SHAPE, shape)
     partition = normalise_usage(shape, raw)
     _stamp_tokens(span, partition)
-    cost = _cost(partition, provider, model, tier, batch, server_address)
+    cost = _cost(partition, provider, model, tier, batch, region, server_address)
     run, request = owners or (current_agent.get(), current_request.get())
     for level in run.lineage() if run else ():
         level.note_usage(partition.total_tokens, cost.total_pico if cost else None)
@@ -103,16 +111,24 @@ def _stamp_tokens(span: Span, usage: Usage) -> None:
             span.set_attribute(key, value)
 
 
+@guarded(default=None)
 def _cost(
     usage: Usage,
     provider: str,
     model: str | None,
     tier: str | None,
     batch: bool,
+    region: str | None,
     server_address: str | None,
 ) -> Cost | None:
+    """Return the cost; None, counted as unpriced, also where the user's price file is wrong."""
     entry = _catalog().resolve(
-        provider, model, tier=tier or "standard", batch=batch, server_address=server_address
+        provider,
+        model,
+        tier=tier or "standard",
+        batch=batch,
+        region_class=region,
+        server_address=server_address,
     )
     at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
     return _catalog().price(usage, entry, at) if entry else None

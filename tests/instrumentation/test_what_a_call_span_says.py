@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import openai
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import taximeter
+from taximeter import lifecycle, model_calls, semconv
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Fault, Reply, Tokens
+from taximeter.guard import faults
+from taximeter.model_calls import account
 from taximeter.testing import SpanList
 
 CLAUDE = "claude-sonnet-4-5"
@@ -106,3 +111,46 @@ def test_starting_again_counts_a_native_call_once(api: FakeApi, spans: SpanList)
     with taximeter.request() as request:
         claude(api).messages.create(model=CLAUDE, max_tokens=9, messages=HELLO)
     assert (request.model_calls, len(calls(again)), len(calls(spans))) == (1, 1, 0)
+
+
+def test_a_call_pinned_to_a_region_says_so_and_costs_its_surcharge(
+    spans: SpanList,
+) -> None:
+    usage = {"input_tokens": 1_000_000, "output_tokens": 0, "service_tier": "standard"}
+    costs = []
+    for geo in ("global", "us"):
+        with taximeter.request() as request:
+            span = lifecycle.tracer().start_span("chat")
+            account(
+                span, usage | {"inference_geo": geo}, "anthropic",
+                provider="anthropic", model="claude-opus-5-5",
+            )  # fmt: skip
+            span.end()
+        costs.append(request.cost_pico)
+    assert costs[1] * 10 == costs[0] * 11
+    pinned = spans.named("chat")[1].attributes or {}
+    assert pinned[semconv.REGION_CLASS] == "geo:us"
+
+
+def test_a_wrong_price_file_costs_the_price_and_not_the_tokens(
+    spans: SpanList, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "prices.toml").write_text("[[prise]]")
+    monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(tmp_path / "prices.toml"))
+    monkeypatch.setattr(faults, "reraise", False)
+    model_calls._catalog.cache_clear()
+
+    @taximeter.agent("a", limits=taximeter.Limits(tokens=10))
+    def run() -> None:
+        span = lifecycle.tracer().start_span("chat")
+        usage = {"input_tokens": 50, "output_tokens": 5}
+        account(span, usage, "anthropic", provider="anthropic", model="claude-opus-5-5")
+        span.end()
+        model_calls.before_model_call()
+
+    try:
+        with taximeter.request() as request, pytest.raises(taximeter.TokenBudgetReached):
+            run()
+    finally:
+        model_calls._catalog.cache_clear()
+    assert request.unpriced_calls == 1
