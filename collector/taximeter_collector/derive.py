@@ -28,7 +28,9 @@ PATIENCE: Final = 4
 STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
-_STEPS: Final = ("10_trace", "20_billed", "30_price", "40_tools", "50_runs", "60_minutes")
+_STEPS: Final = (
+    "10_trace", "20_billed", "25_keep_touched", "30_price", "40_tools", "50_runs", "60_minutes",
+)  # fmt: skip
 
 
 class Deriver:
@@ -145,7 +147,7 @@ def _derive_touched(
 ) -> None:
     earlier = cursor.execute(
         "select min(first_batch) from rollup.request"
-        " where request_id in (select trace_id from d_touched)"
+        " where request_id in (select trace_id from d_context)"
     ).fetchone()
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
     for step in _STEPS:

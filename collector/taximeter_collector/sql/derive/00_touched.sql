@@ -1,19 +1,22 @@
--- The traces to derive again: those with new spans, and those that may hold another view of the same calls
--- (the same response id; or, between calls without a parent, the same service and time).
+-- $after, $last_batch: the commits to follow → d_touched, the traces to derive again, and d_context, those to look at.
+-- Touched: with new spans, or with another view of their calls, as these were and as they are now: whose call is
+-- billed may change there. Context: also what holds another view of the calls of a touched trace.
+create or replace temp table d_changed as
+select distinct trace_id from span where batch > $after and batch <= $last_batch;
+
+create or replace temp table d_link as
+select trace_id, kind, parent_span_id, response_id, service_name, start_time, end_time, uncached_input_tokens, cache_read_tokens
+from span where batch > $after and batch <= $last_batch and kind in ('llm', 'embedding')
+union all
+select trace_id, kind, parent_span_id, response_id, service_name, start_time, end_time, uncached_input_tokens, cache_read_tokens
+from rollup.call where trace_id in (select trace_id from d_changed);
+
 create or replace temp table d_touched as
-with fresh as (
-    select distinct trace_id, response_id, parent_span_id is null and kind in ('llm', 'embedding') as is_root_call,
-        service_name, start_time, end_time
-    from span where batch > $after and batch <= $last_batch
-)
-select distinct trace_id from fresh
-union
-select c.trace_id from rollup.call c
-where c.response_id in (select response_id from fresh)
-    and c.start_time >= (select min(start_time) - interval 10 minutes from fresh where response_id is not null)
-union
-select c.trace_id
-from rollup.call c join fresh f
-    on f.is_root_call and c.parent_span_id is null and c.service_name = f.service_name
-    and c.trace_id <> f.trace_id and c.start_time <= f.end_time and c.end_time >= f.start_time
-    and (c.response_id is null or f.response_id is null);
+from d_changed union from linked_traces('d_link', 'rollup.call');
+
+create or replace temp table d_link as
+select trace_id, kind, parent_span_id, response_id, service_name, start_time, end_time, uncached_input_tokens, cache_read_tokens
+from rollup.call where trace_id in (select trace_id from d_touched except select trace_id from d_changed);
+
+create or replace temp table d_context as
+from d_touched union from linked_traces('d_link', 'rollup.call');

@@ -1,10 +1,10 @@
--- The spans of the touched traces, each once → d_span, d_tree (nearest agent; below a call with usage?), d_trace (whose it is).
+-- The spans of the traces to look at (d_context), each once → d_span, d_tree (nearest agent; below a call with usage?), d_trace (whose it is).
 
 create or replace temp table d_span as
 select * exclude (attributes, resource_attributes, events)
 from span
-where batch between $first_batch and $last_batch and trace_id in (select trace_id from d_touched)
-qualify row_number() over (partition by trace_id, span_id order by batch desc, end_unix_nano desc) = 1;
+where batch between $first_batch and $last_batch and trace_id in (select trace_id from d_context)
+qualify row_number() over (partition by trace_id, span_id order by end_unix_nano desc, batch desc, output_tokens desc nulls last) = 1;
 
 create or replace temp table d_tree as
 with recursive down as (
@@ -25,6 +25,7 @@ create or replace temp table d_trace as
 with root as (
     select * from d_span s
     where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
+        or not exists (from d_tree t where t.trace_id = s.trace_id)  -- nothing but a cycle
     qualify row_number() over (partition by trace_id order by parent_span_id is not null, start_unix_nano, span_id) = 1
 )
 select s.trace_id, any_value(root.span_id) as root_span_id,
@@ -34,18 +35,18 @@ select s.trace_id, any_value(root.span_id) as root_span_id,
     any_value(root.termination_reason) as root_termination_reason,
     any_value(root.start_time) as start_time,
     coalesce(any_value(root.end_time) filter (root.parent_span_id is null), max(s.end_time)) as end_time,
-    coalesce(any_value(root.service_name), arg_min(s.service_name, s.start_unix_nano)) as service_name,
-    arg_min(s.environment, s.start_unix_nano) as environment,
-    arg_min(s.session_id, s.start_unix_nano) as session_id,
-    arg_min(s.user_id, s.start_unix_nano) as user_id,
-    arg_min(s.tenant, s.start_unix_nano) as tenant,
-    arg_min(s.tags, s.start_unix_nano) as tags,
+    coalesce(any_value(root.service_name), arg_min(s.service_name, (s.start_unix_nano, s.span_id))) as service_name,
+    arg_min(s.environment, (s.start_unix_nano, s.span_id)) as environment,
+    arg_min(s.session_id, (s.start_unix_nano, s.span_id)) as session_id,
+    arg_min(s.user_id, (s.start_unix_nano, s.span_id)) as user_id,
+    arg_min(s.tenant, (s.start_unix_nano, s.span_id)) as tenant,
+    arg_min(s.tags, (s.start_unix_nano, s.span_id)) as tags,
     -- The request's agent is the outermost; before the root has arrived nobody knows which that is.
     case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_name end),
-        arg_min(s.agent_name, s.start_unix_nano) filter (s.kind = 'agent'),
-        arg_min(s.agent_name, s.start_unix_nano)) end as agent_name,
+        arg_min(s.agent_name, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
+        arg_min(s.agent_name, (s.start_unix_nano, s.span_id))) end as agent_name,
     case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
-        arg_min(s.agent_version, s.start_unix_nano) filter (s.kind = 'agent'),
+        arg_min(s.agent_version, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
         any_value(root.service_version)) end as agent_version,
     count(*)::integer as span_count, min(s.batch) as first_batch,
     min(s.received_at) as first_received_at, max(s.received_at) as last_received_at

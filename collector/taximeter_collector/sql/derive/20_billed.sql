@@ -37,7 +37,7 @@ left join dialect_preference p using (dialect)
 where s.kind in ('llm', 'embedding') or (s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage);
 
 -- One call seen by two instrumentations side by side: the same response id within ten minutes (across traces
--- too: a gateway), else the same tokens inside the same time.
+-- too: a gateway), else the same tokens inside the same time. What is merged across traces must be found by macros/linked_traces.sql.
 create or replace temp table d_twin as
 select distinct b.trace_id, b.span_id,
     case when a.response_id = b.response_id then 'same response id as ' else 'same call as ' end || a.span_id as reason
@@ -45,7 +45,7 @@ from d_candidate a join d_candidate b
     on (a.trace_id <> b.trace_id or a.span_id <> b.span_id)
     and a.not_billed_by_tree is null and b.not_billed_by_tree is null
     and not a.is_aggregate and not b.is_aggregate
-    and (a.preference, a.start_unix_nano, a.span_id) < (b.preference, b.start_unix_nano, b.span_id)
+    and (a.preference, a.start_unix_nano, a.span_id, a.trace_id) < (b.preference, b.start_unix_nano, b.span_id, b.trace_id)
 where (a.response_id = b.response_id and a.kind = b.kind and a.has_usage >= b.has_usage
         and abs(a.end_unix_nano::hugeint - b.end_unix_nano::hugeint) < 600_000_000_000)
     or (a.scope_name <> b.scope_name and (a.response_id is null or b.response_id is null)
@@ -73,6 +73,6 @@ select c.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags
     prompt_tokens + coalesce(c.output_tokens, 0) + coalesce(c.audio_output_tokens, 0)
         + coalesce(c.image_output_tokens, 0) as total_tokens
 from d_candidate c
-left join (select trace_id, span_id, any_value(reason) as reason from d_twin group by all) w using (trace_id, span_id)
+left join (select trace_id, span_id, min(reason) as reason from d_twin group by all) w using (trace_id, span_id)
 left join d_span ag on ag.trace_id = c.trace_id and ag.span_id = c.agent_span_id
 left join d_trace tr on tr.trace_id = c.trace_id;

@@ -24,8 +24,8 @@ select p.trace_id, p.agent_span_id,
     count(*) filter (p.kind = 'llm' and not a.is_retry and not p.is_aggregate)::integer as iterations,
     count(*)::integer as model_calls, sum(p.cost_pico) as own_cost_pico,
     count(*) filter (p.cost_pico is null) as unpriced,
-    arg_max(p.finish_reason, p.start_unix_nano) as last_finish_reason,
-    arg_max(p.status, p.start_unix_nano) as last_status,
+    arg_max(p.finish_reason, (p.start_unix_nano, p.span_id)) as last_finish_reason,
+    arg_max(p.status, (p.start_unix_nano, p.span_id)) as last_status,
     max(p.end_unix_nano) as last_end, count(*) filter (a.is_retry) + coalesce(sum(p.resend_count), 0) as retries
 from d_priced p left join d_attempt a using (trace_id, span_id)
 where p.is_billed group by all;
@@ -84,7 +84,7 @@ with call_sum as (
         count(*) filter (p.cost_pico is null) as unpriced,
         coalesce(coalesce(sum(p.total_tokens) filter (p.cost_pico is not null), 0) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
         case when unpriced > 0 then 'unpriced' else max(p.cost_quality) filter (p.cost_quality <> 'exact') end as worst_quality,
-        list(distinct p.model) filter (p.model is not null) as models,
+        list_sort(list(distinct p.model) filter (p.model is not null)) as models,
         sum(p.uncached_input_tokens) as uncached_input_tokens, sum(p.cache_read_tokens) as cache_read_tokens,
         sum(p.cache_write_short_tokens + p.cache_write_long_tokens) as cache_write_tokens,
         sum(p.output_tokens) as output_tokens,
@@ -93,9 +93,9 @@ with call_sum as (
         sum(p.cache_saved_pico) as cache_saved_pico,
         count(*) filter (p.kind = 'llm' and not a.is_retry)::integer as leaf_calls,
         (count(*) filter (a.is_retry) + coalesce(sum(p.resend_count), 0))::integer as retries,
-        arg_max(p.status, p.start_unix_nano) as last_status, arg_max(p.error_type, p.start_unix_nano) as last_error_type,
-        arg_max(p.error_class, p.start_unix_nano) as last_error_class,
-        arg_max(p.finish_reason, p.start_unix_nano) as last_finish_reason,
+        arg_max(p.status, (p.start_unix_nano, p.span_id)) as last_status, arg_max(p.error_type, (p.start_unix_nano, p.span_id)) as last_error_type,
+        arg_max(p.error_class, (p.start_unix_nano, p.span_id)) as last_error_class,
+        arg_max(p.finish_reason, (p.start_unix_nano, p.span_id)) as last_finish_reason,
         max(p.end_unix_nano) as last_end
     from d_priced p left join d_attempt a using (trace_id, span_id)
     where p.is_billed group by p.trace_id
@@ -104,8 +104,8 @@ with call_sum as (
         max(consecutive_repeat)::integer as max_consecutive_repeat, max(end_unix_nano) as last_end
     from d_tool group by trace_id
 ), run_sum as (
-    select trace_id, max(loop_length) as loop_length, list(distinct agent_name) as agents,
-        arg_min(termination_reason, start_time) as termination_reason
+    select trace_id, max(loop_length) as loop_length, list_sort(list(distinct agent_name)) as agents,
+        arg_min(termination_reason, (start_time, span_id)) as termination_reason
     from d_run group by trace_id
 ), failed as (
     select trace_id, count(*)::integer as child_errors from d_span

@@ -1,0 +1,16 @@
+-- The traces that may hold another view of a call in table `links`, looked for in table `calls`. A superset of what
+-- derive/20_billed.sql merges across traces: widen it there, widen it here.
+create or replace macro linked_traces(links, calls) as table
+select distinct c.trace_id
+from query_table(links) l
+join query_table(calls) c on c.response_id = l.response_id and c.kind = l.kind and c.trace_id <> l.trace_id
+where l.kind in ('llm', 'embedding')
+    and c.end_time between l.end_time - interval 10 minutes and l.end_time + interval 10 minutes
+union
+select distinct c.trace_id
+from query_table(links) l
+join query_table(calls) c on c.service_name = l.service_name and c.kind = l.kind and c.trace_id <> l.trace_id
+    and coalesce(c.uncached_input_tokens + c.cache_read_tokens, -1) = coalesce(l.uncached_input_tokens + l.cache_read_tokens, -1)
+where l.kind in ('llm', 'embedding') and l.parent_span_id is null and c.parent_span_id is null
+    and (c.response_id is null or l.response_id is null)
+    and c.start_time <= l.end_time and c.end_time >= l.start_time;
