@@ -17,6 +17,7 @@ from taximeter.pricing import matching
 from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in, together
 from taximeter.pricing.overrides import Override, PriceFile
 from taximeter.pricing.price_file import parse_prices, read_price_file
+from taximeter.pricing.traffic import TrafficRule
 from taximeter.usage import Usage
 
 STANDARD_TIERS: Final = frozenset(
@@ -38,11 +39,16 @@ class Resolution:
     match_quality: str
     """``exact``, ``prefix`` (the list matched a longer name) or ``override``."""
     server_address: str | None = None
+    """Where a price file speaks of this server."""
+    spelled: str = ""
+    """The emitter's name for the model, where a price file speaks of that and not of the list's."""
 
     @property
     def key(self) -> str:
         """One text per set of bands."""
-        return "|".join((self.provider, self.model, self.context, self.server_address or ""))
+        return "|".join(
+            (self.provider, self.model, self.context, self.server_address or "", self.spelled)
+        )
 
 
 class Catalog:
@@ -122,28 +128,47 @@ class Catalog:
         region_class: str | None,
         server_address: str | None,
     ) -> Resolution | None:
-        model = self._alias(provider_raw or "", model)
+        model = self._alias(provider_raw or "", model, server_address)
         context = "batch" if batch else self._tier(tier)
         for provider in self._provider_candidates(provider_raw, model, server_address):
             if (found := self._find(provider, model, server_address)) is None:
                 continue
             home, model_id, quality = found
             names = _names(model_id, model, provider)
-            if region_class and self._region_matters(provider, names, region_class):
-                context = f"{context}|{region_class}"
-            held = server_address if self._server_matters(server_address) else None
-            entry = Resolution(f"{provider}>{home}" if home != provider else provider,
-                               model_id, context, quality, held)  # fmt: skip
+            region = region_class or matching.region_of(provider, model, server_address)
+            if region and self._region_matters(provider, names, region):
+                context = f"{context}|{region}"
+            spelled = self._is_named_apart(provider, model_id, names, server_address)
+            entry = Resolution(
+                f"{provider}>{home}" if home != provider else provider,
+                model_id,
+                context,
+                "override" if spelled and quality == "prefix" else quality,
+                server_address if self._server_matters(server_address) else None,
+                model.lower() if spelled else "",
+            )
             return entry if any(band.prices != _NO_PRICE for band in self.bands(entry)) else None
         return None
 
-    def _alias(self, provider_raw: str, model: str) -> str:
+    def _alias(self, provider_raw: str, model: str, server_address: str | None) -> str:
+        known_as = {provider_raw.lower(), matching.provider_id(provider_raw, model) or ""}
         for file in reversed(self._files):
-            for provider, request_model, target in file.aliases:
-                known_as = ("*", provider_raw.lower(), matching.provider_id(provider_raw, model))
-                if request_model == model and provider in known_as:
-                    return target
+            for alias in reversed(file.aliases):
+                if alias.fits(known_as, model.lower(), server_address):
+                    return alias.model
         return model
+
+    def _is_named_apart(
+        self, provider: str, model_id: str, names: tuple[str, ...], server_address: str | None
+    ) -> bool:
+        """Return whether a price file speaks of the emitter's name and not of the list's."""
+        listed = (model_id.lower(),)
+        return any(
+            rule.fits(provider, names, server_address)
+            and not rule.fits(provider, listed, server_address)
+            for file in self._files
+            for rule in (*file.cards, *file.multipliers)
+        )
 
     @staticmethod
     def _tier(tier: str | None) -> str:
@@ -164,11 +189,13 @@ class Catalog:
         if stated is not None:
             return [matching.provider_id(stated, model) or stated]
         lowered = model.lower()
-        return [
+        known = [
             name
             for name, provider in self._providers.items()
             if provider["model_match"] and matching.is_match(provider["model_match"], lowered)
         ]
+        # Nobody is named: a card for any provider, or for a server, may still speak of the model.
+        return [*known, ""]
 
     def _seller_at(self, named: str | None, server_address: str | None) -> str | None:
         """Return the provider whose API answers at this address."""
@@ -184,9 +211,10 @@ class Catalog:
         self, provider: str, model: str, server_address: str | None
     ) -> tuple[str, str, str] | None:
         """Return (the provider whose list has it, model id, match quality)."""
+        cards = self._cards()
+        names = _names(model, model, provider)
         hosted_by_user = any(
-            card.is_at(server_address) and card.fits(provider, (model.lower(),), server_address)
-            for card in self._cards()
+            card.is_server_card and card.fits(provider, names, server_address) for card in cards
         )
         listed = self._providers.get(provider)
         if listed is not None and not hosted_by_user:
@@ -194,12 +222,10 @@ class Catalog:
                 for home in (provider, *listed["fallback"]):
                     if (found := self._match(home, spelling)) is not None:
                         return home, *found
-        names = tuple(matching.spellings(model, provider))
-        for card in reversed(self._cards()):
-            if card.prices and card.model != "*" and card.fits(provider, names, server_address):
-                return provider, names[-1], "override"
-            if card.server_address and card.fits(provider, names, server_address):
-                return provider, names[-1], "override"
+        for card in reversed(cards):
+            is_own = card.is_server_card or (card.prices and card.model != "*")
+            if is_own and card.fits(provider, names, server_address):
+                return provider, matching.bare_name(model, provider), "override"
         return None
 
     def _match(self, provider: str, spelling: str) -> tuple[str, str] | None:
@@ -215,6 +241,11 @@ class Catalog:
 
     def _cards(self) -> list[Override]:
         return [card for file in self._files for card in file.cards]
+
+    @property
+    def traffic(self) -> tuple[TrafficRule, ...]:
+        """The rules about calls: batch, cache lifetime, reported cost; the last that holds decides."""
+        return tuple(rule for file in self._files for rule in file.traffic)
 
     def _region_matters(self, provider: str, names: tuple[str, ...], region: str) -> bool:
         return any(
@@ -232,7 +263,7 @@ class Catalog:
         """Apply the files in order; a tier that no list has stands on the standard of its time."""
         context, _, region = entry.context.partition("|")
         provider, _, home = entry.provider.partition(">")
-        names = _names(entry.model, entry.model, provider)
+        names = _names(entry.model, entry.spelled or entry.model, provider)
         bands = self._library(home or provider, entry.model, context)
         standard = self._library(home or provider, entry.model, "standard")
         is_listed = bool(bands or standard)
@@ -272,7 +303,14 @@ def _band(row: list[Any], source: str) -> Band:
 
 
 def _names(model_id: str, model: str, provider: str) -> tuple[str, ...]:
-    return (model_id.lower(), *matching.spellings(model, provider))
+    """Return every name under which a price file may speak of the model."""
+    spelled = tuple(matching.spellings(model, provider))
+    return (
+        model_id.lower(),
+        *spelled,
+        *map(matching.core_name, spelled),
+        *map(matching.without_vendor, spelled),
+    )
 
 
 def _with_cards(
@@ -290,6 +328,8 @@ def _is_for(card: Override, context: str, region: str) -> bool:
         return False
     if card.tier is not None:
         return card.tier == context
+    if card.is_server_card:
+        return True
     return context == "standard" or not card.prices
 
 

@@ -47,6 +47,12 @@ _DECORATION: Final = re.compile(r"(?:@[\w-]+|-v\d+(?::\d+)?|-latest|-\d{8}|-\d{4
 _DATED_VERSION: Final = re.compile(r"-\d{8}-v\d+(?::\d+)?$")
 _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})$")
 _BEDROCK_REGION: Final = re.compile(r"^(?:us|eu|apac|jp|au|global|us-gov|regional)\.(?=[a-z])")
+_VERTEX_PATH: Final = re.compile(r"projects/[^/]+/locations/([a-z0-9-]+)/")
+_VERTEX_HOST: Final = re.compile(
+    r"(?:aiplatform\.)?((?:us|europe|asia|australia|northamerica|southamerica|me|africa)[a-z0-9-]*?)"
+    r"(?:-aiplatform\.googleapis\.com|\.rep\.googleapis\.com)$"
+)
+_RESIDENT_HOST: Final = re.compile(r"[a-z]{2}\.api\.openai\.com$")
 _BEDROCK_PREFIX: Final = re.compile(
     r"^(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\."
 )
@@ -94,6 +100,30 @@ def _spellings(name: str, provider: str | None) -> Iterator[str]:
     yield _DATED_VERSION.sub("", name.rsplit("/", 1)[-1])
 
 
+def bare_name(model: str, provider: str | None) -> str:
+    """Return the last, least decorated spelling."""
+    return list(spellings(model, provider))[-1]
+
+
+def region_of(provider: str, model: str, server_address: str | None) -> str | None:
+    """Return the region class that a name or an address states; None where neither does.
+
+    Bedrock's prefixes are models of their own in the price list.
+
+    >>> region_of("google", "claude-opus-5-5", "us-east5-aiplatform.googleapis.com:443")
+    'regional'
+    >>> region_of("openai", "gpt-6.1-sol", "eu.api.openai.com"), region_of("openai", "gpt-5", None)
+    ('residency', None)
+    """
+    address = (server_address or "").lower().partition(":")[0]
+    if provider == "google":
+        place = _VERTEX_PATH.match(model.lower()) or _VERTEX_HOST.match(address)
+        return "regional" if place and place[1] != "global" else None
+    if provider == "openai" and _RESIDENT_HOST.match(address):
+        return "residency"
+    return None
+
+
 def prefixed_provider(model: str) -> str | None:
     """Return the provider that a name such as ``anthropic/claude-x`` states."""
     head, slash, _ = model.partition("/")
@@ -116,10 +146,19 @@ def is_named(clause: Clause, model_id: str, text: str) -> bool:
     >>> is_named(clause, "claude-haiku-4-5", "claude-haiku-4-5-foo")
     False
     """
-    return _core(text) in (_core(model_id), *map(_core, _equals(clause)))
+    return core_name(text) in (core_name(model_id), *map(core_name, _equals(clause)))
 
 
-def _core(name: str) -> str:
+def without_vendor(name: str) -> str:
+    """Return a name as its maker spells it: without a cloud's prefixes, dates and versions.
+
+    >>> without_vendor("us.anthropic.claude-opus-5-5-20260922-v1:0")
+    'claude-opus-5-5'
+    """
+    return core_name(_BEDROCK_PREFIX.sub("", name))
+
+
+def core_name(name: str) -> str:
     """Return a name without dates, versions and region prefixes."""
     name = _BEDROCK_REGION.sub("", name.rsplit("/", 1)[-1].lower())
     while (shorter := _DECORATION.sub("", name)) != name:
