@@ -167,6 +167,16 @@ def _closed_on_error(connection: http.client.HTTPConnection) -> Iterator[None]:
         raise
 
 
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Return rows of Python values; DuckDB's HUGEINT arrives as a decimal and leaves as an int."""
+    wide = [field.name for field in table.schema if pa.types.is_decimal(field.type)]
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for name in wide:
+        for row in rows:
+            row[name] = None if row[name] is None else int(row[name])
+    return rows
+
+
 def _refusal(status: int, answer: bytes) -> QueryError:
     try:
         error = json.loads(answer)["error"]

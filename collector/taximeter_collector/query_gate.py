@@ -33,6 +33,7 @@ VIEWS: Final = frozenset(
         "prices",
         "unpriced_models",
         "metric_definitions",
+        "dialect_rules",
         "ingest_status",
     ]
 )

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from taximeter.ports import collector_url
 from taximeter.settings import Settings, load_settings
-from taximeter_collector.client import QueryError, ReadClient
+from taximeter_collector.client import QueryError, ReadClient, plain_rows
 
 Row = dict[str, Any]
 _KEEP_S: Final = 60.0
@@ -50,7 +50,7 @@ class Reader:
             if kept is not None and self._clock() - kept[0] < _KEEP_S:
                 self._answers.move_to_end(key)
                 return kept[1]
-        rows = _plain(self._ask(lambda client: client.query(sql, params)))
+        rows = plain_rows(self._ask(lambda client: client.query(sql, params)))
         with self._lock:
             self._answers[key] = (self._clock(), rows)
             while len(self._answers) > _MAX_ANSWERS:
@@ -93,16 +93,6 @@ def _client_for(settings: Settings) -> Client:
     return ReadClient(
         collector_url(settings), token.reveal() if token is not None else None, _TIMEOUT_S
     )
-
-
-def _plain(table: pa.Table) -> list[Row]:
-    """Return rows of Python values; DuckDB's HUGEINT arrives as a decimal and leaves as an int."""
-    wide = [field.name for field in table.schema if pa.types.is_decimal(field.type)]
-    rows: list[Row] = table.to_pylist()
-    for name in wide:
-        for row in rows:
-            row[name] = None if row[name] is None else int(row[name])
-    return rows
 
 
 def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -20,6 +20,7 @@ PARTS: Final = {
     "alerts": ("taximeter_alerts", "rules, notices, the alerts API"),
     "dashboard": ("taximeter_dashboard", "the web page"),
     "demo": ("taximeter.demo", "a fleet of simulated agents"),
+    "explain": ("taximeter_collector.explain", "where the numbers of one span come from"),
 }
 """Commands that hand all their arguments to a module."""
 

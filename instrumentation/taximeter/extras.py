@@ -12,9 +12,10 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "dashboard": ("streamlit", "plotly", "pandas", "pyarrow"),
     "demo": ("anthropic", "openai"),
     "parquet": ("pyarrow",),
+    "explain": ("duckdb", "pyarrow"),
 }
 _EXTRA: Final = {"demo": "all"}
-_NAME: Final = {"parquet": "Parquet"}
+_NAME: Final = {"parquet": "Parquet", "explain": "`taximeter explain`"}
 
 
 def missing_extra(part: str) -> str | None:

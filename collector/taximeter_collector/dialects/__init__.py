@@ -16,7 +16,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-_TABLES: Final = {
+RULE_FILES: Final = {
     "detect_rule": "detect.csv",
     "kind_rule": "kinds.csv",
     "attribute_mapping": "attributes.csv",
@@ -28,7 +28,7 @@ _TABLES: Final = {
 
 def load_rules(con: duckdb.DuckDBPyConnection) -> None:
     """Create the rule tables, each with ``rank`` (smaller wins), in the current catalog."""
-    for table, file in _TABLES.items():
+    for table, file in RULE_FILES.items():
         rows = read_rules(file)
         arrow = pa.Table.from_pylist([row | {"rank": rank} for rank, row in enumerate(rows)])
         con.register("rule_rows", arrow)

@@ -27,7 +27,7 @@ with scope_rank as (
 ), marker_rank as (
     select a."row", min(k.rank) as rank from in_attribute a join key_rank k using (key) group by all
 )
-select s."row", coalesce(rule.dialect, 'other') as dialect
+select s."row", coalesce(rule.dialect, 'other') as dialect, rule.rank
 from in_span s
 left join n_resource r using (resource)
 left join scope_rank sc on sc.scope_name is not distinct from s.scope_name
@@ -36,7 +36,7 @@ left join marker_rank m on m."row" = s."row"
 left join detect_rule rule on rule.rank = least(sc.rank, m.rank);
 
 create or replace temp table n_kind as
-select "row", arg_min(kind, rank) as kind
+select "row", arg_min(kind, rank) as kind, min(rank) as rank
 from (
     select a."row", rule.kind, rule.rank
     from in_attribute a join kind_rule rule on rule.key = a.key and rule.value = trim(a.value, '"')

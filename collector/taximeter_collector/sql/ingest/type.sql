@@ -27,14 +27,15 @@ left join (select n_pick.*, x.exception_type from n_pick full join n_exception x
 
 -- Who leaves cached tokens out of "input": by emitter, version and provider (semantics: input basis).
 create or replace temp table n_exclusive as
-select distinct seen.*
+select seen.*, min(rule.rank) as rank
 from (select distinct scope_name, scope_version, provider_raw from n_typed) as seen
 join exclusive_rule as rule
     on seen.scope_name glob rule.scope
     and (rule.provider = '*' or lower(seen.provider_raw) glob rule.provider)
     and (rule.version_up_to is null or list_slice(
         regexp_extract_all(seen.scope_version, '\d+')::int[], 1,
-        len(regexp_extract_all(rule.version_up_to, '\d+'))) <= regexp_extract_all(rule.version_up_to, '\d+')::int[]);
+        len(regexp_extract_all(rule.version_up_to, '\d+'))) <= regexp_extract_all(rule.version_up_to, '\d+')::int[])
+group by all;
 
 create or replace temp table n_error as
 select seen.error_type_found, arg_min(rule.error_class, rule.rank) as error_class
