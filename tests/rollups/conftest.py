@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.rollups.telemetry import wipe
 
 from taximeter_collector.store import Store
-from tests.rollups.telemetry import wipe
 
 
 @pytest.fixture(scope="session")

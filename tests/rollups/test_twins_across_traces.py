@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.rollups.telemetry import Span, Tables, chat, one, send, tables, wipe
 
 from taximeter_collector.store import Store
-from tests.rollups.telemetry import Span, Tables, chat, one, send, tables, wipe
 
 SDK = "com.anthropic.sdk.python"
 AGENT = Span(1, 1, 0, 0, 5000, (("gen_ai.operation.name", "invoke_agent"),))
