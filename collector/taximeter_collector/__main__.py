@@ -16,6 +16,7 @@ from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.server import serve
 from taximeter_collector.store import Store, StoreError
+from taximeter_collector.verify_api import Verifier
 
 
 def run(settings: Settings) -> None:
@@ -28,7 +29,7 @@ def run(settings: Settings) -> None:
     ):
 
         async def receive() -> None:
-            app = build_app(edges, ingest, store, rollups)
+            app = build_app(edges, ingest, store, rollups, Verifier(store, rollups))
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token)
             await serve(edges, data_dir, app, grpc)
 

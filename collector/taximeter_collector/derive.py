@@ -10,7 +10,13 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from queue import SimpleQueue
+from typing import Any, Final
 
 import duckdb
 
@@ -29,8 +35,15 @@ STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = (
-    "10_trace", "20_billed", "25_keep_touched", "30_price", "40_tools", "50_runs", "60_minutes",
+    "10_trace", "20_billed", "25_keep_touched", "30_price", "40_tools", "50_runs",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    traces: Sequence[str]
+    minutes: Sequence[datetime]
+    done: Future[None]
 
 
 class Deriver:
@@ -42,6 +55,7 @@ class Deriver:
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
         self._worked_s, self._failures = 0.0, 0
+        self._repairs: SimpleQueue[_Repair] = SimpleQueue()
         with store.read() as cursor:
             self._derived = derived_batch(cursor)
         self._thread = threading.Thread(target=self._run, name="deriver", daemon=True)
@@ -57,6 +71,13 @@ class Deriver:
         """Say that new spans are committed."""
         self._wake.set()
 
+    def repair(self, traces: Sequence[str], minutes: Sequence[datetime]) -> Future[None]:
+        """Derive traces and minutes again from all their spans; the future says when it is done."""
+        repair = _Repair(traces, minutes, Future())
+        self._repairs.put(repair)
+        self._wake.set()
+        return repair.done
+
     def close(self) -> None:
         """Follow what is committed, then stop."""
         self._stop.set()
@@ -69,6 +90,7 @@ class Deriver:
                 self._wake.wait()
                 self._wake.clear()
                 self._catch_up(cursor)
+                self._do_repairs(cursor)
                 if self._stop.is_set():
                     return
                 self._stop.wait(
@@ -88,6 +110,18 @@ class Deriver:
                     return
             self.step_seconds.append(time.perf_counter() - started)
             self._worked_s += self.step_seconds[-1]
+
+    def _do_repairs(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        while not self._repairs.empty():
+            repair = self._repairs.get()
+            try:
+                derive_again(
+                    cursor, self._store.prices, repair.traces, repair.minutes, self._derived
+                )
+            except duckdb.Error as error:
+                repair.done.set_exception(error)
+            else:
+                repair.done.set_result(None)
 
     def _step(self, cursor: duckdb.DuckDBPyConnection) -> int:
         """Follow the next commits; after a failure one by one, so that the bad one is found."""
@@ -137,7 +171,7 @@ def derive_step(
     """Derive the traces touched by the next commits; return the batch that is now contained."""
     last = next_batch(cursor, after, batches)
     if last > after:
-        _run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
+        run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
         _derive_touched(cursor, prices, after, last)
     return last
 
@@ -150,22 +184,68 @@ def _derive_touched(
         " where request_id in (select trace_id from d_context)"
     ).fetchone()
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
+    compute(cursor, prices, first, last)
+    run_script(cursor, read_sql("derive/60_minutes"), {})
+    with _transaction(cursor):
+        replace_rows(cursor)
+        cursor.execute("update rollup.progress set derived_batch = $last", {"last": last})
+
+
+def derive_again(
+    cursor: duckdb.DuckDBPyConnection,
+    prices: PriceBook,
+    traces: Sequence[str],
+    minutes: Sequence[datetime],
+    last: int,
+) -> None:
+    """Derive these traces and minutes from all their spans up to batch ``last``."""
+    look_at(cursor, traces)
+    compute(cursor, prices, 0, last)
+    run_script(cursor, read_sql("derive/60_minutes"), {})
+    cursor.execute("insert into d_minute select unnest($1::timestamptz[])", [list(minutes)])
+    with _transaction(cursor):
+        replace_rows(cursor)
+
+
+def look_at(cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
+    """Make ``traces`` the touched ones; what holds another view of their calls is found in the spans."""
+    cursor.execute(
+        "create or replace temp table d_touched as select unnest($1::varchar[]) as trace_id",
+        [list(traces)],
+    )
+    run_script(cursor, read_sql("derive/context"), {})
+
+
+def compute(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, first: int, last: int) -> None:
+    """Fill the ``d_`` tables of the touched traces from their spans in batches ``first`` to ``last``."""
     for step in _STEPS:
         if step == "30_price":
             prices.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
-        _run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
+        run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
+
+
+def replace_rows(cursor: duckdb.DuckDBPyConnection, into: str = "rollup.") -> None:
+    """Put the computed rows in place of the touched traces' and recompute the minutes in ``d_minute``.
+
+    ``into`` is the prefix of the tables that are written, and read for the minutes.
+    """
+    for script in ("derive/70_store", "derive/80_usage_minute"):
+        text = _with_columns(cursor, read_sql(script)).replace("rollup.", into)
+        run_script(cursor, text, {})
+
+
+@contextmanager
+def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     cursor.execute("begin")
     try:
-        _run_script(cursor, _with_columns(cursor, read_sql("derive/70_store")), {})
-        _run_script(cursor, read_sql("derive/80_usage_minute"), {})
-        cursor.execute("update rollup.progress set derived_batch = $last", {"last": last})
+        yield
         cursor.execute("commit")
     except BaseException:
         cursor.execute("rollback")
         raise
 
 
-def _run_script(cursor: duckdb.DuckDBPyConnection, script: str, params: dict[str, int]) -> None:
+def run_script(cursor: duckdb.DuckDBPyConnection, script: str, params: Mapping[str, Any]) -> None:
     """Run statements one by one, each with the parameters that it names."""
     for statement in cursor.extract_statements(script):
         named = {name: params[name] for name in statement.named_parameters}

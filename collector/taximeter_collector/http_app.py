@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -36,8 +36,19 @@ class StorePart(Readable, Keeps, Protocol):
     """The store as queries and the status need it."""
 
 
+class Verifies(Protocol):
+    """Compares the roll-ups with the spans."""
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """Return the report for a request's body. Raises QueryFault."""
+
+
 def build_app(
-    settings: CollectorSettings, ingest: IngestPart, store: StorePart, rollups: Follows
+    settings: CollectorSettings,
+    ingest: IngestPart,
+    store: StorePart,
+    rollups: Follows,
+    verifier: Verifies,
 ) -> Starlette:
     """Return the application of the HTTP port."""
     report = StatusReport(ingest, store, rollups)
@@ -46,6 +57,7 @@ def build_app(
         routes=[
             *otlp_routes(ingest, settings.max_request_mib << 20, settings.ingest_token),
             Route("/v1/query", guard(_query(store)), methods=["POST"]),
+            Route("/v1/verify", guard(_verify(verifier)), methods=["POST"]),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
             Route("/healthz", _healthz, methods=["GET"]),
@@ -78,11 +90,8 @@ def _query(store: Readable) -> Handler:
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     async def query(request: Request) -> Response:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
-            if media_type != "application/json" and "origin" in request.headers:
-                # A page elsewhere can post a form without asking; `curl -d` has no origin.
-                raise QueryFault(415, "request", "Send the query as application/json.")
+            _refuse_forms(request)
             asked = parse_query(await _body(request))
             format = _format(request.headers.get("accept", ""))
             async with slots:
@@ -94,6 +103,27 @@ def _query(store: Readable) -> Handler:
         return Response(answer, media_type=_ARROW if format == "arrow" else "application/json")
 
     return query
+
+
+def _verify(verifier: Verifies) -> Handler:
+    async def verify(request: Request) -> Response:
+        try:
+            _refuse_forms(request)
+            answer = await run_in_threadpool(verifier.answer, await _body(request))
+        except QueryFault as fault:
+            return _fault_response(fault)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return JSONResponse(answer)
+
+    return verify
+
+
+def _refuse_forms(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and "origin" in request.headers:
+        # A page elsewhere can post a form without asking; `curl -d` has no origin.
+        raise QueryFault(415, "request", "Send the query as application/json.")
 
 
 async def _body(request: Request) -> bytes:

@@ -53,6 +53,7 @@ def _run(given: list[str]) -> int:
     from taximeter.cli_prices import add_prices
     from taximeter.cli_query import add_query
     from taximeter.cli_up import add_up
+    from taximeter.cli_verify import add_verify
 
     parser = argparse.ArgumentParser(
         prog="taximeter", description="The meter that runs on every agent request."
@@ -64,6 +65,7 @@ def _run(given: list[str]) -> int:
     add_query(commands)
     add_prices(commands)
     add_doctor(commands)
+    add_verify(commands)
     rules = commands.add_parser("rules", help="check the alert rules, try a receiver")
     kinds = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)
     kinds.add_parser("check", help="errors in an alerts.yaml, with their lines", add_help=False)

@@ -33,11 +33,18 @@ def read_query(
 ) -> dict[str, Any]:
     """Return `{"columns": [{"name", "type"}], "rows": [[…]], …}`. Raises QueryFailed."""
     asked = {"sql": sql, "timeout_ms": max(int(timeout_s * 1000), 1), "max_rows": max_rows}
-    body = json.dumps(asked).encode()
+    return ask(url, "/v1/query", asked, token=token, timeout_s=timeout_s)
+
+
+def ask(
+    url: str, path: str, document: dict[str, Any], *, token: str | None, timeout_s: float
+) -> dict[str, Any]:
+    """Return a collector's JSON answer to a POST of ``document``. Raises QueryFailed."""
+    body = json.dumps(document).encode()
     secret = Secret(token) if token else None
     try:
         with open_url(
-            f"{url.rstrip('/')}/v1/query", secret, body=body, timeout_s=timeout_s + _MARGIN_S
+            url.rstrip("/") + path, secret, body=body, timeout_s=timeout_s + _MARGIN_S
         ) as response:
             answer: dict[str, Any] = json.load(response)
             return answer

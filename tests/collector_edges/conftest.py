@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -77,6 +78,11 @@ class SmallStore:
 
     def size_bytes(self) -> int:
         return 4096
+
+
+class NeverAsked:
+    def answer(self, body: bytes) -> dict[str, Any]:
+        raise AssertionError("no test of the edges verifies")
 
 
 @dataclass
@@ -153,7 +159,7 @@ def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
 
     async def run() -> None:
         limit = settings.collector.max_request_mib << 20
-        app = build_app(settings.collector, ingest, store, Rollups())
+        app = build_app(settings.collector, ingest, store, Rollups(), NeverAsked())
         grpc = GrpcReceiver(ingest, limit, settings.collector.ingest_token)
 
         async def until() -> None:

@@ -29,6 +29,7 @@ from taximeter_collector.ingest import Ingest
 from taximeter_collector.query_gate import VIEWS
 from taximeter_collector.server import Addresses, serve
 from taximeter_collector.store import Store
+from taximeter_collector.verify_api import Verifier
 
 SMALL_QUEUE_BYTES = 45_000
 """Room for four of the flood's eight clients: the others are refused at first."""
@@ -51,7 +52,7 @@ def addresses(tmp_path: Path) -> Iterator[Addresses]:
             await stopping.wait()
 
         async def run() -> None:
-            app = build_app(edges, ingest, store, rollups)
+            app = build_app(edges, ingest, store, rollups, Verifier(store, rollups))
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
             await serve(edges, tmp_path, app, grpc, until=until, ready=ready.set_result)
 
@@ -147,3 +148,16 @@ def test_json_and_protobuf_store_the_same(addresses: Addresses, client: ReadClie
 def test_every_view_of_the_contract_answers(client: ReadClient) -> None:
     for view in sorted(VIEWS):
         assert client.query(f"select * from {view} limit 1").num_columns > 0, view
+
+
+def test_verify_answers_over_http(addresses: Addresses, client: ReadClient) -> None:
+    window = {"from": "2026-11-24T00:00:00Z", "to": "2026-11-24T01:00:00Z"}
+    for document, status in ((window, 200), ({"from": "x"}, 400)):
+        connection = http.client.HTTPConnection("127.0.0.1", addresses.http_port, timeout=60)
+        body = json.dumps(document)
+        connection.request("POST", "/v1/verify", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        assert response.status == status
+        assert answer["is_right"] if status == 200 else answer["error"]["message"]
