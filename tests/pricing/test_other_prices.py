@@ -150,12 +150,18 @@ def test_a_server_of_ones_own_owes_no_list_anything(tmp_path: Path) -> None:
         tmp_path, "[[price]]\nmatch.server_address='llm.internal:8000'\ninput='0'\noutput='0'\n"
     )
     usage = Usage(uncached_input=500, cache_read=400, cache_write_short=100, output=70)
-    here = {"server_address": "llm.internal"}
+    here = "llm.internal"
     for provider, model in [("openai", "gpt-5"), ("vllm", "llama-3"), (None, "llama-3"),
                             ("openai", "gpt-oss-120b"), ("langchain", "mine")]:  # fmt: skip
-        assert usd_per_million(prices, provider, model, usage=usage, **here) == 0
-        assert usd_per_million(prices, provider, model, usage=usage, tier="flex", **here) == 0
-        assert usd_per_million(prices, provider, model, batch=True, usage=usage, **here) == 0
+        assert usd_per_million(prices, provider, model, usage=usage, server_address=here) == 0
+        assert (
+            usd_per_million(prices, provider, model, usage=usage, tier="flex", server_address=here)
+            == 0
+        )
+        assert (
+            usd_per_million(prices, provider, model, batch=True, usage=usage, server_address=here)
+            == 0
+        )
     assert usd_per_million(prices, "openai", "gpt-5") == 1.25
 
 
@@ -173,8 +179,8 @@ def test_a_discount_at_an_address_stands_on_the_list(tmp_path: Path) -> None:
     prices = catalog(
         tmp_path, "[[price]]\nmatch.server_address='acme.openai.azure.com'\ndiscount=0.2\n"
     )
-    asked = {"server_address": "acme.openai.azure.com"}
-    assert usd_per_million(prices, "azure.ai.openai", "gpt-5", **asked) == 1
+    there = "acme.openai.azure.com"
+    assert usd_per_million(prices, "azure.ai.openai", "gpt-5", server_address=there) == 1
     assert usd_per_million(prices, "azure.ai.openai", "gpt-5") == 1.25
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,7 +145,7 @@ def _clock(entry: Entry) -> list[tuple[int, int]]:
     windows.sort()
     if not windows:
         entry.fail("time_of_day", 'time_of_day needs a time such as "01:00-04:00"')
-    if any(one[1] > other[0] for one, other in zip(windows, windows[1:], strict=False)):
+    if any(one[1] > other[0] for one, other in pairwise(windows)):
         entry.fail("time_of_day", "the times of time_of_day overlap")
     return windows
 
