@@ -10,18 +10,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 
-from taximeter_collector.prices import PriceBook
-from taximeter_collector.sql_files import read_sql
+from taximeter_collector.prices import PriceBook, price_calls
+from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
 
 logger: Final = logging.getLogger(__name__)
@@ -220,7 +220,8 @@ def compute(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, first: int, la
     """Fill the ``d_`` tables of the touched traces from their spans in batches ``first`` to ``last``."""
     for step in _STEPS:
         if step == "30_price":
-            prices.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
+            price_calls(cursor, prices)
+            continue
         run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
 
 
@@ -243,13 +244,6 @@ def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except BaseException:
         cursor.execute("rollback")
         raise
-
-
-def run_script(cursor: duckdb.DuckDBPyConnection, script: str, params: Mapping[str, Any]) -> None:
-    """Run statements one by one, each with the parameters that it names."""
-    for statement in cursor.extract_statements(script):
-        named = {name: params[name] for name in statement.named_parameters}
-        cursor.execute(statement, named or None)
 
 
 def _with_columns(cursor: duckdb.DuckDBPyConnection, script: str) -> str:

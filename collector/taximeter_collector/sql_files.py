@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+
+import duckdb
 
 
 @cache
@@ -20,3 +23,12 @@ def sql_names(folder: str) -> list[str]:
     """Return the names below ``sql/<folder>/``, sorted, in the form `read_sql` takes."""
     files = resources.files("taximeter_collector").joinpath(f"sql/{folder}").iterdir()
     return sorted(f"{folder}/{file.name[:-4]}" for file in files if file.name.endswith(".sql"))
+
+
+def run_script(
+    cursor: duckdb.DuckDBPyConnection, script: str, params: Mapping[str, object]
+) -> None:
+    """Run statements one by one, each with the parameters that it names."""
+    for statement in cursor.extract_statements(script):
+        named = {name: params[name] for name in statement.named_parameters}
+        cursor.execute(statement, named or None)

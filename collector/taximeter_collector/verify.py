@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import duckdb
 
-from taximeter_collector.derive import compute, look_at, replace_rows, run_script
+from taximeter_collector.derive import compute, look_at, replace_rows
 from taximeter_collector.prices import PriceBook
-from taximeter_collector.sql_files import read_sql
+from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
 from taximeter_collector.verify_compare import KEYS, comparison
 

@@ -26,7 +26,7 @@ def total(tmp_path: Path, text: str, provider: str, model: str, **asked: object)
 
 
 def test_the_documented_example_loads_and_does_what_it_says(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    text, _ = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     usd = 10**12
     assert total(tmp_path, text, "anthropic", "claude-opus-5-5") == 4 * usd * 85 // 100
     assert total(tmp_path, text, "openai", "my-model-1") == 2 * usd

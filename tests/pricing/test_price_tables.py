@@ -74,7 +74,7 @@ def test_the_users_file_reaches_the_tables(tmp_path: Path) -> None:
     found = own.execute(
         "select p_input, p_output, source from model_alias join price_band using (price_key)"
     ).fetchall()
-    assert found == [(3_000_000, 4_000_000, f"{file}:1")]
+    assert found == [(3_000_000, 4_000_000, f"{file}:1, undated")]
     assert book.version != PriceBook(duckdb.connect()).version
 
 

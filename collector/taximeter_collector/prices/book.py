@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from taximeter.pricing import FIELDS, Catalog, Resolution, load_catalog
 from taximeter.pricing.bands import DAY_S
+from taximeter.pricing.traffic import TRAFFIC_KEYS, TrafficRule
 
 Combination = tuple[str | None, str, str, bool, str | None, str | None]
 """provider_raw, model, tier, is_batch, region_class, server_address"""
@@ -39,10 +40,15 @@ _ALIAS_SCHEMA: Final = pa.schema(
     + [(name, pa.string()) for name in ("region_class", "server_address", "provider", "model_id")]
     + [("price_key", pa.int32()), ("match_quality", pa.string())]
 )
+_RULE_SCHEMA: Final = pa.schema(
+    [("rank", pa.int32()), ("kind", pa.string()), ("value", pa.string()), ("source", pa.string())]
+    + [(key, pa.list_(pa.string())) for key in TRAFFIC_KEYS]
+)
 _TABLES: Final = {
     "price_key": _KEY_SCHEMA,
     "price_band": _BAND_SCHEMA,
     "model_alias": _ALIAS_SCHEMA,
+    "traffic_rule": _RULE_SCHEMA,
 }
 
 
@@ -61,6 +67,7 @@ class PriceBook:
             con.register("empty", schema.empty_table())
             con.execute(f"create or replace table {table} as from empty")
             con.unregister("empty")
+        _append(con, "traffic_rule", [_rule_row(*item) for item in enumerate(self.catalog.traffic)])
         self._add(con, self.catalog.standard_entries())
 
     def __str__(self) -> str:
@@ -125,10 +132,15 @@ class PriceBook:
         all_day = (band.tod_from, band.tod_to, band.dow_mask) == (0, DAY_S, 127)
         return row | {
             "price_key": key,
-            "source": band.source,
+            "source": band.provenance,
             "quality": band.quality,
             "all_day": all_day,
         }
+
+
+def _rule_row(rank: int, rule: TrafficRule) -> dict[str, Any]:
+    said = {"rank": rank, "kind": rule.kind, "value": rule.value, "source": rule.source}
+    return said | {key: rule.patterns(key) for key in TRAFFIC_KEYS}
 
 
 def _append(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Final
 
 from taximeter.usage import Usage
@@ -65,6 +65,19 @@ class Band:
     """… and at most this long."""
     source: str = ""
     quality: str = "exact"
+
+    @property
+    def provenance(self) -> str:
+        """Which list says the prices, and since when they hold.
+
+        >>> Band((), valid_from=1_794_960_000, source="genai-prices 0.2.3 openai:gpt-5").provenance
+        'genai-prices 0.2.3 openai:gpt-5, from 2026-11-18'
+        """
+        if self.valid_from <= -ENDLESS:
+            return f"{self.source}, undated"
+        start = datetime.fromtimestamp(self.valid_from, UTC)
+        day = f"{start:%Y-%m-%d}" if start.time() == time() else f"{start:%Y-%m-%dT%H:%MZ}"
+        return f"{self.source}, from {day}"
 
     def holds(self, at: datetime, prompt: int) -> bool:
         """Return whether a call that started at ``at`` with such a prompt falls into the box."""
@@ -128,7 +141,7 @@ def cost_in(band: Band, usage: Usage) -> Cost | None:
         output_pico=by_field["output"],
         other_pico=total - plain,
         cache_saved_pico=_saved(band, usage, by_field),
-        price_source=band.source,
+        price_source=band.provenance,
         quality=band.quality,
         by_field=by_field,
     )

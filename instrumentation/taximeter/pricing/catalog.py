@@ -83,13 +83,22 @@ class Catalog:
     def price(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
         """Return the cost of a call that started at ``at``; None where it can't be known."""
         costs = [self._price_one(usage, resolution, at)]
-        for model, tokens in usage.other_models:
-            context, _, region = resolution.context.partition("|")
-            provider = resolution.provider.partition(">")[0]
-            entry = self.resolve(provider, model, tier=context, region_class=region or None)
-            costs.append(self._price_one(tokens, entry, at) if entry else None)
+        costs += [cost for _, _, cost in self.price_others(usage, resolution, at)]
         known = [cost for cost in costs if cost is not None]
         return together(known) if len(known) == len(costs) else None
+
+    def price_others(
+        self, usage: Usage, resolution: Resolution, at: datetime
+    ) -> list[tuple[str, Usage, Cost | None]]:
+        """Return what the call spent on other models: (model, tokens, cost at its own price)."""
+        context, _, region = resolution.context.partition("|")
+        provider = resolution.provider.partition(">")[0]
+        priced = []
+        for model, tokens in usage.other_models:
+            entry = self.resolve(provider, model, tier=context, region_class=region or None)
+            cost = self._price_one(tokens, entry, at) if entry else None
+            priced.append((model, tokens, cost))
+        return priced
 
     def _price_one(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
         prompt = usage.prompt_tokens
@@ -245,7 +254,8 @@ class Catalog:
     @property
     def traffic(self) -> tuple[TrafficRule, ...]:
         """The rules about calls: batch, cache lifetime, reported cost; the last that holds decides."""
-        return tuple(rule for file in self._files for rule in file.traffic)
+        general = [file.fallback for file in self._files if file.fallback is not None]
+        return (*general, *(rule for file in self._files for rule in file.traffic))
 
     def _region_matters(self, provider: str, names: tuple[str, ...], region: str) -> bool:
         return any(

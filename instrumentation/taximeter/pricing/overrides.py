@@ -114,6 +114,8 @@ class PriceFile:
     aliases: tuple[Alias, ...] = ()
     traffic: tuple[TrafficRule, ...] = ()
     assume_tiers: bool = True
+    fallback: TrafficRule | None = None
+    """Where a cost that an emitter states may stand in for a price that nobody knows."""
     is_facts: bool = False
     """The shipped file, not the user's."""
 

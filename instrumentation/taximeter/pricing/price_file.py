@@ -78,15 +78,16 @@ def parse_prices(text: str, name: str) -> PriceFile:
     history = table_entry(document, "history", name, text)
     history.known((_ASSUME,))
     rules = [rule for kind, read in _TRAFFIC.items() for rule in map(read, found[kind])]
+    fallback = None
     if head.flag(_FALLBACK, False):
-        everyone = TrafficRule("reported", "fallback", {}, f"{name}:{head.lines[_FALLBACK]}")
-        rules.insert(0, everyone)
+        fallback = TrafficRule("reported", "fallback", {}, f"{name}:{head.lines[_FALLBACK]}")
     return PriceFile(
         cards=tuple(card for entry in found["price"] for card in _cards(entry)),
         multipliers=tuple(rule for entry in found["multiplier"] for rule in _multipliers(entry)),
         aliases=tuple(_alias(entry) for entry in found["alias"]),
         traffic=tuple(rules),
         assume_tiers=history.flag(_ASSUME, True),
+        fallback=fallback,
     )
 
 

@@ -20,5 +20,9 @@ create table if not exists call (
     cost_pico hugeint, input_cost_pico hugeint, cache_read_cost_pico hugeint,
     cache_write_cost_pico hugeint, output_cost_pico hugeint, other_cost_pico hugeint,
     cost_quality varchar, cost_reported_usd double, price_source varchar, cache_saved_pico hugeint,
+    price_version varchar, cost_computed_pico hugeint,  -- from tokens, also where the stated cost counts
+    -- tokens of the call on other models, at their prices: in the costs, not in the token columns
+    other_models struct(model varchar, tokens bigint, cost_pico bigint)[],
+    first_cost_pico hugeint, first_price_source varchar, first_price_version varchar, -- before it was repriced
     usage_raw varchar
 );

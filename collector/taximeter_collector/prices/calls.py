@@ -1,0 +1,26 @@
+"""The calls of the traces at hand, `d_call`, → `d_priced`: the steps of pricing in their order."""
+
+from __future__ import annotations
+
+import duckdb
+
+from taximeter_collector.prices.book import PriceBook
+from taximeter_collector.prices.other_models import price_other_models
+from taximeter_collector.sql_files import read_sql, run_script
+
+
+def price_calls(
+    cursor: duckdb.DuckDBPyConnection, book: PriceBook, *, keep_stored: bool = True
+) -> None:
+    """Make the temporary table ``d_priced``: ``d_call`` with costs.
+
+    With ``keep_stored`` a call that an earlier price list has priced keeps that price.
+    """
+    version = {"price_version": book.version}
+    run_script(cursor, read_sql("derive/27_terms"), {})
+    book.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
+    run_script(cursor, read_sql("derive/30_price"), {})
+    price_other_models(cursor, book.catalog)
+    run_script(cursor, read_sql("derive/35_settle_price"), version)
+    if keep_stored:
+        run_script(cursor, read_sql("derive/36_keep_price"), version)
