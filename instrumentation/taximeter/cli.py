@@ -52,6 +52,7 @@ def _run(given: list[str]) -> int:
     from taximeter.cli_doctor import add_doctor
     from taximeter.cli_prices import add_prices
     from taximeter.cli_query import add_query
+    from taximeter.cli_reconcile import add_reconcile
     from taximeter.cli_up import add_up
     from taximeter.cli_verify import add_verify
 
@@ -64,6 +65,7 @@ def _run(given: list[str]) -> int:
         commands.add_parser(name, help=help, add_help=False)
     add_query(commands)
     add_prices(commands)
+    add_reconcile(commands)
     add_doctor(commands)
     add_verify(commands)
     rules = commands.add_parser("rules", help="check the alert rules, try a receiver")

@@ -13,9 +13,14 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "demo": ("anthropic", "openai"),
     "parquet": ("pyarrow",),
     "explain": ("duckdb", "pyarrow"),
+    "reconcile": ("duckdb", "pyarrow"),
 }
 _EXTRA: Final = {"demo": "all"}
-_NAME: Final = {"parquet": "Parquet", "explain": "`taximeter explain`"}
+_NAME: Final = {
+    "parquet": "Parquet",
+    "explain": "`taximeter explain`",
+    "reconcile": "`taximeter reconcile`",
+}
 
 
 def missing_extra(part: str) -> str | None:
