@@ -35,7 +35,8 @@ STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = (
-    "10_trace", "20_billed", "25_keep_touched", "30_price", "40_tools", "50_runs",
+    "10_trace", "20_billed", "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash",
+    "50_runs", "55_requests",
 )  # fmt: skip
 
 
@@ -248,7 +249,7 @@ def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def _with_columns(cursor: duckdb.DuckDBPyConnection, script: str) -> str:
     """Fill in the column lists of our own tables, which the steps' wider results are cut to."""
-    for table in ("call", "tool_call"):
+    for table in ("call", "tool_call", "agent_run", "request"):
         columns = [row[0] for row in cursor.execute(f"describe rollup.{table}").fetchall()]
         script = script.replace(f"{{{table}_columns}}", ", ".join(columns))
     return script

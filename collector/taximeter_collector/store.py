@@ -66,12 +66,12 @@ class Store:
 
     def _publish_metrics(self) -> None:
         """Make the registry a table, so that people and programs find the definitions by SQL."""
-        fields = ("name", "unit", "description", "better", "sql")
+        fields = ("name", "unit", "description", "better", "dimensions", "sql")
         rows = [{name: getattr(metric, name) for name in fields} for metric in METRICS.values()]
         self._con.register("registry", pa.Table.from_pylist(rows))
         self._con.execute(
             "create table metric_definitions as"
-            " select name, unit, description, better as direction, sql from registry;"
+            " select name, unit, description, better as direction, dimensions, sql from registry;"
             "create table ingest_status"
             " (signal varchar, fate varchar, reason varchar, items bigint)"
         )
@@ -92,6 +92,7 @@ class Store:
             self._con.execute(f"use {name}")
             for table in tables:
                 self._con.execute(read_sql(f"tables/{table}"))
+                self._add_columns(name, table)
         except duckdb.IOException as error:
             if "lock" in str(error):
                 raise StoreError(
@@ -104,6 +105,18 @@ class Store:
         if name != "rollup":
             self._days.add(name)
             self._create_day_views()
+
+    def _add_columns(self, catalog: str, table: str) -> None:
+        """Give a table of an older version the columns that it lacks; its old rows have NULL there."""
+        script = read_sql(f"tables/{table}")
+        wanted = script.replace(f"table if not exists {table} ", "or replace temp table wanted ", 1)
+        self._con.execute(wanted)
+        missing = self._con.execute(
+            "select column_name, column_type from (describe temp.wanted) where column_name not in"
+            f" (select column_name from (describe {catalog}.{table}))"
+        ).fetchall()
+        for column, kind in missing:
+            self._con.execute(f'alter table {catalog}.{table} add column "{column}" {kind}')
 
     def _create_day_views(self) -> None:
         for table in DAY_TABLES:

@@ -28,7 +28,7 @@ class Gap:
     no_cache_read: bool = False
     no_long_write: bool = False
     tools: int = 3
-    """Executions with a span of their own (smolagents ends a run by a tool, `final_answer`)."""
+    """Executions with a span of their own."""
 
     @property
     def is_complete(self) -> bool:
@@ -49,7 +49,7 @@ CLIENTS = {
     "openinference-llama-index": Gap(no_cache_write=True),
     "openinference-openai-agents": EXACT,
     "openinference-openai-agents-chat": Gap(no_cache_write=True, no_cache_read=True),
-    "openinference-smolagents": Gap(no_cache_write=True, no_cache_read=True, tools=4),
+    "openinference-smolagents": Gap(no_cache_write=True, no_cache_read=True),
     "traceloop-sdk-anthropic": EXACT,
     "traceloop-sdk-openai": Gap(no_cache_write=True),
     "traceloop-js-anthropic": Gap(no_long_write=True),

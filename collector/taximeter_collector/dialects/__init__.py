@@ -23,6 +23,12 @@ RULE_FILES: Final = {
     "exclusive_rule": "exclusive.csv",
     "error_rule": "errors.csv",
     "dialect_preference": "preference.csv",
+    "finish_rule": "finish_reasons.csv",
+    "termination_rule": "terminations.csv",
+    "span_mark": "span_marks.csv",
+    "tool_rule": "tools.csv",
+    "input_key": "input_keys.csv",
+    "thrash_level": "thrash_levels.csv",
 }
 
 

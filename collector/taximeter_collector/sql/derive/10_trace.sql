@@ -1,4 +1,4 @@
--- The spans of the traces to look at (d_context), each once → d_span, d_tree (nearest agent; below a call with usage?), d_trace (whose it is).
+-- The spans of the traces to look at (d_context), each once → d_span, d_tree (nearest agent, workflow and tool above; below a call with usage?), d_trace (whose it is).
 
 create or replace temp table d_span as
 select * exclude (attributes, resource_attributes, events)
@@ -10,16 +10,19 @@ create or replace temp table d_tree as
 with recursive down as (
     select s.trace_id, s.span_id, null::varchar as parent_agent_span_id,
         case when s.kind = 'agent' then s.span_id end as agent_span_id,
+        case when s.kind = 'workflow' then s.span_id end as workflow_span_id, null::varchar as tool_span_id, s.kind,
         false as is_below_call, s.kind in ('llm', 'embedding') and coalesce(s.has_usage, false) as is_call
     from d_span s
     where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
     union all
     select c.trace_id, c.span_id, d.agent_span_id,
         case when c.kind = 'agent' then c.span_id else d.agent_span_id end,
+        case when c.kind = 'workflow' then c.span_id when c.kind <> 'agent' then d.workflow_span_id end,
+        case when d.kind = 'tool' then d.span_id when d.kind not in ('agent', 'llm', 'embedding') then d.tool_span_id end, c.kind,
         d.is_below_call or d.is_call, c.kind in ('llm', 'embedding') and coalesce(c.has_usage, false)
     from down d join d_span c on c.trace_id = d.trace_id and c.parent_span_id = d.span_id
 )
-select * from down;
+select * exclude (kind) from down;
 
 create or replace temp table d_trace as
 with root as (
@@ -30,9 +33,12 @@ with root as (
 )
 select s.trace_id, any_value(root.span_id) as root_span_id,
     any_value(root.parent_span_id is null) as is_complete,
-    any_value(root.name) as name, any_value(root.status) as root_status,
+    any_value(root.name) as name, any_value(root.kind) as root_kind, any_value(root.status) as root_status,
     any_value(root.error_type) as root_error_type, any_value(root.error_class) as root_error_class,
     any_value(root.termination_reason) as root_termination_reason,
+    bool_or(s.kind = 'agent') as has_agent,
+    -- A trace of nothing but plumbing (HTTP, an MCP server's side of a call) is no request to an agent.
+    bool_or(s.kind <> 'other' and not (s.kind = 'tool' and s.otel_kind = 2)) as is_request,
     any_value(root.start_time) as start_time,
     coalesce(any_value(root.end_time) filter (root.parent_span_id is null), max(s.end_time)) as end_time,
     coalesce(any_value(root.service_name), arg_min(s.service_name, (s.start_unix_nano, s.span_id))) as service_name,

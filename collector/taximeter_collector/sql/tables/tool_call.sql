@@ -7,5 +7,6 @@ create table if not exists tool_call (
     agent_name varchar, agent_version varchar, agent_span_id varchar,
     tool_name varchar, tool_call_id varchar, arguments_hash varchar, result_hash varchar,
     is_error boolean, is_denied boolean, error_type varchar, error_class varchar, attempt integer,
-    consecutive_repeat integer, is_repeat boolean
+    consecutive_repeat integer, is_repeat boolean,
+    is_same_result boolean, is_same_error boolean, is_fanout_duplicate boolean
 );

@@ -1,0 +1,79 @@
+"""Attempts are what the provider sees, calls are what the agent asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.definitions.spans import agent, call, tool
+from tests.rollups.telemetry import Span, one, send
+
+from taximeter_collector.metrics import METRICS
+from taximeter_collector.store import Store
+
+ASKED: dict[str, Any] = {"gen_ai__input__messages": "[1]"}
+OTHER: dict[str, Any] = {"gen_ai__input__messages": "[2]"}
+
+
+def retries(store: Store, *spans: Span) -> tuple[object, ...]:
+    send(store, [[agent(1, end=500_000), *spans]])
+    return one(store, "select retries, loop_length from requests")
+
+
+def test_the_same_question_after_a_failure_is_a_retry(store: Store) -> None:
+    found = retries(store, call(2, at=0, failed=True, **ASKED), call(3, at=900, failed=True, **ASKED), call(4, at=2000, **ASKED))  # fmt: skip
+    assert found == (2, 1)
+    assert one(store, "select is_error, recovered_errors from requests") == (False, 2)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(call(3, at=900, **OTHER), id="another question"),
+        pytest.param(call(3, at=50, **ASKED), id="overlapping"),
+        pytest.param(call(3, at=120_200, **ASKED), id="two minutes later"),
+        pytest.param(call(3, at=900, gen_ai__request__model="claude-haiku-4-5", **ASKED), id="another model"),
+        pytest.param(call(3, 7, at=900, **ASKED), id="another parent"),
+    ],
+)  # fmt: skip
+def test_what_is_no_retry(store: Store, second: Span) -> None:
+    assert retries(store, agent(7, 1, end=500_000, name="b"), call(2, at=0, failed=True, **ASKED), second)[0] == 0  # fmt: skip
+
+
+def test_parallel_calls_with_the_same_question_are_no_retries(store: Store) -> None:
+    assert retries(store, call(2, at=0, **ASKED), call(3, at=10, **ASKED)) == (0, 2)
+
+
+def test_numbers_tell_of_attempts_that_have_no_span(store: Store) -> None:
+    resent = call(2, at=0, http__request__resend_count=2)
+    assert retries(store, resent, call(3, at=500, attempt=2)) == (3, 2)
+
+
+def test_numbered_attempts_with_spans_are_counted_once(store: Store) -> None:
+    found = retries(store, call(2, at=0, failed=True, attempt=1), call(3, at=500, failed=True, attempt=2), call(4, at=900, attempt=3))  # fmt: skip
+    assert found == (2, 1)
+
+
+def test_rates_of_attempts_and_of_calls(store: Store) -> None:
+    """Four attempts of two calls: one came right at the second, the other failed twice."""
+    send(store, [[agent(1, end=500_000), call(2, at=0, failed=True, **ASKED), call(3, at=900, **ASKED),
+                  call(4, at=2000, failed=True, error__type="429", **OTHER),
+                  call(5, at=3000, failed=True, error__type="529", http__request__resend_count=1, **OTHER)]])  # fmt: skip
+    names = (
+        "retry_rate",
+        "call_error_rate",
+        "logical_call_error_rate",
+        "throttled_rate",
+        "error_rate",
+    )
+    got = one(store, "select " + ", ".join(METRICS[name].expression for name in names) + " from usage_minute")  # fmt: skip
+    assert got == (2 / 2, 3 / 4, 1 / 2, 2 / 4, 1.0)
+
+
+def test_a_request_that_ends_on_a_failed_call_is_failed_and_one_that_goes_on_is_not(store: Store) -> None:  # fmt: skip
+    send(store, [[agent(1), call(2, at=0), call(3, at=500, failed=True)],
+                 [agent(1, trace=2), call(2, at=0, failed=True, trace=2), tool(3, at=300, trace=2, failed=True), call(4, at=900, trace=2)]])  # fmt: skip
+    rows = one(store, "select list((is_error, termination_reason, recovered_errors) order by request_id) from requests")[0]  # fmt: skip
+    assert rows == [(True, "error", 0), (False, "completed", 2)]
+    recovered = METRICS["recovered_rate"].expression
+    assert one(store, f"select {recovered} from usage_minute") == (0.5,)
