@@ -14,6 +14,7 @@ from taximeter_collector.derive import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
+from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.server import serve
 from taximeter_collector.store import Store, StoreError
 from taximeter_collector.verify_api import Verifier
@@ -29,7 +30,8 @@ def run(settings: Settings) -> None:
     ):
 
         async def receive() -> None:
-            app = build_app(edges, ingest, store, rollups, Verifier(store, rollups))
+            tasks = Verifier(store, rollups), Repricer(store, rollups)
+            app = build_app(edges, ingest, store, rollups, *tasks)
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token)
             await serve(edges, data_dir, app, grpc)
 

@@ -10,13 +10,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -40,11 +40,13 @@ _STEPS: Final = (
 )  # fmt: skip
 
 
+Work = Callable[[duckdb.DuckDBPyConnection], Any]
+
+
 @dataclass(frozen=True, slots=True)
-class _Repair:
-    traces: Sequence[str]
-    minutes: Sequence[datetime]
-    done: Future[None]
+class _Task:
+    work: Work
+    done: Future[Any]
 
 
 class Deriver:
@@ -56,9 +58,9 @@ class Deriver:
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
         self._worked_s, self._failures = 0.0, 0
-        self._repairs: SimpleQueue[_Repair] = SimpleQueue()
+        self._tasks: SimpleQueue[_Task] = SimpleQueue()
         with store.read() as cursor:
-            self._derived = derived_batch(cursor)
+            self._derived, self._revision = derived_batch(cursor), revision(cursor)
         self._thread = threading.Thread(target=self._run, name="deriver", daemon=True)
         self._wake.set()
         self._thread.start()
@@ -66,7 +68,7 @@ class Deriver:
     @property
     def data_version(self) -> int:
         """Grows whenever derived data changed; survives restarts."""
-        return self._derived
+        return self._derived + self._revision
 
     def notify(self) -> None:
         """Say that new spans are committed."""
@@ -74,10 +76,16 @@ class Deriver:
 
     def repair(self, traces: Sequence[str], minutes: Sequence[datetime]) -> Future[None]:
         """Derive traces and minutes again from all their spans; the future says when it is done."""
-        repair = _Repair(traces, minutes, Future())
-        self._repairs.put(repair)
+        return self.run(
+            lambda cursor: derive_again(cursor, self._store.prices, traces, minutes, self._derived)
+        )
+
+    def run(self, work: Work) -> Future[Any]:
+        """Let the follower do ``work`` between two steps, when nobody else writes roll-ups."""
+        task = _Task(work, Future())
+        self._tasks.put(task)
         self._wake.set()
-        return repair.done
+        return task.done
 
     def close(self) -> None:
         """Follow what is committed, then stop."""
@@ -91,7 +99,7 @@ class Deriver:
                 self._wake.wait()
                 self._wake.clear()
                 self._catch_up(cursor)
-                self._do_repairs(cursor)
+                self._do_tasks(cursor)
                 if self._stop.is_set():
                     return
                 self._stop.wait(
@@ -112,17 +120,16 @@ class Deriver:
             self.step_seconds.append(time.perf_counter() - started)
             self._worked_s += self.step_seconds[-1]
 
-    def _do_repairs(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        while not self._repairs.empty():
-            repair = self._repairs.get()
+    def _do_tasks(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        while not self._tasks.empty():
+            task = self._tasks.get()
             try:
-                derive_again(
-                    cursor, self._store.prices, repair.traces, repair.minutes, self._derived
-                )
-            except duckdb.Error as error:
-                repair.done.set_exception(error)
+                result = task.work(cursor)
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+                task.done.set_exception(error)
             else:
-                repair.done.set_result(None)
+                task.done.set_result(result)
+            self._revision = revision(cursor)
 
     def _step(self, cursor: duckdb.DuckDBPyConnection) -> int:
         """Follow the next commits; after a failure one by one, so that the bad one is found."""
@@ -151,6 +158,12 @@ class Deriver:
 def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
     """Return the last group commit that the roll-ups contain."""
     row = cursor.execute("select derived_batch from rollup.progress").fetchone()
+    return int(row[0]) if row else 0
+
+
+def revision(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Return how often history was priced again, or that undone."""
+    row = cursor.execute("select count(*) + count(undone_at) from rollup.repricing").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -187,7 +200,7 @@ def _derive_touched(
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
     compute(cursor, prices, first, last)
     run_script(cursor, read_sql("derive/60_minutes"), {})
-    with _transaction(cursor):
+    with transaction(cursor):
         replace_rows(cursor)
         cursor.execute("update rollup.progress set derived_batch = $last", {"last": last})
 
@@ -204,7 +217,7 @@ def derive_again(
     compute(cursor, prices, 0, last)
     run_script(cursor, read_sql("derive/60_minutes"), {})
     cursor.execute("insert into d_minute select unnest($1::timestamptz[])", [list(minutes)])
-    with _transaction(cursor):
+    with transaction(cursor):
         replace_rows(cursor)
 
 
@@ -217,11 +230,17 @@ def look_at(cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
     run_script(cursor, read_sql("derive/context"), {})
 
 
-def compute(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, first: int, last: int) -> None:
+def compute(
+    cursor: duckdb.DuckDBPyConnection,
+    prices: PriceBook,
+    first: int,
+    last: int,
+    price: Callable[[duckdb.DuckDBPyConnection, PriceBook], None] = price_calls,
+) -> None:
     """Fill the ``d_`` tables of the touched traces from their spans in batches ``first`` to ``last``."""
     for step in _STEPS:
         if step == "30_price":
-            price_calls(cursor, prices)
+            price(cursor, prices)
             continue
         run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
 
@@ -237,7 +256,8 @@ def replace_rows(cursor: duckdb.DuckDBPyConnection, into: str = "rollup.") -> No
 
 
 @contextmanager
-def _transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what is done inside, all or nothing."""
     cursor.execute("begin")
     try:
         yield

@@ -36,8 +36,8 @@ class StorePart(Readable, Keeps, Protocol):
     """The store as queries and the status need it."""
 
 
-class Verifies(Protocol):
-    """Compares the roll-ups with the spans."""
+class Answers(Protocol):
+    """A task of its own behind one address: compares the roll-ups with the spans, prices again."""
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """Return the report for a request's body. Raises QueryFault."""
@@ -48,7 +48,8 @@ def build_app(
     ingest: IngestPart,
     store: StorePart,
     rollups: Follows,
-    verifier: Verifies,
+    verifier: Answers,
+    repricer: Answers,
 ) -> Starlette:
     """Return the application of the HTTP port."""
     report = StatusReport(ingest, store, rollups)
@@ -57,7 +58,8 @@ def build_app(
         routes=[
             *otlp_routes(ingest, settings.max_request_mib << 20, settings.ingest_token),
             Route("/v1/query", guard(_query(store)), methods=["POST"]),
-            Route("/v1/verify", guard(_verify(verifier)), methods=["POST"]),
+            Route("/v1/verify", guard(_task(verifier)), methods=["POST"]),
+            Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
             Route("/healthz", _healthz, methods=["GET"]),
@@ -105,18 +107,18 @@ def _query(store: Readable) -> Handler:
     return query
 
 
-def _verify(verifier: Verifies) -> Handler:
-    async def verify(request: Request) -> Response:
+def _task(task: Answers) -> Handler:
+    async def answer(request: Request) -> Response:
         try:
             _refuse_forms(request)
-            answer = await run_in_threadpool(verifier.answer, await _body(request))
+            found = await run_in_threadpool(task.answer, await _body(request))
         except QueryFault as fault:
             return _fault_response(fault)
         except ClientDisconnect:
             return Response(status_code=400)
-        return JSONResponse(answer)
+        return JSONResponse(found)
 
-    return verify
+    return answer
 
 
 def _refuse_forms(request: Request) -> None:

@@ -31,6 +31,8 @@ VIEWS: Final = frozenset(
         "requests",
         "usage_minute",
         "prices",
+        "repricings",
+        "repriced_calls",
         "unpriced_models",
         "metric_definitions",
         "dialect_rules",

@@ -22,7 +22,16 @@ from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql, sql_names
 
 DAY_TABLES: Final = ("span", "log_record", "metric", "export_request")
-ROLLUP_TABLES: Final = ("call", "tool_call", "agent_run", "request", "usage_minute", "progress")
+ROLLUP_TABLES: Final = (
+    "call",
+    "tool_call",
+    "agent_run",
+    "request",
+    "usage_minute",
+    "progress",
+    "repricing",
+    "repriced_call",
+)
 _ATTACH_OPTIONS: Final = "(row_group_size 16384)"
 
 
@@ -49,6 +58,7 @@ class Store:
             f"set temp_directory = '{_quoted(data_dir / 'tmp')}';"
         )
         load_rules(self._con)
+        self._price_overrides = price_overrides
         self.prices = PriceBook(self._con, price_overrides)
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))
@@ -158,6 +168,24 @@ class Store:
     def price_version(self) -> str:
         """Library version and digest of the override file."""
         return self.prices.version
+
+    def load_prices(
+        self, cursor: duckdb.DuckDBPyConnection, *, is_trial: bool = False
+    ) -> PriceBook:
+        """Read the price list anew; from now on it prices, unless it is for a trial on ``cursor``.
+
+        Only the follower may change what prices. Raises PriceFileError.
+        """
+        cursor.execute("begin")
+        try:
+            book = PriceBook(cursor, self._price_overrides, is_trial=is_trial)
+            cursor.execute("commit")
+        except BaseException:
+            cursor.execute("rollback")
+            raise
+        if not is_trial:
+            self.prices = book
+        return book
 
     def size_bytes(self) -> int:
         """Return the size of all data files with their write-ahead logs."""

@@ -1,4 +1,4 @@
-"""`taximeter prices show MODEL` and `prices coverage`: what a model costs, and what has no price."""
+"""`taximeter prices`: what a model costs, what has no price, and history priced again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from taximeter.cli_query import as_table
+from taximeter.cli_reprice import add_reprice
 from taximeter.ports import collector_url
 from taximeter.pricing import FIELDS, Band, Catalog, PriceFileError, Resolution, load_catalog
 from taximeter.pricing.bands import DAY_S, ENDLESS
@@ -26,7 +27,9 @@ _COVERAGE: Final = "select * from unpriced_models order by calls desc"
 
 def add_prices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the commands."""
-    prices = commands.add_parser("prices", help="unit prices, and models without one")
+    prices = commands.add_parser(
+        "prices", help="unit prices, models without one, history priced again"
+    )
     kinds = prices.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show = kinds.add_parser("show", help="a model's unit prices with source and date")
     show.add_argument("model", metavar="MODEL", help="as the provider spells it")
@@ -36,7 +39,8 @@ def add_prices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.set_defaults(run=run_show)
     coverage = kinds.add_parser("coverage", help="models that were called and have no price")
     coverage.set_defaults(run=run_coverage)
-    for parser in (show, coverage):
+    reprice = add_reprice(kinds)
+    for parser in (show, coverage, reprice):
         parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
         parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
         parser.add_argument("--json", action="store_true", help="for programs")

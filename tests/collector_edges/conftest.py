@@ -159,7 +159,7 @@ def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
 
     async def run() -> None:
         limit = settings.collector.max_request_mib << 20
-        app = build_app(settings.collector, ingest, store, Rollups(), NeverAsked())
+        app = build_app(settings.collector, ingest, store, Rollups(), NeverAsked(), NeverAsked())
         grpc = GrpcReceiver(ingest, limit, settings.collector.ingest_token)
 
         async def until() -> None:

@@ -26,6 +26,7 @@ from taximeter_collector.derive import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
+from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.query_gate import VIEWS
 from taximeter_collector.server import Addresses, serve
 from taximeter_collector.store import Store
@@ -52,7 +53,9 @@ def addresses(tmp_path: Path) -> Iterator[Addresses]:
             await stopping.wait()
 
         async def run() -> None:
-            app = build_app(edges, ingest, store, rollups, Verifier(store, rollups))
+            app = build_app(
+                edges, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
+            )
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
             await serve(edges, tmp_path, app, grpc, until=until, ready=ready.set_result)
 

@@ -127,7 +127,7 @@ def price_step(evidence: Evidence, priced: Priced) -> Step:
     if priced.band is None:
         says = f"{provider} {entry.model} has no price at that time."
         return Step("price", "Price row", says, "note", facts)
-    facts += [Fact("Holds", when(priced.band)), Fact("Source", priced.band.source)]
+    facts += [Fact("Holds", when(priced.band)), Fact("Source", priced.band.provenance)]
     says = f"{provider} {entry.model}, {entry.context}."
     verdict = worst(
         ["note" if entry.match_quality == "prefix" else "ok", _drift(call, facts, priced)]
@@ -137,7 +137,7 @@ def price_step(evidence: Evidence, priced: Priced) -> Step:
 
 def _drift(call: Mapping[str, Any], facts: list[Fact], priced: Priced) -> Any:
     stored = call["price_source"]
-    if stored is None or priced.band is None or stored == priced.band.source:
+    if stored is None or priced.band is None or stored == priced.band.provenance:
         return "ok"
     facts.append(Fact("Priced by", stored, verdict="note"))
     return "note"

@@ -55,8 +55,17 @@ _TABLES: Final = {
 class PriceBook:
     """The price tables of one DuckDB instance."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, override_path: Path | None = None) -> None:
-        """Create the tables. Raises PriceFileError when the user's file is wrong."""
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        override_path: Path | None = None,
+        *,
+        is_trial: bool = False,
+    ) -> None:
+        """Create the tables, for a trial as temporary ones of ``con`` that hide the others.
+
+        Raises PriceFileError when the user's file is wrong.
+        """
         self.catalog: Catalog = load_catalog(override_path)
         override = b"" if override_path is None else override_path.read_bytes()
         digest = hashlib.sha256(override).hexdigest()[:8] if override else "none"
@@ -65,7 +74,8 @@ class PriceBook:
         self._lock = Lock()
         for table, schema in _TABLES.items():
             con.register("empty", schema.empty_table())
-            con.execute(f"create or replace table {table} as from empty")
+            kind = "temp table" if is_trial else "table"
+            con.execute(f"create or replace {kind} {table} as from empty")
             con.unregister("empty")
         _append(con, "traffic_rule", [_rule_row(*item) for item in enumerate(self.catalog.traffic)])
         self._add(con, self.catalog.standard_entries())

@@ -24,3 +24,4 @@ def price_calls(
     run_script(cursor, read_sql("derive/35_settle_price"), version)
     if keep_stored:
         run_script(cursor, read_sql("derive/36_keep_price"), version)
+        run_script(cursor, read_sql("derive/37_restore_price"), version)
