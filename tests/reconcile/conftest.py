@@ -24,6 +24,7 @@ from taximeter_collector.derive import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
+from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.server import Addresses, serve
 from taximeter_collector.store import Store
 from taximeter_collector.verify_api import Verifier
@@ -332,7 +333,9 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
             await stopping.wait()
 
         async def run() -> None:
-            app = build_app(edges, ingest, store, rollups, Verifier(store, rollups))
+            app = build_app(
+                edges, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
+            )
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
             await serve(edges, data_dir, app, grpc, until=until, ready=ready.set_result)
 

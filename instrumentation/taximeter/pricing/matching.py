@@ -14,27 +14,43 @@ PROVIDER_ALIASES: Final = {
     "gcp.vertex_ai": "google",
     "gcp.vertex.agent": "google",
     "vertex_ai": "google",
+    "vertex": "google",
+    "google_vertexai": "google",
+    "google-vertex": "google",
+    "google.vertex": "google",
     "gemini": "google",
     "google_genai": "google",
     "google.generative-ai": "google",
     "aws.bedrock": "aws",
     "bedrock": "aws",
     "amazon_bedrock": "aws",
+    "amazon-bedrock": "aws",
+    "aws_bedrock": "aws",
+    "bedrock_converse": "aws",
     "azure.ai.openai": "azure",
     "az.ai.openai": "azure",
     "azure.ai.inference": "azure",
     "az.ai.inference": "azure",
     "azure_openai": "azure",
+    "azure-openai": "azure",
+    "azure_ai": "azure",
     "x_ai": "x-ai",
     "xai": "x-ai",
     "mistral_ai": "mistral",
     "mistralai": "mistral",
     "moonshot_ai": "moonshotai",
+    "together_ai": "together",
+    "togetherai": "together",
+    "fireworks_ai": "fireworks",
     "ibm.watsonx.ai": "ibm",
 }
 FRAMEWORKS: Final = frozenset(
     {"strands-agents", "microsoft.agent_framework", "autogen", "crewai", "langchain", "litellm",
      "llama_index", "llamaindex", "pydantic-ai", "taximeter", "other", "unknown"}
+)  # fmt: skip
+_HOMES: Final = frozenset(
+    {"anthropic", "openai", "mistral", "cohere", "google", "azure", "groq", "deepseek",
+     "perplexity", "fireworks", "together", "cerebras", "openrouter", "moonshotai"}
 )  # fmt: skip
 SELF_HOSTED: Final = frozenset(
     {"ollama", "vllm", "llamacpp", "llama.cpp", "lmstudio", "sglang", "tgi"}
@@ -49,7 +65,7 @@ _COMPACT_DATE: Final = re.compile(r"-(20\d{2})(\d{2})(\d{2})$")
 _BEDROCK_REGION: Final = re.compile(r"^(?:us|eu|apac|jp|au|global|us-gov|regional)\.(?=[a-z])")
 _VERTEX_PATH: Final = re.compile(r"projects/[^/]+/locations/([a-z0-9-]+)/")
 _VERTEX_HOST: Final = re.compile(
-    r"(?:aiplatform\.)?((?:us|europe|asia|australia|northamerica|southamerica|me|africa)[a-z0-9-]*?)"
+    r"(?:aiplatform\.)?((?:us|eu|europe|asia|australia|northamerica|southamerica|me|africa)[a-z0-9-]*?)"
     r"(?:-aiplatform\.googleapis\.com|\.rep\.googleapis\.com)$"
 )
 _RESIDENT_HOST: Final = re.compile(r"[a-z]{2}\.api\.openai\.com$")
@@ -69,10 +85,13 @@ def provider_id(raw: str | None, model: str) -> str | None:
     name = (raw or "").strip().lower()
     if not name or name in FRAMEWORKS:
         return "aws" if _BEDROCK_PREFIX.match(model.lower()) else None
-    if name in PROVIDER_ALIASES:
-        return PROVIDER_ALIASES[name]
-    head = name.split(".", 1)[0]
-    return head if head in {"anthropic", "openai", "mistral", "cohere"} else name
+    # `openai.responses`, `google.vertex.chat`: frameworks add which of its interfaces was used.
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        head = ".".join(parts[:count])
+        if head in PROVIDER_ALIASES:
+            return PROVIDER_ALIASES[head]
+    return parts[0] if parts[0] in _HOMES else name
 
 
 def spellings(model: str, provider: str | None) -> Iterator[str]:
@@ -91,6 +110,8 @@ def spellings(model: str, provider: str | None) -> Iterator[str]:
 
 def _spellings(name: str, provider: str | None) -> Iterator[str]:
     yield name
+    if name.startswith("openrouter/"):
+        yield name.removeprefix("openrouter/")
     if "/" in name and provider != "openrouter":
         yield name.rsplit("/", 1)[1]
         yield name.split("/", 1)[1]
