@@ -24,7 +24,9 @@ def run(settings: Settings) -> None:
     """Run a collector until a signal stops it; closing goes backwards, so nothing is left."""
     data_dir, edges = settings.store.data_dir, settings.collector
     with (
-        closing(Store(data_dir, settings.prices.file, settings.store.memory)) as store,
+        closing(
+            Store(data_dir, settings.prices.file, settings.store.memory, settings.tools)
+        ) as store,
         closing(Deriver(store)) as rollups,
         closing(Ingest(store, on_commit=rollups.notify)) as ingest,
     ):

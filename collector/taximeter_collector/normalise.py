@@ -99,18 +99,24 @@ def _usage_row(row: int, shape: str, text: str) -> dict[str, Any] | None:
 def _foreign_hashes(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return fingerprints of tool calls whose emitter sent arguments but no hash."""
     found = con.execute(
-        'select p."row", p.tool_args, p.tool_result from n_pick p join n_typed t using ("row")'
+        'select p."row", p.tool_name, p.tool_args, p.tool_result from n_pick p join n_typed t using ("row")'
         " where t.kind_found = 'tool' and p.arguments_hash is null and p.tool_args is not null"
     ).fetchall()
-    return pa.Table.from_pylist(_hash_rows(found), _HASH_SCHEMA)
+    volatile = con.execute("select tool, name from volatile_argument").fetchall()
+    return pa.Table.from_pylist(_hash_rows(found, volatile), _HASH_SCHEMA)
 
 
-def _hash_rows(found: Sequence[tuple[int, str, str | None]]) -> list[dict[str, Any]]:
+def _hash_rows(
+    found: Sequence[tuple[int, str | None, str, str | None]],
+    volatile: Sequence[tuple[str | None, str]],
+) -> list[dict[str, Any]]:
     return [
         {
             "row": row,
-            "arguments_hash": arguments_hash(arguments),
+            "arguments_hash": arguments_hash(
+                arguments, {name for of, name in volatile if of is None or of == tool}
+            ),
             "result_hash": result_hash(result) if result is not None else None,
         }
-        for row, arguments, result in found
+        for row, tool, arguments, result in found
     ]

@@ -16,7 +16,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from taximeter_collector.dialects import load_rules
+from taximeter.settings import ToolsSettings
+from taximeter_collector.dialects import load_rules, load_tool_rules
 from taximeter_collector.metrics import METRICS
 from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql, sql_names
@@ -43,7 +44,11 @@ class Store:
     """The data directory's files, attached and locked down."""
 
     def __init__(
-        self, data_dir: Path, price_overrides: Path | None = None, memory: str = "1GB"
+        self,
+        data_dir: Path,
+        price_overrides: Path | None = None,
+        memory: str = "1GB",
+        tools: ToolsSettings = ToolsSettings(),  # noqa: B008 - frozen
     ) -> None:
         """Open or create the files. Raises StoreError when another process holds them."""
         self.data_dir = data_dir
@@ -59,6 +64,7 @@ class Store:
         )
         load_rules(self._con)
         self._price_overrides = price_overrides
+        load_tool_rules(self._con, tools)
         self.prices = PriceBook(self._con, price_overrides)
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))

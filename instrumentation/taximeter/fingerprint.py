@@ -10,14 +10,17 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 VOLATILE_KEYS: Final = frozenset({"_meta", "nonce", "request_id", "timestamp", "tool_call_id"})
 """Keys that differ from call to call without changing what is asked."""
 
 
-def arguments_hash(arguments: Any) -> str | None:
+def arguments_hash(arguments: Any, volatile: AbstractSet[str] = frozenset()) -> str | None:
     """Return the SHA-256 of a tool call's canonical arguments; None where there are none.
+
+    ``volatile`` names keys to leave out, besides `VOLATILE_KEYS`.
 
     >>> arguments_hash({"b": 1.0, "a": "x"}) == arguments_hash('{"a": "x", "b": 1}')
     True
@@ -26,7 +29,7 @@ def arguments_hash(arguments: Any) -> str | None:
     """
     if arguments is None:
         return None
-    return _digest(canonical(_without_volatile(_unwrapped(_parsed(arguments)))))
+    return _digest(canonical(_without(_unwrapped(_parsed(arguments)), VOLATILE_KEYS | volatile)))
 
 
 def result_hash(result: Any) -> str | None:
@@ -69,9 +72,9 @@ def _unwrapped(value: Any) -> Any:
     return value
 
 
-def _without_volatile(value: Any) -> Any:
+def _without(value: Any, volatile: AbstractSet[str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if key not in VOLATILE_KEYS}
+        return {key: item for key, item in value.items() if key not in volatile}
     return value
 
 
@@ -81,7 +84,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value)
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+        return int(value) if value.is_integer() and abs(value) < 1e21 else value
     if isinstance(value, Mapping):
         pairs = {str(key): _plain(item) for key, item in value.items()}
         return dict(

@@ -67,6 +67,14 @@ def _store_url(value: Any) -> str:
     return text
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    """Read a list of names from TOML, or one with commas from the environment."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError  # noqa: TRY004 - as all faults of a setting
+    return tuple(_text(item) for item in items)
+
+
 def _size(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
@@ -78,6 +86,8 @@ _PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
 _HOST: Final = "a host name or address"
 _FILE: Final = "the path of a file"
 _LOOPBACK: Final = "127.0.0.1"
+_TOOLS: Final = "a list of tool names, * for any part of one"
+POLLING: Final = ("*_status", "wait", "sleep", "read_log")
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("collector", "host", _HOST, _LOOPBACK, _text, description="where the receivers listen"),
@@ -135,6 +145,30 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         description="what the store may use before it writes to a temporary file",
     ),
     Setting("prices", "file", _FILE, None, _path, is_path=True, description="your own prices.toml"),
+    Setting(
+        "tools",
+        "polling",
+        _TOOLS,
+        POLLING,
+        _names,
+        description="tools whose repetition is their purpose: never a repeat",
+    ),
+    Setting(
+        "tools",
+        "mutating",
+        _TOOLS,
+        (),
+        _names,
+        description="tools that write: a read before one and after it is no repeat",
+    ),
+    Setting(
+        "tools",
+        "volatile_arguments",
+        "a list of argument names, tool.name for those of one tool",
+        (),
+        _names,
+        description="left out of the comparison of two calls, besides timestamp, request_id, nonce, tool_call_id, _meta",
+    ),
     Setting("alerts", "host", _HOST, _LOOPBACK, _text, description="where the alerts API listens"),
     Setting("alerts", "port", _PORT, 4319, _port, description="the alerts API"),
     Setting(

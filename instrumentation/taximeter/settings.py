@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from taximeter.secret import Secret
-from taximeter.setting_keys import DEFAULT_DATA_DIR, SETTINGS, Setting
+from taximeter.setting_keys import DEFAULT_DATA_DIR, POLLING, SETTINGS, Setting
 
 __all__ = ["SETTINGS", "Settings", "SettingsError", "load_settings"]
 
@@ -51,6 +51,15 @@ class PricesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsSettings:
+    """What a repeated tool call is."""
+
+    polling: tuple[str, ...] = POLLING
+    mutating: tuple[str, ...] = ()
+    volatile_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AlertsSettings:
     host: str
     port: int
@@ -68,6 +77,7 @@ class Settings:
     collector: CollectorSettings
     store: StoreSettings
     prices: PricesSettings
+    tools: ToolsSettings
     alerts: AlertsSettings
     dashboard: DashboardSettings
     file: Path | None
@@ -186,6 +196,9 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             values["store.data_dir"].expanduser(), values["store.url"], values["store.memory"]
         ),
         prices=PricesSettings(values["prices.file"]),
+        tools=ToolsSettings(
+            values["tools.polling"], values["tools.mutating"], values["tools.volatile_arguments"]
+        ),
         alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
         dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
         file=file,

@@ -16,6 +16,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from taximeter.settings import ToolsSettings
+
 RULE_FILES: Final = {
     "detect_rule": "detect.csv",
     "kind_rule": "kinds.csv",
@@ -41,6 +43,18 @@ def load_rules(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"create or replace table {table} as select * from rule_rows")
         con.unregister("rule_rows")
     con.execute('alter table attribute_mapping rename column "column" to column_name')
+
+
+def load_tool_rules(con: duckdb.DuckDBPyConnection, tools: ToolsSettings) -> None:
+    """Add the user's polling and mutating tools, and the arguments that do not tell calls apart."""
+    roles = [(tool, "polling") for tool in tools.polling]
+    roles += [(tool, "mutating") for tool in tools.mutating]
+    for tool, role in roles:
+        con.execute("insert into tool_rule (scope, tool, role) values ('*', ?, ?)", [tool, role])
+    con.execute("create or replace table volatile_argument (tool varchar, name varchar)")
+    for argument in tools.volatile_arguments:
+        tool, _, name = argument.rpartition(".")
+        con.execute("insert into volatile_argument values (?, ?)", [tool or None, name])
 
 
 def read_rules(file: str) -> list[dict[str, str | None]]:

@@ -4,7 +4,7 @@
 create or replace temp table d_tool_part as
 with below as (
     select s.trace_id, s.span_id, t.tool_span_id as above, s.kind = 'tool' as is_tool, s.status, s.error_type,
-        s.end_unix_nano, s.arguments_hash, s.result_hash, s.is_denied,
+        s.start_unix_nano, s.arguments_hash, s.result_hash, s.is_denied,
         s.trace_id in (select trace_id from d_mark m where m.span_id = s.span_id and m.mark = 'denied') as is_refused
     from d_span s
     join d_tree t using (trace_id, span_id)
@@ -31,7 +31,7 @@ create or replace temp table d_execution as
 select s.*, o.run_span_id, coalesce(n.roles, []) as roles,
     coalesce(s.is_denied, false) or coalesce(p.is_denied, false) as denied,
     (s.status = 'error' or (s.status = 'unset' and p.last_status = 'error')) and not denied as failed,
-    coalesce(s.error_type, p.last_error_type) as found_error_type,
+    coalesce(s.error_type, nullif(p.last_error_type, '')) as found_error_type,
     coalesce(s.arguments_hash, p.arguments_hash) as found_arguments_hash,
     coalesce(s.result_hash, p.result_hash) as found_result_hash
 from d_span s
@@ -40,10 +40,10 @@ join d_trace tr using (trace_id)
 left join d_tool_named n on n.scope_name is not distinct from s.scope_name and n.tool_name = s.tool_name
 left join (
     select trace_id, tool_span_id as span_id, bool_or(coalesce(is_denied, false) or is_refused) as is_denied,
-        arg_max(status, (end_unix_nano, span_id)) as last_status,
-        arg_max(error_type, (end_unix_nano, span_id)) as last_error_type,
-        arg_min(arguments_hash, (end_unix_nano, span_id)) as arguments_hash,
-        arg_min(result_hash, (end_unix_nano, span_id)) as result_hash
+        arg_max(status, (start_unix_nano, span_id)) as last_status,
+        arg_max(coalesce(error_type, ''), (start_unix_nano, span_id)) as last_error_type,
+        arg_min(arguments_hash, (start_unix_nano, span_id)) as arguments_hash,
+        arg_min(result_hash, (start_unix_nano, span_id)) as result_hash
     from d_tool_part group by all
 ) p using (trace_id, span_id)
 where s.kind = 'tool' and tr.is_request
