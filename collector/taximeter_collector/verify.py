@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import duckdb
 
 from taximeter_collector.derive import compute, look_at, replace_rows
-from taximeter_collector.prices import PriceBook
+from taximeter_collector.prices import PriceBook, price_calls
 from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
 from taximeter_collector.verify_compare import KEYS, comparison
@@ -58,7 +59,7 @@ class Report:
     traces: int = 0
     spans: int = 0
     repriced_calls: int = 0
-    """Stored with other prices than today's: their money is not compared."""
+    """Stored with another price list than today's: their money is not compared."""
     incomplete_traces: int = 0
     """Their first spans are no longer kept: not compared."""
     unsure_minutes: int = 0
@@ -144,7 +145,7 @@ def _recompute(
     """Add the traces' rows to the ``v_`` tables; when that fails, halve until it is known which."""
     try:
         look_at(cursor, traces)
-        compute(cursor, prices, 0, report.data_version)
+        compute(cursor, prices, 0, report.data_version, partial(price_calls, keep_stored=False))
         cursor.execute("create or replace temp table d_minute (minute timestamptz)")
         replace_rows(cursor, "v_")
     except duckdb.InterruptException:

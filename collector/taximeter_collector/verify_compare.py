@@ -12,14 +12,19 @@ KEYS: Final = {
     "tool_call": ("trace_id", "span_id"),
     "usage_minute": (
         "minute", "environment", "service_name", "agent_name", "agent_version", "provider", "model",
-        "tenant", "user_id", "tool_name",
+        "tenant", "user_id", "tool_name", "row_kind",
     ),
 }  # fmt: skip
 """What names a row of each derived table."""
+_ROW_KIND: Final = "case when requests > 0 then 'request' when tool_calls > 0 then 'tool' else 'call' end as row_kind"
+"""Rows of different kinds share their dimensions where these are unknown."""
 _PRICED: Final = frozenset(
-    {"provider", "model", "models", "price_source", "cost_quality", "priced_ratio"}
-)
-"""Columns that other prices change; so do all that end in ``_pico``."""
+    {"provider", "model", "models", "other_models", "is_batch", "price_source", "price_version",
+     "cost_quality", "priced_ratio"}
+)  # fmt: skip
+"""Columns that another price list changes; so do all that end in ``_pico``."""
+_HISTORY: Final = frozenset({"first_cost_pico", "first_price_source", "first_price_version"})
+"""Columns that remember what no span says."""
 
 
 def comparison(table: str, columns: Sequence[tuple[str, str]]) -> str:
@@ -31,12 +36,13 @@ def comparison(table: str, columns: Sequence[tuple[str, str]]) -> str:
     keys = KEYS[table]
     is_minute = table == "usage_minute"
     sure = "where minute not in (select minute from v_unsure_minute)" if is_minute else ""
-    rows = f"select *, count(*) over (partition by {', '.join(keys)}) as copies from"
+    kind = f", {_ROW_KIND}" if is_minute else ""
+    rows = f"select *{kind}, count(*) over (partition by {', '.join(keys)}) as copies from"
     named = ", ".join(f"'{name}': coalesce(s.{name}, c.{name})::varchar" for name in keys)
     same_key = " and ".join(f"s.{name} is not distinct from c.{name}" for name in keys)
     cells = [_ROW_CELL]
     for name, type in columns:
-        if name not in keys:
+        if name not in keys and name not in _HISTORY:
             is_priced = not is_minute and (name in _PRICED or name.endswith("_pico"))
             cells.append(_cell(name, type, f"coalesce(s.{keys[0]}, c.{keys[0]})", is_priced))
     return (

@@ -125,7 +125,7 @@ def as_text(report: dict[str, Any]) -> str:
         )
     if count := report["repriced_calls"]:
         lines.append(
-            f"{count:,} calls are stored with other prices than today's: their money is not compared."
+            f"{count:,} calls are stored with another price list than today's: their money is not compared."
         )
     if count := report["incomplete_traces"]:
         lines.append(f"{count:,} traces began before the oldest span that is kept: not compared.")

@@ -93,3 +93,11 @@ def test_a_span_in_two_traces_under_one_id_counts_once(store: Store) -> None:
     twins = [chat(1, 11, response_id="a"), chat(2, 11, response_id="a")]
     send(store, [twins])
     assert one(store, BILLED) == (1, 110)
+
+
+def test_a_sum_below_a_call_is_part_of_that_call(store: Store) -> None:
+    """A step inside a model call that repeats its usage is not billed beside it."""
+    usage = chat(1, 12).attributes[1:]
+    step = Span(1, 12, 11, 10, 900, (("openinference.span.kind", "CHAIN"), *usage))
+    send(store, [[chat(1, 11), step]])
+    assert one(store, BILLED) == (1, 110)

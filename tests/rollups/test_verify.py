@@ -150,7 +150,7 @@ def test_a_trace_that_can_not_be_derived_is_named_and_the_rest_is_compared(
 
 def test_money_of_other_prices_is_counted_and_not_compared(store: Store) -> None:
     send(store, [SPANS])
-    other = "cost_pico = 1, input_cost_pico = 1, price_source = 'another list'"
+    other = "cost_pico = 1, input_cost_pico = 1, price_version = 'another list'"
     change(store, f"update rollup.call set {other} where trace_id like '%3'")
     change(store, "update rollup.usage_minute set cost_pico = 1 where minute = (select max(minute) from rollup.usage_minute)")  # fmt: skip
     report = look(store)

@@ -11,7 +11,7 @@ with recursive down as (
     select s.trace_id, s.span_id, null::varchar as parent_agent_span_id,
         case when s.kind = 'agent' then s.span_id end as agent_span_id,
         case when s.kind = 'workflow' then s.span_id end as workflow_span_id, null::varchar as tool_span_id, s.kind,
-        false as is_below_call, s.kind in ('llm', 'embedding') and coalesce(s.has_usage, false) as is_call
+        false as is_below_call, s.kind in ('llm', 'embedding') and s.dialect <> 'other' and coalesce(s.has_usage, false) as is_call
     from d_span s
     where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
     union all
@@ -19,7 +19,7 @@ with recursive down as (
         case when c.kind = 'agent' then c.span_id else d.agent_span_id end,
         case when c.kind = 'workflow' then c.span_id when c.kind <> 'agent' then d.workflow_span_id end,
         case when d.kind = 'tool' then d.span_id when d.kind not in ('agent', 'llm', 'embedding') then d.tool_span_id end, c.kind,
-        d.is_below_call or d.is_call, c.kind in ('llm', 'embedding') and coalesce(c.has_usage, false)
+        d.is_below_call or d.is_call, c.kind in ('llm', 'embedding') and c.dialect <> 'other' and coalesce(c.has_usage, false)
     from down d join d_span c on c.trace_id = d.trace_id and c.parent_span_id = d.span_id
 )
 select * exclude (kind) from down;

@@ -29,6 +29,7 @@ select s.*, t.agent_span_id, coalesce(p.preference::integer, 5) as preference,
             and exists (from d_span other where other.trace_id = s.trace_id and other.parent_span_id = s.parent_span_id
                 and other.scope_name = s.scope_name and other.kind = s.kind and other.has_usage) then 'a step of the call beside it'
         when s.kind not in ('llm', 'embedding') and (above_call or above_sum) then 'sum of the calls below it'
+        when s.kind not in ('llm', 'embedding') and t.is_below_call then 'part of the call above it'
     end as not_billed_by_tree
 from d_span s
 left join d_tree t using (trace_id, span_id)

@@ -3,7 +3,7 @@
 create or replace temp table v_repriced as
 select s.trace_id, s.span_id
 from v_stored_call s join v_call c using (trace_id, span_id)
-where s.price_source is distinct from c.price_source;
+where s.price_version is distinct from c.price_version;
 
 create or replace temp table v_row as
 from v_stored_row
