@@ -130,6 +130,10 @@ _ALL = (
            "sum(tokens)", "sum(requests)"),
     Metric("thrash_cost_usd", "USD", "Spend on calls that only repeated a tool call.", "lower",
            f"sum(thrash_cost_pico) / {USD}"),
+    Metric("price_drift_ratio", "ratio", "Stated costs against costs of the tokens, where both are known.", "lower",
+           f"sum(abs(cost_reported_usd * {USD} - cost_computed_pico)) filter (is_billed)",
+           "sum(cost_computed_pico) filter (is_billed and cost_reported_usd is not null)",
+           source="call", dimensions=CALL_DIMENSIONS),
     Metric("priced_ratio", "ratio", "Share of tokens that have a price: the coverage of every total.",
            "higher", "sum(priced_tokens)", "sum(tokens)", dimensions=CALL_DIMENSIONS),
 )  # fmt: skip

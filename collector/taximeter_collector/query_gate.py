@@ -31,6 +31,7 @@ VIEWS: Final = frozenset(
         "requests",
         "usage_minute",
         "prices",
+        "price_drift",
         "repricings",
         "repriced_calls",
         "unpriced_models",

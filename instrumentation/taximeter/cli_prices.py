@@ -15,14 +15,21 @@ from taximeter.cli_reprice import add_reprice
 from taximeter.ports import collector_url
 from taximeter.pricing import FIELDS, Band, Catalog, PriceFileError, Resolution, load_catalog
 from taximeter.pricing.bands import DAY_S, ENDLESS
+from taximeter.pricing.price_file import TIERS
 from taximeter.read_query import QueryFailed, read_query
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings import Settings, SettingsError, load_settings
 
 PICO_PER_USD: Final = 10**12
 _PER_MILLION: Final = 10**6
 _UNITS: Final = {"web_search": (1000, "1,000 searches")}
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_COVERAGE: Final = "select * from unpriced_models order by calls desc"
+_COVERAGE: Final = "select * from unpriced_models order by tokens desc nulls last, calls desc"
+_SHARE: Final = (
+    "select count(*) as calls, count(cost_pico) as priced_calls,"
+    " coalesce(sum(total_tokens), 0)::bigint as tokens,"
+    " coalesce(sum(total_tokens) filter (cost_pico is not null), 0)::bigint as priced_tokens"
+    " from calls where is_billed"
+)
 
 
 def add_prices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +41,7 @@ def add_prices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show = kinds.add_parser("show", help="a model's unit prices with source and date")
     show.add_argument("model", metavar="MODEL", help="as the provider spells it")
     show.add_argument("--provider", metavar="P", help="as gen_ai.provider.name says it")
-    show.add_argument("--tier", default="standard", metavar="T", help="flex, priority, batch …")
+    show.add_argument("--tier", metavar="T", help="only flex, priority, batch … (all)")
     show.add_argument("--region", metavar="R", help="region class, such as geo:us")
     show.set_defaults(run=run_show)
     coverage = kinds.add_parser("coverage", help="models that were called and have no price")
@@ -53,42 +60,74 @@ def run_show(options: argparse.Namespace) -> int:
         catalog = load_catalog(settings.prices.file)
     except (PriceFileError, OSError) as error:
         raise SettingsError(str(error)) from None
-    found = catalog.resolve(
-        options.provider, options.model, tier=options.tier, region_class=options.region
-    )
-    if found is None:
+    found = [
+        entry
+        for tier in ([options.tier] if options.tier else TIERS)
+        if (entry := _entry(catalog, options, tier)) is not None
+    ]
+    if not found:
         print(f"taximeter prices: {_unknown(catalog, options.model)}", file=sys.stderr)
         return 1
-    rows = [row for band in catalog.bands(found) for row in _rows(band)]
+    first = found[0]
+    rows = [
+        {"tier": entry.context, **row}
+        for entry in found
+        for band in catalog.bands(entry)
+        for row in _rows(band)
+    ]
     if options.json:
-        head = {"provider": found.provider, "model": found.model, "context": found.context}
-        print(json.dumps({**head, "match": found.match_quality, "prices": rows}, indent=2))
+        head = {"provider": first.provider, "model": first.model, "match": first.match_quality}
+        print(json.dumps({**head, "version": catalog.version, "prices": rows}, indent=2))
         return 0
-    print(f"{found.provider} {found.model}, {found.context} ({found.match_quality} match)")
-    names = ("kind", "usd", "per", "when", "source")
+    print(f"{first.provider} {first.model} ({first.match_quality} match)")
+    names = ("tier", "kind", "usd", "per", "when", "source")
     print(as_table(names, [[row[name] for name in names] for row in rows]), end="")
     return 0
+
+
+def _entry(catalog: Catalog, options: argparse.Namespace, tier: str) -> Resolution | None:
+    return catalog.resolve(options.provider, options.model, tier=tier, region_class=options.region)
 
 
 def run_coverage(options: argparse.Namespace) -> int:
     """Print what was called and has no price, with what to write into prices.toml."""
     settings = load_settings(options.config, data_dir=options.data_dir)
-    token = settings.collector.query_token
     try:
-        answer = read_query(
-            collector_url(settings), _COVERAGE, token=token.reveal() if token else None
-        )
+        (share,), unpriced = (_ask(settings, sql) for sql in (_SHARE, _COVERAGE))
     except QueryFailed as error:
         print(f"taximeter prices: {error}", file=sys.stderr)
         return error.exit_code
-    names = [column["name"] for column in answer["columns"]]
     if options.json:
-        print(json.dumps([dict(zip(names, row, strict=True)) for row in answer["rows"]], indent=2))
-    elif answer["rows"]:
-        print(as_table(names, answer["rows"]), end="")
-    else:
-        print("Every model that was called has a price.")
+        print(json.dumps({**share, "unpriced": unpriced}, indent=2))
+        return 0
+    print(_share_text(share))
+    if unpriced:
+        print(as_table(list(unpriced[0]), [list(row.values()) for row in unpriced]), end="")
     return 0
+
+
+def _ask(settings: Settings, sql: str) -> list[dict[str, Any]]:
+    token = settings.collector.query_token
+    answer = read_query(collector_url(settings), sql, token=token.reveal() if token else None)
+    names = [column["name"] for column in answer["columns"]]
+    return [dict(zip(names, row, strict=True)) for row in answer["rows"]]
+
+
+def _share_text(share: dict[str, Any]) -> str:
+    """Return the share in words.
+
+    >>> _share_text({"calls": 4, "priced_calls": 3, "tokens": 1000, "priced_tokens": 990})
+    '99.0% of 1,000 tokens have a price (3 of 4 calls).'
+    """
+    if not share["calls"]:
+        return "No model was called yet."
+    if share["priced_calls"] == share["calls"]:
+        return f"Every call has a price ({share['calls']:,} calls)."
+    ratio = share["priced_tokens"] / share["tokens"] if share["tokens"] else 0
+    return (
+        f"{ratio:.1%} of {share['tokens']:,} tokens have a price"
+        f" ({share['priced_calls']:,} of {share['calls']:,} calls)."
+    )
 
 
 def _rows(band: Band) -> list[dict[str, Any]]:
@@ -105,6 +144,7 @@ def _rows(band: Band) -> list[dict[str, Any]]:
                 "per": per,
                 "when": _when(band),
                 "source": band.source,
+                "valid_from": None if band.valid_from <= -ENDLESS else _date(band.valid_from),
                 "pico_usd_per_unit": pico,
             }
         )

@@ -25,7 +25,9 @@ def test_the_shown_prices_are_the_catalogues(capsys: pytest.CaptureFixture[str])
     found = catalog.resolve(None, "claude-sonnet-4-5")
     assert found is not None
     picos = [pico for band in catalog.bands(found) for pico in band.prices if pico is not None]
-    assert [row["pico_usd_per_unit"] for row in shown["prices"]] == picos
+    standard = [row for row in shown["prices"] if row["tier"] == "standard"]
+    assert [row["pico_usd_per_unit"] for row in standard] == picos
+    assert {"standard", "batch"} <= {row["tier"] for row in shown["prices"]}
     assert all(row["source"] for row in shown["prices"])
 
 
@@ -33,6 +35,12 @@ def test_a_table_names_unit_condition_and_source(capsys: pytest.CaptureFixture[s
     assert cli.main(["prices", "show", "gemini-2.5-pro"]) == 0
     out = capsys.readouterr().out
     assert "1M tokens" in out and "prompt over 200,000" in out and "genai-prices" in out
+
+
+def test_a_dated_price_says_since_when(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["prices", "show", "gpt-5.6-sol", "--tier", "standard", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["prices"]
+    assert {row["valid_from"] for row in shown} == {None, "2026-08-21"}
 
 
 def test_an_unknown_model_suggests_a_known_one(capsys: pytest.CaptureFixture[str]) -> None:
