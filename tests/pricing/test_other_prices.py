@@ -260,8 +260,6 @@ def test_tiers_before_verification_can_be_refused(tmp_path: Path) -> None:
         ("[[price]]\nmodel='x'\ninput='1'\nmatch.server_address=[]", 4, "must be text or a list"),
         ("[[batch]]\nmatch.servce_name='x'\nbatch=true", 2, "did you mean 'match.service_name'"),
         ("[[batch]]\nmatch.service_name='x'\nbatch='yes'", 3, "batch is true or false"),
-        ("[[cache_ttl]]\nmatch.service_name='x'\nttl='2h'", 3, "did you mean '12h'"),
-        ("[[cache_ttl]]\nmatch.service_name='x'", 1, "ttl is missing; use 5m, 30m, 1h, 12h"),
         ("[[reported]]\nuse='maybe'", 2, "unknown use 'maybe'; use always, fallback, never"),
         ("allow_reported_fallback='yes'", 1, "allow_reported_fallback is true or false"),
         ("[history]\nassume_tiers = true", 2, 'use assume_tiers_before_verification'),

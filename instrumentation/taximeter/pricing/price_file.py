@@ -22,7 +22,7 @@ from taximeter.pricing.toml_entries import (
     read_document,
     table_entry,
 )
-from taximeter.pricing.traffic import LIFETIMES, REPORTED_USES, TRAFFIC_KEYS, TrafficRule
+from taximeter.pricing.traffic import REPORTED_USES, TRAFFIC_KEYS, TrafficRule
 
 TIERS: Final = ("standard", "batch", "flex", "priority", "fast", "ultrafast", "offpeak",
                 "scale", "provisioned_throughput", "reserved")  # fmt: skip
@@ -48,7 +48,6 @@ _ENTRIES: Final[dict[str, tuple[str, ...]]] = {
     "multiplier": (*_SCOPE, "factor"),
     "alias": ("provider", "request_model", "model", "match", "label"),
     "batch": ("match", "batch", "label"),
-    "cache_ttl": ("match", "ttl", "label"),
     "reported": ("match", "use", "label", "source", "checked"),
 }
 _FALLBACK: Final = "allow_reported_fallback"
@@ -199,13 +198,6 @@ def _batch(entry: Entry) -> TrafficRule:
     return TrafficRule("batch", value, match, entry.where)
 
 
-def _cache_ttl(entry: Entry) -> TrafficRule:
-    ttl = entry.choice("ttl", LIFETIMES)
-    if ttl is None:
-        entry.fail("ttl", f"ttl is missing; use {', '.join(LIFETIMES)}")
-    return TrafficRule("cache_ttl", LIFETIMES[ttl], entry.match(TRAFFIC_KEYS), entry.where)
-
-
 def _reported(entry: Entry) -> TrafficRule:
     use = entry.choice("use", REPORTED_USES)
     if use is None:
@@ -213,7 +205,7 @@ def _reported(entry: Entry) -> TrafficRule:
     return TrafficRule("reported", use, entry.match(TRAFFIC_KEYS), entry.where)
 
 
-_TRAFFIC: Final = {"batch": _batch, "cache_ttl": _cache_ttl, "reported": _reported}
+_TRAFFIC: Final = {"batch": _batch, "reported": _reported}
 
 
 def _pico(entry: Entry, key: str) -> int:

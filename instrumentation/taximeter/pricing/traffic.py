@@ -1,4 +1,4 @@
-"""Rules of a price file about traffic: what no span says (batch, cache lifetime), whose cost counts.
+"""Rules of a price file about traffic: which of it is batch, whose cost counts.
 
 A rule holds for a call when each of its `match` keys meets the call; the last such rule decides.
 """
@@ -25,14 +25,13 @@ TRAFFIC_KEYS: Final = (
     "dialect",
 )
 """What a rule may match on: columns of `calls`; ``tag`` is any of its tags, ``model`` either name."""
-LIFETIMES: Final = {"5m": "short", "30m": "short", "1h": "long", "12h": "long"}
 REPORTED_USES: Final = ("always", "fallback", "never")
 """A cost that the emitter states: wins, stands in where no price is known, is only kept beside."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficRule:
-    """One [[batch]], [[cache_ttl]] or [[reported]] entry."""
+    """One [[batch]] or [[reported]] entry."""
 
     kind: str
     value: str
