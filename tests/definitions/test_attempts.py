@@ -72,7 +72,7 @@ def test_rates_of_attempts_and_of_calls(store: Store) -> None:
 
 def test_a_request_that_ends_on_a_failed_call_is_failed_and_one_that_goes_on_is_not(store: Store) -> None:  # fmt: skip
     send(store, [[agent(1), call(2, at=0), call(3, at=500, failed=True)],
-                 [agent(1, trace=2), call(2, at=0, failed=True, trace=2), tool(3, at=300, trace=2, failed=True), call(4, at=900, trace=2)]])  # fmt: skip
+                 [agent(1, trace=2), call(2, at=0, failed=True, trace=2), tool(3, at=300, trace=2, failed=True), call(4, at=900, trace=2, finish="stop")]])  # fmt: skip
     rows = one(store, "select list((is_error, termination_reason, recovered_errors) order by request_id) from requests")[0]  # fmt: skip
     assert rows == [(True, "error", 0), (False, "completed", 2)]
     recovered = METRICS["recovered_rate"].expression

@@ -98,3 +98,15 @@ def test_plumbing_alone_is_no_request(store: Store) -> None:
     assert one(store, "select coalesce(sum(requests), 0) from usage_minute") == (0,)
     send(store, [[call(2, at=100)]])
     assert one(store, "select model_calls, span_count from requests") == (1, 2)
+
+
+def test_without_a_finish_reason_only_the_runs_own_word_tells(store: Store) -> None:
+    send(store, [[agent(1), call(2, at=0)]])
+    assert one(store, END) == ("unknown", "no_finish_reason")
+
+
+def test_a_call_that_runs_tools_inside_hides_decisions(store: Store) -> None:
+    """Three tools one after the other inside one span: at least four decisions, the last unseen."""
+    inside = [tool(10 + n, 2, at=100 * n + 10, q=str(n)) for n in range(3)]
+    send(store, [[agent(1), call(2, at=0, took=900, finish="stop"), *inside]])
+    assert one(store, "select loop_length, loop_evidence, termination_reason from agent_runs") == (4, "tool_groups", "unknown")  # fmt: skip

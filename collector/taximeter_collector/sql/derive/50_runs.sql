@@ -10,7 +10,9 @@ group by all;
 create or replace temp table d_answer as
 select p.trace_id, p.span_id, coalesce(p.agent_span_id, '') as run, p.kind, p.is_aggregate, p.status, p.error_type, p.error_class,
     p.start_unix_nano, p.end_unix_nano, p.cost_pico, f.finish_class, a.is_retry, a.unseen_attempts, a.is_last_attempt,
-    p.kind = 'llm' and not p.is_aggregate and s.span_id is null as is_decision
+    p.kind = 'llm' and not p.is_aggregate and s.span_id is null as is_decision,
+    -- A client that runs the tools itself inside one span shows one call for several.
+    exists (from d_execution e where e.trace_id = p.trace_id and e.parent_span_id = p.span_id) as wraps_tools
 from d_priced p
 join d_attempt a using (trace_id, span_id)
 left join d_side s using (trace_id, span_id)
@@ -23,6 +25,7 @@ select trace_id, run, count(*)::integer as model_calls, sum(cost_pico) as own_co
     arg_max(status, (start_unix_nano, span_id)) filter (is_decision or is_aggregate) as last_status,
     arg_max({'type': error_type, 'class': error_class}, (start_unix_nano, span_id)) filter (is_decision or is_aggregate) as last_error,
     arg_max(coalesce(finish_class, ''), (start_unix_nano, span_id)) filter (is_decision or is_aggregate) as last_finish,
+    coalesce(bool_or(wraps_tools) filter (is_decision), false) as wraps_tools,
     arg_max(end_unix_nano, (start_unix_nano, span_id)) filter (is_decision) as last_end
 from d_answer group by all;
 
@@ -37,11 +40,12 @@ group by all;
 
 -- Tool executions that overlap were asked for together: the turns of an invocation whose calls nobody shows.
 create or replace temp table d_tool_group as
-select trace_id, run, count(*) filter (starts_group)::integer as tool_groups
+select trace_id, run, count(*) filter (starts_group)::integer as tool_groups,
+    count(*) filter (starts_group and parent_span_id in (select span_id from d_answer))::integer as groups_inside_calls
 from (
-    select trace_id, run, coalesce(start_unix_nano >= max(end_unix_nano) over (partition by trace_id, run
+    select trace_id, run, parent_span_id, coalesce(start_unix_nano >= max(end_unix_nano) over (partition by trace_id, run
         order by start_unix_nano, span_id rows between unbounded preceding and 1 preceding), true) as starts_group
-    from d_tool_order
+    from d_tool_order join (select trace_id, span_id, parent_span_id from d_span) using (trace_id, span_id)
 ) group by all;
 
 create or replace temp table d_run_span as
@@ -58,7 +62,7 @@ join termination_rule rule on seen.said glob rule.pattern group by all;
 
 -- Each invocation's own reason; null where it made no decision itself and its sub-agents have to tell.
 create or replace temp table d_run_end as
-select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, s.end_unix_nano,
+select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, c.wraps_tools, g.groups_inside_calls, s.end_unix_nano,
     coalesce(c.last_finish in ('tool', 'paused') or (a.with_tool and not a.with_answer), false) as is_pending,
     case when s.termination_reason is not null then {'reason': s.termination_reason, 'evidence': 'stated'}
         when s.status = 'cancelled' then {'reason': 'cancelled', 'evidence': 'status'}
@@ -75,8 +79,10 @@ select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, s.end
         when is_pending then {'reason': 'unknown', 'evidence': 'stopped_at_tool_request'}
         when c.last_finish in ('truncated', 'refused', 'guardrail', 'error', 'cancelled')
             then {'reason': c.last_finish, 'evidence': 'finish_reason'}
+        when c.wraps_tools then {'reason': 'unknown', 'evidence': 'tools_inside_call'}
         when c.last_finish = 'answer' then {'reason': 'completed', 'evidence': 'finish_reason'}
-        when c.decisions > 0 or c.has_aggregate then {'reason': 'completed', 'evidence': 'no_error'} end as own_end,
+        when (c.decisions > 0 or c.has_aggregate) and s.status = 'ok' then {'reason': 'completed', 'evidence': 'status'}
+        when c.decisions > 0 or c.has_aggregate then {'reason': 'unknown', 'evidence': 'no_finish_reason'} end as own_end,
     case when own_end['reason'] = 'error' then coalesce(case when s.status = 'error' then s.error_type end, c.last_error.type) end as error_type,
     case when own_end['reason'] = 'error' then coalesce(case when s.error_class <> 'internal' then s.error_class end,
         c.last_error.class, s.error_class, 'internal') end as error_class
@@ -111,9 +117,9 @@ with whole as (
 select s.trace_id, s.span_id, s.kind, coalesce(s.agent_name, s.tool_name, s.name) as agent_name, s.agent_version,
     coalesce(up.agent_name, up.name) as parent_agent, s.service_name, coalesce(s.environment, tr.environment) as environment,
     s.start_time, s.end_time, s.duration_ms,
-    coalesce(e.decisions, case when e.has_aggregate then coalesce(e.tool_groups, 0)
+    coalesce(e.decisions + case when e.wraps_tools then e.groups_inside_calls else 0 end, case when e.has_aggregate then coalesce(e.tool_groups, 0)
         + case when coalesce(e.own_end.reason, '') in ('iteration_cap', 'error') and e.tool_groups > 0 then 0 else 1 end end)::integer as loop_length,
-    case when e.decisions is not null then 'model_calls' when e.has_aggregate then 'tool_groups' end as loop_evidence,
+    case when e.wraps_tools then 'tool_groups' when e.decisions is not null then 'model_calls' when e.has_aggregate then 'tool_groups' end as loop_evidence,
     coalesce(c.model_calls, 0) as model_calls,
     coalesce(t.tool_calls, 0) as tool_calls, coalesce(t.tool_errors, 0) as tool_errors,
     coalesce(t.distinct_tools, 0) as distinct_tools, coalesce(t.max_consecutive_repeat, 0) as max_consecutive_repeat,

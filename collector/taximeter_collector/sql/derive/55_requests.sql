@@ -40,7 +40,8 @@ with call_sum as (
         when c.last_status in ('error', 'cancelled') then c.last_status
         when c.last_finish in ('truncated', 'refused', 'guardrail', 'error', 'cancelled') then c.last_finish
         when c.last_finish in ('tool', 'paused') and t.root_kind not in ('llm', 'embedding') then 'unknown'
-        when c.trace_id is not null then 'completed' else 'unknown' end as reason,
+        when c.last_finish in ('answer', 'tool', 'paused') or (c.trace_id is not null and t.root_status = 'ok') then 'completed'
+        else 'unknown' end as reason,
         coalesce(r.error_type, c.last_error.type) as last_error_type, coalesce(r.error_class, c.last_error.class) as last_error_class
     from d_trace t
     left join top_run r using (trace_id)
