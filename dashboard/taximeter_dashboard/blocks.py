@@ -63,3 +63,23 @@ def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
     """A small table; a column whose name starts with > is aligned right."""
     cols = [{"label": c.lstrip(">"), "right": c.startswith(">")} for c in columns]
     return {"type": "grid", "cols": cols, "rows": [list(row) for row in rows]}
+
+
+def step(
+    key: str,
+    title: str,
+    text: str,
+    *,
+    tone: Tone = "",
+    badge: str = "",
+    is_open: bool = False,
+    inside: Sequence[Block] = (),
+) -> Block:
+    """A step that folds; what a person folds stays so under the same `key`."""
+    return {"type": "step", "key": key, "title": title, "text": text, "tone": tone,
+            "badge": badge, "open": is_open, "inside": list(inside)}  # fmt: skip
+
+
+def verbatim(text: str) -> Block:
+    """Text as it came, with its lines."""
+    return {"type": "verbatim", "text": text}

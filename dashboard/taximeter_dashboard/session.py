@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from taximeter.pricing import Catalog, load_catalog
 from taximeter.settings import load_settings
+from taximeter_collector.explain import Proof, Replay, gather, prove
 from taximeter_dashboard.alerts_api import AlertsApi, alerts_api_for
 from taximeter_dashboard.reading import Reader, reader_from
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, Scope, link
@@ -26,6 +28,29 @@ def reader() -> Reader:
 def alerts() -> AlertsApi:
     """Return the alerts service's client that all sessions share."""
     return alerts_api_for(load_settings())
+
+
+@st.cache_resource(show_spinner=False)
+def price_list() -> Catalog:
+    """Return the price list as it stood when this process first asked for it."""
+    return load_catalog(load_settings().prices.file)
+
+
+@st.cache_resource(show_spinner=False)
+def replay() -> Replay:
+    """Return what reads stored spans again; all sessions share it."""
+    return Replay()
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _proof(trace_id: str, span_id: str, data_version: int) -> Proof:
+    return prove(gather(reader().rows, replay(), trace_id, span_id), price_list())
+
+
+def proof(trace_id: str, span_id: str) -> Proof:
+    """Return where a span's numbers come from. Raises QueryError, NotExplainable."""
+    found: Proof = _proof(trace_id, span_id, reader().data_version())
+    return found
 
 
 def set_scope(scope: Scope) -> None:

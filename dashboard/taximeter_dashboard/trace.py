@@ -1,4 +1,4 @@
-"""Rows of spans in, the waterfall's columns and the proof of a call's price out. Pure."""
+"""Rows of spans in, the waterfall's columns out. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from taximeter_dashboard import format
-from taximeter_dashboard.blocks import Fact, Tone
 
 Row = Mapping[str, Any]
 PICO: Final = 10**12
-_PARTS: Final = (
-    ("Input", "uncached_input_tokens", "input_cost_pico"),
-    ("Cache read", "cache_read_tokens", "cache_read_cost_pico"),
-    ("Cache write", "cache_write_tokens", "cache_write_cost_pico"),
-    ("Output", "output_tokens", "output_cost_pico"),
-    ("Other", None, "other_cost_pico"),
-)
-QUALITY: Final = {
-    "exact": "priced part by part at list price",
-    "aggregate": "priced from totals: the parts were not reported",
-    "assumed_ttl": "cache life assumed: the write's length was not reported",
-    "assumed_tier": "service tier assumed: it was not reported",
-    "reported": "as the sender reported it",
-    "unpriced": "no price is known for this model",
-}
 
 
 def waterfall_columns(spans: Sequence[Row]) -> dict[str, list[Any]]:
@@ -94,46 +78,6 @@ def offset_ms(start: datetime | None, origin: datetime | None) -> float:
     return (start - origin).total_seconds() * 1000 if start and origin else 0.0
 
 
-def proof_rows(call: Row) -> list[list[str]]:
-    """Return how a call's price was reached: part, tokens, USD per million, USD."""
-    writes = (call["cache_write_short_tokens"], call["cache_write_long_tokens"])
-    tokens = {**call, "cache_write_tokens": _sum_known(writes)}
-    rows = []
-    for label, column, cost_column in _PARTS:
-        number, cost = (tokens[column] if column else None), call[cost_column]
-        if not number and not cost:
-            continue
-        rate = cost / number if number and cost is not None else None
-        # pico-USD a token is micro-USD a million tokens.
-        rows.append([label, format.exact(number), format.usd(rate / 1e6 if rate else rate),
-                     format.usd(None if cost is None else cost / PICO)])  # fmt: skip
-    total = call["cost_pico"]
-    rows.append(["Total", format.exact(call["total_tokens"]), "",
-                 format.usd(None if total is None else total / PICO)])  # fmt: skip
-    return rows
-
-
-def proof_facts(call: Row) -> list[Fact]:
-    """Return where the numbers come from: price, evidence, how sure they are."""
-    quality = call["cost_quality"]
-    doubtful: Tone = "" if quality in ("exact", None) else "warn"
-    facts: list[Fact] = [
-        ("Model", " / ".join(filter(None, (call["provider"], call["model"]))) or format.UNKNOWN),
-        ("Price from", call["price_source"] or format.UNKNOWN),
-        ("Quality", QUALITY.get(quality, quality or format.UNKNOWN), doubtful),
-        ("Input counted as", _evidence(call)),
-    ]
-    if call["service_tier"]:
-        facts.append(("Tier", call["service_tier"] + (" · batch" if call["is_batch"] else "")))
-    if call["is_billed"] is False:
-        facts.append(("Not billed here", call["billed_reason"] or "repeats another span", "warn"))
-    if call["usage_conflict"]:
-        facts.append(("Conflict", "the sender's numbers disagree", "warn"))
-    if call["cost_reported_usd"] is not None:
-        facts.append(("Sender's own cost", format.usd(call["cost_reported_usd"])))
-    return facts
-
-
 def readable(text: str | None) -> str:
     """Return JSON indented, anything else as it is.
 
@@ -177,11 +121,6 @@ def as_pairs(value: Any) -> dict[str, str]:
     return {str(k): "" if v is None else str(v) for k, v in value or []}
 
 
-def _evidence(call: Row) -> str:
-    known = [call["input_basis"], call["basis_evidence"]]
-    return " · ".join(text for text in known if text) or format.UNKNOWN
-
-
 def _cost_text(span: Row, below: int | None) -> str:
     if span["cost_pico"] is not None:
         text = format.usd(span["cost_pico"] / PICO)
@@ -199,8 +138,3 @@ def _token_text(span: Row) -> str:
 
 def _share(part: int | None, whole: int | None) -> float | None:
     return min(part / whole, 1.0) if part is not None and whole else None
-
-
-def _sum_known(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

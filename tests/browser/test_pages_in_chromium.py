@@ -6,10 +6,11 @@ import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from taximeter_collector.explain.proof import shown
 from taximeter_dashboard import format
 
 from .conftest import Site, part, visiting
@@ -109,16 +110,41 @@ def test_sorting_and_status_live_in_the_address(browser: Browser, site: Site) ->
         assert page.locator("tbody tr").count() == page.locator("tbody tr .ei").count()
 
 
-def test_the_selected_call_is_proven(browser: Browser, site: Site) -> None:
-    rows = site.client.query(
-        "select trace_id from calls where model like 'claude%' and cost_usd > 0 limit 1"
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_selected_call_is_proven(
+    browser: Browser, site: Site, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    (call,) = site.client.query(
+        "select trace_id, span_id, cost_pico from calls where model like 'claude%'"
+        " and cost_usd > 0 limit 1"
+    ).to_pylist()
+    with visiting(browser, site.dashboard, width, scheme=scheme) as visit:
+        page = visit.open(f"/request?id={call['trace_id']}&span={call['span_id']}")
+        page.get_by_role("tab", name="Proof").wait_for()
+        arithmetic = page.locator("details.step", has_text="Arithmetic")
+        cost = shown(int(call["cost_pico"]), "pico_usd")
+        arithmetic.get_by_text(f"{cost}, equal to the stored cost").wait_for()
+        assert arithmetic.locator("tr", has_text="total").locator("td").last.inner_text() == cost
+        page.locator("summary", has_text="Raw usage").click()
+        page.locator(".step pre", has_text="cache_read_input_tokens").wait_for()
+        assert page.get_by_text("does not hold").count() == 0
+        assert visit.overflow() <= 0
+        assert visit.complaints == []
+
+
+def test_a_proof_leads_to_the_span_that_it_names(browser: Browser, site: Site) -> None:
+    (run,) = site.client.query(
+        "select trace_id, span_id from agent_runs where loop_length > 1 limit 1"
     ).to_pylist()
     with visiting(browser, site.dashboard) as visit:
-        page = visit.open(f"/request?id={rows[0]['trace_id']}")
-        page.locator(".wf .row", has_text="claude").first.click()
-        page.get_by_role("tab", name="Proof").wait_for()
-        page.get_by_text("$ / million").wait_for()
-        page.get_by_text("Price from").wait_for()
+        page = visit.open(f"/request?id={run['trace_id']}&span={run['span_id']}")
+        loop = page.locator("details.step", has_text="Loop length")
+        loop.locator("a.it").nth(1).click()
+        page.locator("details.step", has_text="Arithmetic").wait_for()
+        page.locator('.wf .row[aria-selected="true"]').get_by_text("claude").or_(
+            page.locator('.wf .row[aria-selected="true"]').get_by_text("gpt")
+        ).wait_for()
         assert visit.complaints == []
 
 

@@ -1,4 +1,4 @@
-"""Chart specs, waterfall columns, proof rows and alert entries are pure: values in, JSON out."""
+"""Chart specs, waterfall columns, proofs and alert entries are pure: values in, JSON out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import taximeter_dashboard
+from taximeter_collector.explain.proof import Check, Column, Link, Proof, Step, Table
 from taximeter_dashboard import charts, trace
 from taximeter_dashboard.alerting import as_alert, firing_items, rule_text, scope_parameters
+from taximeter_dashboard.proofs import proof_blocks
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 TIMES = [START + timedelta(minutes=i) for i in range(4)]
@@ -80,21 +82,31 @@ def test_a_loop_in_the_parents_ends() -> None:
     assert trace.subtree_costs(spans) == {"a": 5, "b": 5}
 
 
-def test_the_proof_multiplies_tokens_by_their_price() -> None:
-    call: dict[str, Any] = dict.fromkeys(
-        ("cache_read_tokens", "cache_read_cost_pico", "cache_write_short_tokens",
-         "cache_write_long_tokens", "cache_write_cost_pico", "other_cost_pico")
+def proof_of(*steps: Step) -> Proof:
+    return Proof("a" * 32, "b" * 16, "chat", "llm", "", "ok", steps)
+
+
+def test_a_proof_on_the_page_says_what_the_command_says() -> None:
+    """Same sentences, same exact money; what does not hold is open and red."""
+    columns = (Column("Part"), Column("Tokens", "count"), Column("Cost", "pico_usd"))
+    table = Table(columns, [["input", 1_000, 3_000_000_000], ["total", None, 3_000_000_000]])
+    checks = [Check("The sum is the stored cost", "failed", "$0.003, stored $0.004")]
+    step = Step("arithmetic", "Arithmetic", "It differs.", "failed", (), [table], checks)
+    (block,) = proof_blocks(proof_of(step), lambda trace, span: f"/{trace}/{span}")
+    assert (block["text"], block["open"], block["tone"]) == ("It differs.", True, "bad")
+    grid, listed = block["inside"]
+    assert grid["rows"] == [["input", "1,000", "$0.003"], ["total", "", "$0.003"]]
+    assert [column["right"] for column in grid["cols"]] == [False, True, True]
+    assert (listed["items"][0]["tone"], listed["items"][0]["text"]) == (
+        "bad", "$0.003, stored $0.004",
     )  # fmt: skip
-    call |= {
-        "uncached_input_tokens": 1_000_000, "input_cost_pico": 3 * 10**12,
-        "output_tokens": 100_000, "output_cost_pico": 15 * 10**11,
-        "total_tokens": 1_100_000, "cost_pico": 45 * 10**11,
-    }  # fmt: skip
-    assert trace.proof_rows(call) == [
-        ["Input", "1,000,000", "$3.00", "$3.00"],
-        ["Output", "100,000", "$15.00", "$1.50"],
-        ["Total", "1,100,000", "", "$4.50"],
-    ]
+
+
+def test_a_proof_leads_to_the_spans_that_it_speaks_of() -> None:
+    step = Step("billed", "Billed", "Not here.", links=[Link("c" * 32, "d" * 16, "same call")])
+    (block,) = proof_blocks(proof_of(step), lambda trace, span: f"/request?id={trace}&span={span}")
+    assert block["inside"][0]["items"][0]["href"] == f"/request?id={'c' * 32}&span={'d' * 16}"
+    assert block["open"] is False
 
 
 FIRING = {

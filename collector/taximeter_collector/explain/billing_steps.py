@@ -212,16 +212,12 @@ def arithmetic_step(evidence: Evidence, priced: Priced) -> Step:
     columns = (
         Column("Part"),
         Column("Tokens", "count"),
-        Column("Price"),
+        Column("Per million"),
         Column("Cost", "pico_usd"),
     )
     checks = [
         _equal("The sum is the stored cost", total, call["cost_pico"]),
-        *(
-            _equal(f"{part.removesuffix('_cost_pico')} is the stored part", ours, call[part])
-            for part, ours in _parts(costs).items()
-            if ours or call[part]
-        ),
+        _parts_check(costs, call),
     ]
     verdict = worst([*(check.verdict for check in checks), _quality_verdict(call)])
     is_equal = all(check.verdict != "failed" for check in checks)
@@ -245,10 +241,23 @@ def _parts(costs: Mapping[str, int]) -> dict[str, int]:
     return parts
 
 
+def _parts_check(costs: Mapping[str, int], call: Mapping[str, Any]) -> Check:
+    claim, ours = "Each part is the stored part", _parts(costs)
+    wrong = [
+        f"{part.removesuffix('_cost_pico')} {usd(cost)}, stored {shown(call[part], 'pico_usd')}"
+        for part, cost in ours.items()
+        if cost != call[part]
+    ]
+    right = [
+        f"{part.removesuffix('_cost_pico')} {usd(cost)}" for part, cost in ours.items() if cost
+    ]
+    return Check(claim, "failed" if wrong else "ok", "; ".join(wrong or right))
+
+
 def _price_text(kind: str, pico: int | None) -> str:
     is_search = kind == "web_search"
     unit: Unit = "pico_usd_per_search" if is_search else "pico_usd_per_token"
-    return f"{shown(pico, unit)} / {'1k' if is_search else '1M'}"
+    return shown(pico, unit) + (" / 1k" if is_search else "")
 
 
 def _equal(claim: str, ours: int, stored: int | None) -> Check:
@@ -325,12 +334,12 @@ def savings_step(evidence: Evidence, priced: Priced) -> Step | None:
             continue
         saved = tokens * (full - paid)
         total += saved
-        rate = f"({shown(full, 'pico_usd_per_token')} − {shown(paid, 'pico_usd_per_token')}) / 1M"
+        rate = f"{shown(full, 'pico_usd_per_token')} − {shown(paid, 'pico_usd_per_token')}"
         rows.append([kind, tokens, rate, saved])
     if not rows:
         return None
     check = _equal("The sum is the stored saving", total, call["cache_saved_pico"])
-    columns = (Column("Part"), Column("Tokens", "count"), Column("Input less paid"),
+    columns = (Column("Part"), Column("Tokens", "count"), Column("Per million"),
                Column("Saved", "pico_usd"))  # fmt: skip
     rows.append(["total", None, None, total])
     word = "saved" if total >= 0 else "cost more than it saved, by"

@@ -176,7 +176,7 @@ def _basis_reason(why: str | None, typed: Mapping[str, Any], reading: Reading) -
         total = _first(reading, "reported_total")
         return f"The reported total {total} = input {_n(stated)} + {parts} + output {_n(typed.get('o'))}"
     if why == "default" and not cached:
-        return "No cached tokens are said, so it makes no difference; by the convention"
+        return "No cached tokens are reported, so nothing hangs on it; by the convention"
     if why == "default":
         return (
             "No rule names this emitter and the numbers do not contradict the convention"

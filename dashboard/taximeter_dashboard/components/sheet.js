@@ -21,7 +21,20 @@ const BLOCK = {
     return h("div", "scroll", h("table", "", h("thead", "", head), h("tbody", "", ...body)));
   },
 };
+// A fold that a person has touched keeps its state while they walk from span to span.
+const FOLDS = new WeakMap();
+BLOCK.step = (b, folds) => {
+  const kids = [h("span", "ln1", h("i", `pin ${b.tone || ""}`), h("b", "", b.title), b.badge ? tag({ text: b.badge, tone: b.tone }) : null), h("span", "tx", b.text)];
+  if (!b.inside.length) return h("div", "step", ...kids);
+  const fold = h("summary", "", ...kids), d = h("details", "step", fold, ...b.inside.map((x) => BLOCK[x.type](x)));
+  d.open = folds.get(b.key) ?? b.open;
+  fold.addEventListener("click", () => folds.set(b.key, !d.open));
+  return d;
+};
+BLOCK.verbatim = (b) => h("pre", "", b.text);
 export default function (component) {
   const { data, parentElement } = component;
-  host(parentElement, "sh").replaceChildren(...data.blocks.map((b) => BLOCK[b.type](b)));
+  const sheet = host(parentElement, "sh");
+  if (!FOLDS.has(sheet)) FOLDS.set(sheet, new Map());
+  sheet.replaceChildren(...data.blocks.map((b) => BLOCK[b.type](b, FOLDS.get(sheet))));
 }

@@ -6,8 +6,10 @@ from typing import Final
 
 import streamlit as st
 
+from taximeter_collector.explain import NotExplainable
 from taximeter_dashboard import blocks, format, frame, queries, session, trace
 from taximeter_dashboard.components import sheet, waterfall
+from taximeter_dashboard.proofs import proof_blocks
 
 KINDS: Final = {"llm": "model call"}
 CODE_HEIGHT: Final = 270
@@ -82,16 +84,16 @@ def _facts(found: queries.Row | None, spans: list[queries.Row]) -> list[blocks.B
 def _body(request_id: str, spans: list[queries.Row]) -> None:
     left, right = st.columns([0.68, 0.32], gap="small")
     ids = {span["span_id"]: span for span in spans}
-    first = st.query_params.get("span")
-    first = first if first in ids else _interesting(spans)
+    asked = st.query_params.get("span")
+    first = asked if asked in ids else _interesting(spans)
     with left:
         chosen = waterfall(
-            trace.waterfall_columns(spans), key=f"waterfall-{request_id}",
+            trace.waterfall_columns(spans), key=f"waterfall-{request_id}-{asked}",
             version=f"{request_id}:{len(spans)}", selected=first,
         )  # fmt: skip
     selected = ids.get(chosen or "") or ids[first]
     with right, st.container(border=True, key="card-span", gap="xsmall"):
-        frame.guarded(lambda: _panel(request_id, selected, spans))()
+        frame.guarded(lambda: _panel(request_id, selected))()
 
 
 def _interesting(spans: list[queries.Row]) -> str:
@@ -100,7 +102,7 @@ def _interesting(spans: list[queries.Row]) -> str:
     return str(failed or spans[0]["span_id"])
 
 
-def _panel(request_id: str, span: queries.Row, spans: list[queries.Row]) -> None:
+def _panel(request_id: str, span: queries.Row) -> None:
     call = queries.call_detail(session.reader(), request_id, span["span_id"])
     detail = queries.span_detail(session.reader(), request_id, span["span_id"]) or {}
     badges = [blocks.badge(KINDS.get(span["kind"], span["kind"] or "span"))]
@@ -113,7 +115,7 @@ def _panel(request_id: str, span: queries.Row, spans: list[queries.Row]) -> None
     for name, tab in zip(TABS, st.tabs(TABS, key="span-tabs"), strict=True):
         with tab:
             if name == "Proof":
-                _proof(call) if call else _sum_below(span, spans)
+                _proof(request_id, span["span_id"])
             elif name == "Attributes":
                 _attributes(attributes, detail)
             else:
@@ -145,27 +147,16 @@ def _span_facts(
     return facts
 
 
-def _sum_below(span: queries.Row, spans: list[queries.Row]) -> None:
-    total = trace.subtree_costs(spans)[span["span_id"]]
-    if total is None:
-        sheet([blocks.note("No priced model call happened in this step.")], key="no-proof")
+def _proof(request_id: str, span_id: str) -> None:
+    def address(trace_id: str, other: str) -> str:
+        return session.url("request", id=trace_id, span=other)
+
+    try:
+        proof = session.proof(request_id, span_id)
+    except NotExplainable as error:
+        sheet([blocks.note(str(error))], key="no-proof")
         return
-    text = "The sum of the model calls below; each proves its own part."
-    cost = format.usd(total / trace.PICO)
-    sheet([blocks.key_values([("Cost with all below", cost)]), blocks.note(text)], key="sum-below")
-
-
-def _proof(call: queries.Row) -> None:
-    sheet(
-        [
-            blocks.grid(("Part", ">Tokens", ">$ / million", ">Cost"), trace.proof_rows(call)),
-            blocks.key_values(trace.proof_facts(call)),
-        ],
-        key="proof",
-    )
-    if call["usage_raw"]:
-        sheet([blocks.title("", "the provider's usage, as received")], key="usage-title")
-        st.code(trace.readable(call["usage_raw"]), language=None, wrap_lines=True)
+    sheet(proof_blocks(proof, address), key="proof")
 
 
 def _content(attributes: dict[str, str], way: str) -> None:
