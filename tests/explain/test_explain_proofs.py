@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from taximeter_collector.explain import Evidence, Replay, billing_steps, gather, prove
+from taximeter.pricing import load_catalog
+from taximeter_collector.explain import Evidence, Replay, billing_steps, cost_steps, gather, prove
 from taximeter_collector.explain.proof import Check, Proof, Step
 from taximeter_collector.explain.reading_steps import invariants_step
 from taximeter_collector.explain.replay import RULES_SQL
 from taximeter_collector.explain.text import as_text
+from taximeter_collector.store import Store
 
 from .conftest import CORPUS, Bench, Trace, chat, recorded
 
@@ -58,10 +60,10 @@ def test_the_arithmetic_of_every_call_of_the_corpus_re_adds_to_its_cost(bench: B
     for one in evidence:
         assert one.call is not None
         found = billing_steps.look_up(bench.catalog, one)
-        arithmetic = billing_steps.arithmetic_step(one, found)
+        arithmetic = cost_steps.arithmetic_step(one, found)
         assert arithmetic.verdict != "failed", (one.span["name"], arithmetic)
         assert invariants_step(one).verdict != "failed", (one.span["name"], invariants_step(one))
-        savings = billing_steps.savings_step(one, found)
+        savings = cost_steps.savings_step(one, found)
         assert savings is None or savings.verdict == "ok", savings
         for table in arithmetic.tables:
             *parts, total = table.rows
@@ -183,6 +185,37 @@ def test_the_senders_cost_stands_beside_ours_with_the_difference(bench: Bench) -
     bench.send([trace.body()])
     beside = fact(step(bench.only("true"), "arithmetic"), "Sender's own cost")
     assert beside == "$6.6 (+10.00% against ours)"  # $6 a million beyond 200,000
+
+
+def test_tokens_on_another_model_are_a_line_at_its_price(bench: Bench) -> None:
+    """An advisor's tokens are in the cost and in no count of the call."""
+    advice = {"type": "advisor_message", "model": "claude-opus-4-5", "input_tokens": 100,
+              "output_tokens": 10}  # fmt: skip
+    raw = {"input_tokens": 50, "cache_read_input_tokens": 20, "output_tokens": 5,
+           "iterations": [{"type": "message", "input_tokens": 50, "output_tokens": 5}, advice]}  # fmt: skip
+    more = {"taximeter.usage": json.dumps(raw), "taximeter.usage_shape": "anthropic"}
+    bench.send([Trace().span(1, chat(70, 5, more)).body()])
+    proof = bench.only("true")
+    rows = {row[0]: row for row in step(proof, "arithmetic").tables[0].rows}
+    assert rows["on claude-opus-4-5"][3] == 100 * 5_000_000 + 10 * 25_000_000
+    assert proof.verdict == "ok", proof
+
+
+def test_a_stated_cost_that_counts_says_so_and_shows_the_tokens(
+    tmp_path: Path, replay: Replay
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[[reported]]\nmatch.dialect = 'otel_genai'\nuse = 'always'\n")
+    store = Store(tmp_path / "data", prices)
+    try:
+        bench = Bench(store, load_catalog(prices), replay)
+        bench.send([Trace().span(1, chat(10, 1, {"gen_ai.cost.total_cost": "0.5"})).body()])
+        arithmetic = step(bench.only("true"), "arithmetic")
+    finally:
+        store.close()
+    assert arithmetic.verdict == "note" and arithmetic.says.startswith("$0.5, as the sender states")
+    assert fact(arithmetic, "From the tokens") == 45_000_000
+    assert [one.verdict for one in arithmetic.checks] == ["ok", "ok"]
 
 
 def test_a_cost_that_does_not_follow_is_a_failure(bench: Bench) -> None:

@@ -7,7 +7,7 @@ steps are: docs/explain.md.
 from __future__ import annotations
 
 from taximeter.pricing import Catalog
-from taximeter_collector.explain import billing_steps, reading_steps, work_steps
+from taximeter_collector.explain import billing_steps, cost_steps, reading_steps, work_steps
 from taximeter_collector.explain.evidence import (
     Ask,
     Evidence,
@@ -62,9 +62,9 @@ def _call_steps(evidence: Evidence, catalog: Catalog) -> list[Step]:
         reading_steps.invariants_step(evidence),
         billing_steps.billed_step(evidence),
         billing_steps.price_step(evidence, priced),
-        billing_steps.arithmetic_step(evidence, priced),
+        cost_steps.arithmetic_step(evidence, priced),
     ]
-    savings = billing_steps.savings_step(evidence, priced)
+    savings = cost_steps.savings_step(evidence, priced)
     return steps if savings is None else [*steps, savings]
 
 

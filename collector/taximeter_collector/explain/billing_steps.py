@@ -1,53 +1,27 @@
-"""What a call costs and why: billed or not, price row, arithmetic, savings. Pure."""
+"""Whose call it is and which row of the price list holds. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from taximeter.pricing import FIELDS, Band, Catalog, Resolution
+from taximeter.pricing import Band, Catalog, Cost, Resolution
 from taximeter.pricing.bands import DAY_S, ENDLESS
+from taximeter.usage import Usage, normalise_usage
 from taximeter_collector.explain.evidence import Evidence
 from taximeter_collector.explain.proof import (
-    Check,
-    Column,
     Fact,
     Link,
     Step,
-    Table,
-    Unit,
-    Value,
     count,
     shown,
-    usd,
     worst,
 )
 
-QUALITY: Final = {
-    "exact": "priced part by part at list price",
-    "aggregate": "priced from a total: the calls below it were not reported",
-    "assumed_ttl": "cache life assumed: the write's length was not reported",
-    "assumed_tier": "the tier's price was not listed at that time: today's ratio to standard",
-    "reported": "as the sender reported it",
-    "unpriced": "no price is known for it",
-}
-LEAF_OF: Final = {
-    "input": "uncached_input_tokens", "cache_read": "cache_read_tokens",
-    "cache_write_short": "cache_write_short_tokens", "cache_write_long": "cache_write_long_tokens",
-    "output": "output_tokens", "audio_input": "audio_input_tokens",
-    "audio_cache_read": "audio_cache_read_tokens", "audio_output": "audio_output_tokens",
-    "image_input": "image_input_tokens", "image_output": "image_output_tokens",
-    "web_search": "web_searches",
-}  # fmt: skip
-_PART_OF: Final = {
-    "input": "input_cost_pico", "cache_read": "cache_read_cost_pico",
-    "cache_write_short": "cache_write_cost_pico", "cache_write_long": "cache_write_cost_pico",
-    "output": "output_cost_pico",
-}  # fmt: skip
-_MUST_BE_KNOWN: Final = ("input", "cache_read", "cache_write_short", "cache_write_long", "output")
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SPAN_ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
 
@@ -56,10 +30,12 @@ _SPAN_ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
 class Priced:
     """The price list's answer for a call."""
 
-    named: str | None
+    named: str | None = None
     """The model string that was looked up."""
-    entry: Resolution | None
-    band: Band | None
+    entry: Resolution | None = None
+    band: Band | None = None
+    others: Sequence[tuple[str, Usage, Cost | None]] = ()
+    """What the call spent on other models: model, tokens, cost at its own price."""
 
 
 def look_up(catalog: Catalog, evidence: Evidence) -> Priced:
@@ -73,8 +49,17 @@ def look_up(catalog: Catalog, evidence: Evidence) -> Priced:
         if entry is not None:
             prompt, at = call["prompt_tokens"] or 0, call["start_time"]
             bands = (band for band in catalog.bands(entry) if band.holds(at, prompt))
-            return Priced(name, entry, next(bands, None))
-    return Priced(None, None, None)
+            others = catalog.price_others(_own_usage(evidence), entry, at)
+            return Priced(name, entry, next(bands, None), others)
+    return Priced()
+
+
+def _own_usage(evidence: Evidence) -> Usage:
+    """Return the provider's usage object where it was read; only that speaks of other models."""
+    if not evidence.reading.raw_decides:
+        return Usage()
+    raw, shape = (evidence.reading.candidates[name][0] for name in ("usage_raw", "usage_shape"))
+    return normalise_usage(shape.value, json.loads(raw.value))
 
 
 def billed_step(evidence: Evidence) -> Step:
@@ -127,7 +112,8 @@ def price_step(evidence: Evidence, priced: Priced) -> Step:
     if priced.band is None:
         says = f"{provider} {entry.model} has no price at that time."
         return Step("price", "Price row", says, "note", facts)
-    facts += [Fact("Holds", when(priced.band)), Fact("Source", priced.band.provenance)]
+    facts += [Fact("Holds", when(priced.band)), Fact("Source", priced.band.provenance),
+              Fact("Price list", call["price_version"])]  # fmt: skip
     says = f"{provider} {entry.model}, {entry.context}."
     verdict = worst(
         ["note" if entry.match_quality == "prefix" else "ok", _drift(call, facts, priced)]
@@ -135,9 +121,11 @@ def price_step(evidence: Evidence, priced: Priced) -> Step:
     return Step("price", "Price row", says, verdict, facts)
 
 
-def _drift(call: Mapping[str, Any], facts: list[Fact], priced: Priced) -> Any:
+def _drift(call: Mapping[str, Any], facts: list[Fact], priced: Priced) -> Verdict:
     stored = call["price_source"]
-    if stored is None or priced.band is None or stored == priced.band.provenance:
+    if stored is None or priced.band is None or call["cost_quality"] == "reported":
+        return "ok"
+    if stored.partition("; ")[0] == priced.band.provenance.partition("; ")[0]:
         return "ok"
     facts.append(Fact("Priced by", stored, verdict="note"))
     return "note"
@@ -187,163 +175,3 @@ def _date(unix_s: int) -> str:
 
 def _clock(second: int) -> str:
     return f"{second // 3600:02}:{second // 60 % 60:02}"
-
-
-def arithmetic_step(evidence: Evidence, priced: Priced) -> Step:
-    """Multiply each count by its price, add up, and compare with what is stored."""
-    call = evidence.call or {}
-    if call["cost_pico"] is None:
-        return _unpriced_step(evidence, priced)
-    if call["cost_pico"] == 0 and call["total_tokens"] is None:
-        says = "$0: the provider refused the call before it produced anything, and bills nothing."
-        return Step("arithmetic", "Arithmetic", says, "ok", _beside(call))
-    if priced.band is None:
-        says = f"Stored as {usd(call['cost_pico'])}; the price files of this machine have no price for it."
-        return Step("arithmetic", "Arithmetic", says, "failed", _beside(call))
-    prices = dict(zip(FIELDS, priced.band.prices, strict=True))
-    costs = {kind: _cost(kind, call, prices) for kind in FIELDS}
-    total = sum(costs.values())
-    rows: list[Sequence[Value]] = [
-        [kind, call[LEAF_OF[kind]], _price_text(kind, prices[kind]), cost]
-        for kind, cost in costs.items()
-        if call[LEAF_OF[kind]]
-    ]
-    rows.append(["total", call["total_tokens"], None, total])
-    columns = (
-        Column("Part"),
-        Column("Tokens", "count"),
-        Column("Per million"),
-        Column("Cost", "pico_usd"),
-    )
-    checks = [
-        _equal("The sum is the stored cost", total, call["cost_pico"]),
-        _parts_check(costs, call),
-    ]
-    verdict = worst([*(check.verdict for check in checks), _quality_verdict(call)])
-    is_equal = all(check.verdict != "failed" for check in checks)
-    says = f"{usd(total)}, equal to the stored cost to the pico-USD." if is_equal else (
-        f"The parts add up to {usd(total)}, and {usd(call['cost_pico'])} is stored: the price files"
-        " have changed since it was priced, or this machine's differ from the collector's."
-    )  # fmt: skip
-    facts = [*_reasoning_cost(call, prices), *_beside(call)]
-    return Step("arithmetic", "Arithmetic", says, verdict, facts, [Table(columns, rows)], checks)
-
-
-def _cost(kind: str, call: Mapping[str, Any], prices: Mapping[str, int | None]) -> int:
-    return int(call[LEAF_OF[kind]] or 0) * (prices[kind] or 0)
-
-
-def _parts(costs: Mapping[str, int]) -> dict[str, int]:
-    parts: dict[str, int] = {}
-    for kind, cost in costs.items():
-        part = _PART_OF.get(kind, "other_cost_pico")
-        parts[part] = parts.get(part, 0) + cost
-    return parts
-
-
-def _parts_check(costs: Mapping[str, int], call: Mapping[str, Any]) -> Check:
-    claim, ours = "Each part is the stored part", _parts(costs)
-    wrong = [
-        f"{part.removesuffix('_cost_pico')} {usd(cost)}, stored {shown(call[part], 'pico_usd')}"
-        for part, cost in ours.items()
-        if cost != call[part]
-    ]
-    right = [
-        f"{part.removesuffix('_cost_pico')} {usd(cost)}" for part, cost in ours.items() if cost
-    ]
-    return Check(claim, "failed" if wrong else "ok", "; ".join(wrong or right))
-
-
-def _price_text(kind: str, pico: int | None) -> str:
-    is_search = kind == "web_search"
-    unit: Unit = "pico_usd_per_search" if is_search else "pico_usd_per_token"
-    return shown(pico, unit) + (" / 1k" if is_search else "")
-
-
-def _equal(claim: str, ours: int, stored: int | None) -> Check:
-    if stored == ours:
-        return Check(claim, "ok", usd(ours))
-    return Check(claim, "failed", f"{usd(ours)}, stored {shown(stored, 'pico_usd')}")
-
-
-def _quality_verdict(call: Mapping[str, Any]) -> Any:
-    return "ok" if call["cost_quality"] == "exact" else "note"
-
-
-def _reasoning_cost(call: Mapping[str, Any], prices: Mapping[str, int | None]) -> list[Fact]:
-    tokens, price = call["reasoning_tokens"], prices["output"]
-    if not tokens or price is None:
-        return []
-    return [Fact(f"of which reasoning ({shown(tokens, 'count')})", tokens * price, "pico_usd")]
-
-
-def _beside(call: Mapping[str, Any]) -> list[Fact]:
-    """Return how sure the cost is, and what the sender says that it was."""
-    quality = call["cost_quality"]
-    facts = [Fact("Quality", f"{quality}: {QUALITY.get(quality, 'see docs/prices.md')}",
-                  verdict=_quality_verdict(call))]  # fmt: skip
-    reported = call["cost_reported_usd"]
-    if reported is None:
-        return facts
-    text = f"${reported:.12f}".rstrip("0").rstrip(".")
-    if call["cost_pico"]:
-        drift = reported * 1e12 / call["cost_pico"] - 1
-        text += f" ({drift:+.2%} against ours)"
-        return [
-            *facts,
-            Fact("Sender's own cost", text, verdict="note" if abs(drift) > 0.02 else "ok"),
-        ]
-    return [*facts, Fact("Sender's own cost", text)]
-
-
-def _unpriced_step(evidence: Evidence, priced: Priced) -> Step:
-    call = evidence.call or {}
-    missing = []
-    unknown = [LEAF_OF[kind] for kind in _MUST_BE_KNOWN if call[LEAF_OF[kind]] is None]
-    if unknown:
-        missing.append(f"the count of {', '.join(unknown)}")
-    if priced.entry is None:
-        missing.append("a price of the model")
-    elif priced.band is None:
-        missing.append("a price at that time")
-    else:
-        prices = dict(zip(FIELDS, priced.band.prices, strict=True))
-        missing += [
-            f"a price of {kind}" for kind in FIELDS if call[LEAF_OF[kind]] and prices[kind] is None
-        ]
-    says = f"No cost: {' and '.join(missing) or 'it was priced by other price files'}"
-    says += " is missing." if missing else "."
-    facts = [*_beside(call), Fact("Tokens", call["total_tokens"], "count")]
-    if evidence.how_to_price:
-        facts.append(Fact("What to do", evidence.how_to_price))
-    return Step("arithmetic", "Arithmetic", says, "note", facts)
-
-
-def savings_step(evidence: Evidence, priced: Priced) -> Step | None:
-    """Say what the cache saved against the same tokens uncached; None where nothing was cached."""
-    call = evidence.call or {}
-    if priced.band is None or call["cache_saved_pico"] is None:
-        return None
-    prices = dict(zip(FIELDS, priced.band.prices, strict=True))
-    rows: list[Sequence[Value]] = []
-    total = 0
-    for kind, plain in (("cache_read", "input"), ("cache_write_short", "input"),
-                        ("cache_write_long", "input"), ("audio_cache_read", "audio_input")):  # fmt: skip
-        tokens, full, paid = call[LEAF_OF[kind]], prices[plain] or 0, prices[kind] or 0
-        if not tokens:
-            continue
-        saved = tokens * (full - paid)
-        total += saved
-        rate = f"{shown(full, 'pico_usd_per_token')} − {shown(paid, 'pico_usd_per_token')}"
-        rows.append([kind, tokens, rate, saved])
-    if not rows:
-        return None
-    check = _equal("The sum is the stored saving", total, call["cache_saved_pico"])
-    columns = (Column("Part"), Column("Tokens", "count"), Column("Per million"),
-               Column("Saved", "pico_usd"))  # fmt: skip
-    rows.append(["total", None, None, total])
-    word = "saved" if total >= 0 else "cost more than it saved, by"
-    says = f"The cache {word} {usd(abs(total))}, against the same tokens uncached."
-    return Step(
-        "savings", "Cache savings", says, check.verdict, (), [Table(columns, rows)], [check]
-    )
