@@ -17,6 +17,7 @@ from taximeter_collector.explain.proof import (
     Fact,
     Link,
     Step,
+    Verdict,
     count,
     shown,
     worst,
