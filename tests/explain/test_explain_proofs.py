@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from taximeter.pricing import load_catalog
+from taximeter_collector.dialects import RULE_FILES
 from taximeter_collector.explain import Evidence, Replay, billing_steps, cost_steps, gather, prove
 from taximeter_collector.explain.proof import Check, Proof, Step
 from taximeter_collector.explain.reading_steps import invariants_step
@@ -278,6 +279,12 @@ def test_a_rule_that_a_user_added_is_not_called_a_shipped_one(bench: Bench) -> N
     bench.send([Trace(scope="house.agent").span(1, chat(10, 1)).body()])
     found = str(fact(step(bench.only("true"), "dialect"), "Found by"))
     assert "house.*" in found and "not ship" in found
+
+
+def test_every_rule_table_is_read_from_the_collector(bench: Bench) -> None:
+    """A table that is left out would be read from this release, and not with the user's rules."""
+    held = {row["rule_table"] for row in bench.ask("select distinct rule_table from dialect_rules")}
+    assert held >= RULE_FILES.keys()
 
 
 def test_hostile_text_does_not_steer_a_terminal(bench: Bench) -> None:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from taximeter.settings import ToolsSettings
 from taximeter_collector.decode import Rows
-from taximeter_collector.dialects import RULE_FILES, load_rules, read_rules
+from taximeter_collector.dialects import RULE_FILES, load_rules, load_tool_rules, read_rules
 from taximeter_collector.normalise import store_spans
 from taximeter_collector.sql_files import read_sql, sql_names
 
@@ -89,6 +90,7 @@ class Replay:
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))
         load_rules(self._con)
+        load_tool_rules(self._con, ToolsSettings())
         self._con.execute("use replay")
         self._con.execute(read_sql("tables/span"))
         self._con.execute("use memory")

@@ -5,4 +5,11 @@ union all select 'kind_rule', rank, to_json(r)::varchar from kind_rule r
 union all select 'attribute_mapping', rank, to_json(r)::varchar from attribute_mapping r
 union all select 'exclusive_rule', rank, to_json(r)::varchar from exclusive_rule r
 union all select 'error_rule', rank, to_json(r)::varchar from error_rule r
-union all select 'dialect_preference', rank, to_json(r)::varchar from dialect_preference r;
+union all select 'dialect_preference', rank, to_json(r)::varchar from dialect_preference r
+union all select 'finish_rule', rank, to_json(r)::varchar from finish_rule r
+union all select 'termination_rule', rank, to_json(r)::varchar from termination_rule r
+union all select 'span_mark', rank, to_json(r)::varchar from span_mark r
+union all select 'tool_rule', rank, to_json(r)::varchar from tool_rule r
+union all select 'input_key', rank, to_json(r)::varchar from input_key r
+union all select 'thrash_level', rank, to_json(r)::varchar from thrash_level r
+union all select 'volatile_argument', null, to_json(r)::varchar from volatile_argument r;
