@@ -86,6 +86,8 @@ def tree_spans(draw: st.DrawFn, trace: int, number: int, parents: list[int]) -> 
         attributes["gen_ai.usage.output_tokens"] = draw(st.sampled_from([10, 20]))
         if draw(st.booleans()):
             attributes["gen_ai.response.id"] = draw(st.sampled_from(["a", "b", "c"]))
+    if value == "chat" and draw(st.booleans()):
+        attributes["gen_ai.input.messages"] = draw(st.sampled_from(["[1]", "[2]"]))
     if value == "invoke_agent":
         attributes["gen_ai.agent.name"] = draw(st.sampled_from(["x", "y"]))
     for name in ("session.id", "user.id"):

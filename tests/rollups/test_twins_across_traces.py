@@ -101,3 +101,18 @@ def test_a_sum_below_a_call_is_part_of_that_call(store: Store) -> None:
     step = Span(1, 12, 11, 10, 900, (("openinference.span.kind", "CHAIN"), *usage))
     send(store, [[chat(1, 11), step]])
     assert one(store, BILLED) == (1, 110)
+
+
+def test_a_retry_stays_a_retry_when_its_span_comes_twice(store: Store) -> None:
+    asked = (*chat(1, 12).attributes[:3], ("gen_ai.input.messages", "[1]"))
+    first = Span(1, 11, 10, 0, 100, (*asked, ("error.type", "overloaded_error")), failed=True)
+    second = Span(
+        1,
+        12,
+        10,
+        200,
+        300,
+        (*asked, ("gen_ai.usage.input_tokens", 5), ("gen_ai.usage.output_tokens", 1)),
+    )
+    send(store, [[first, second], [second, Span(1, 10, 0, 0, 400)]])
+    assert one(store, "select is_retry from calls where status <> 'error'") == (True,)

@@ -63,12 +63,19 @@ from d_numbered c join d_numbered f
 
 -- Only candidates are read again for what they were asked (dialects/input_keys.csv).
 create or replace temp table d_asked as
-select s.trace_id, s.span_id, md5(string_agg(e.key || e.value, chr(10) order by e.key)) as input_hash
-from span s, unnest(map_entries(s.attributes)) as entry(e)
-join input_key on e.key glob input_key.pattern
-where s.batch between $first_batch and $last_batch
-    and (s.trace_id, s.span_id) in (select (trace_id, span_id) from d_again union select (trace_id, earlier) from d_again)
-group by all;
+with candidate as materialized (
+    select distinct s.trace_id, s.span_id, s.batch, s.attributes
+    from (select trace_id, span_id from d_again union select trace_id, earlier from d_again) c
+    join d_span d using (trace_id, span_id)
+    join span s on s.trace_id = c.trace_id and s.span_id = c.span_id and s.batch = d.batch
+    where s.batch between $first_batch and $last_batch
+), said as (  -- each pair once, however often the span came
+    select distinct c.trace_id, c.span_id, e.key, e.value
+    from candidate c, unnest(map_entries(c.attributes)) as entry(e)
+    join input_key on e.key glob input_key.pattern
+)
+select trace_id, span_id, md5(string_agg(key || value, chr(10) order by key, value)) as input_hash
+from said group by all;
 
 create or replace temp table d_attempt as
 with latest as (
