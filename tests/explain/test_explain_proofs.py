@@ -263,13 +263,35 @@ def test_a_run_lists_which_calls_make_its_loop(bench: Bench) -> None:
     trace.span(2, chat(10, 1), parent=1, start=1, error="RateLimitError")
     trace.span(3, chat(10, 1), parent=1, start=2).span(4, chat(10, 1), parent=1, start=4)
     trace.span(5, chat(10, 0, {"gen_ai.operation.name": "embeddings"}), parent=1, start=6)
+    trace.span(6, {"gen_ai.operation.name": "guardrail"}, parent=1, start=8)
+    trace.span(7, chat(10, 1), parent=6, start=8)
     bench.send([trace.body()])
     loop = step(bench.only(f"span_id = '{1:016x}'"), "loop")
     assert fact(loop, "Loop length") == 2
     assert [row[2] for row in loop.tables[0].rows] == [
         "counted", "no: another attempt of the same call", "counted", "no: an embedding",
+        "no: a side call, such as a guardrail's, a title or compaction",
     ]  # fmt: skip
     assert loop.verdict == "ok"
+
+
+def test_every_run_of_the_corpus_adds_up(bench: Bench) -> None:
+    """Loop length and cost of each run follow from the calls that the proof lists."""
+    bench.send([body for client in sorted(CORPUS.iterdir()) for body in recorded(client.name)])
+    runs = bench.ask("select trace_id, span_id from agent_runs order by all")
+    assert len(runs) > 15
+    for run in runs:
+        proof = bench.prove(run["trace_id"], run["span_id"])
+        assert proof.verdict != "failed", as_text(proof)
+
+
+def test_a_run_whose_calls_nobody_shows_says_at_least(bench: Bench) -> None:
+    bench.send(recorded("openinference-claude-agent-sdk"))
+    (run,) = bench.ask(
+        "select trace_id, span_id from agent_runs where loop_evidence = 'tool_groups'"
+    )
+    loop = step(bench.prove(run["trace_id"], run["span_id"]), "loop")
+    assert loop.verdict == "note" and loop.says.startswith("At least ")
 
 
 def test_a_rule_that_a_user_added_is_not_called_a_shipped_one(bench: Bench) -> None:

@@ -14,7 +14,7 @@ CALLS: Final = "llm", "embedding"
 _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _CALLS_SQL: Final = """select span_id, parent_span_id, agent_span_id, name, kind, model, is_billed,
-    billed_reason, is_retry, cost_pico, total_tokens, start_time
+    billed_reason, is_decision, is_retry, cost_pico, total_tokens, start_time
 from calls where trace_id = $trace order by start_time, span_id limit 20000"""
 _TWINS_SQL: Final = """select trace_id, span_id, dialect, billed_reason from calls
 where not is_billed and contains(billed_reason, $span)

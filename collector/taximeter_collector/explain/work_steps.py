@@ -14,6 +14,7 @@ from taximeter_collector.explain.proof import (
     Step,
     Table,
     count,
+    shown,
     usd,
     worst,
 )
@@ -87,7 +88,16 @@ def loop_step(evidence: Evidence) -> Step:
         Fact("Tool calls", run["tool_calls"], "count"),
         Fact("Limit", run["iteration_limit"], "count"),
         Fact("Ended", run["termination_reason"]),
+        Fact("Ended by", run["termination_evidence"]),
     ]
+    if run["loop_evidence"] == "tool_groups":
+        says = (
+            f"At least {shown(run['loop_length'], 'count')}: its calls are not shown one by one, "
+        )
+        says += "so groups of tool executions are counted."
+        return Step(
+            "loop", "Loop length", says, "note", facts, [Table(columns, rows)] if rows else []
+        )
     if not own:
         says = (
             "No model call of this run was seen: its loop length is unknown, or its agents' below."
@@ -106,6 +116,8 @@ def _counted(call: Mapping[str, Any]) -> str:
         return "no: an embedding"
     if call["kind"] != "llm":
         return "no: a sum of calls that were not reported"
+    if not call["is_decision"]:
+        return "no: a side call, such as a guardrail's, a title or compaction"
     if call["is_retry"]:
         return "no: another attempt of the same call"
     return "counted"
