@@ -89,7 +89,7 @@ def flatten(signal: Signal, batches: Sequence[pa.RecordBatch]) -> Rows:
     return Rows(
         pa.table(columns),
         _item_attributes(signal, items),
-        _attribute_table(
+        attribute_table(
             "resource", pc.struct_field(pc.struct_field(resources, "resource"), "attributes")
         ),
     )
@@ -103,7 +103,8 @@ def _range(length: int) -> pa.Array:
     return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), length)), 1)
 
 
-def _attribute_table(owner: str, lists: pa.ListArray) -> pa.Table:
+def attribute_table(owner: str, lists: pa.ListArray) -> pa.Table:
+    """Return lists of KeyValue as rows ``<owner>, key, value``; the owner is the list's index."""
     parent, pairs = _unnest(lists)
     return pa.table(
         {
@@ -149,10 +150,11 @@ def _item_attributes(signal: Signal, items: pa.StructArray) -> pa.Table:
     if signal == "metrics":  # a metric's attributes sit on its data points, which stay as sent
         return pa.table({"row": pa.array([], pa.int64()), "key": pa.array([], pa.string()),
                          "value": pa.array([], pa.string())})  # fmt: skip
-    return _attribute_table("row", pc.struct_field(items, "attributes"))
+    return attribute_table("row", pc.struct_field(items, "attributes"))
 
 
-def _text_map(lists: pa.ListArray) -> pa.MapArray:
+def text_map(lists: pa.ListArray) -> pa.MapArray:
+    """Return lists of KeyValue as maps of text; of a repeated key the first."""
     parent, pairs = _unnest(lists)
     offsets = pc.subtract(lists.offsets, lists.offsets[0])
     keys, values = pc.struct_field(pairs, "key"), any_text(pc.struct_field(pairs, "value"))
@@ -188,7 +190,7 @@ def _span_fields(spans: pa.StructArray) -> dict[str, Any]:
         [
             pc.struct_field(event, "time"),
             pc.struct_field(event, "name"),
-            _text_map(pc.struct_field(event, "attributes")),
+            text_map(pc.struct_field(event, "attributes")),
         ],
         ["time", "name", "attributes"],
     )
@@ -196,7 +198,7 @@ def _span_fields(spans: pa.StructArray) -> dict[str, Any]:
     plain = ("trace_id", "span_id", "parent_span_id", "trace_state", "name", "kind",
              "start_time", "end_time", "flags")  # fmt: skip
     return {name: pc.struct_field(spans, name) for name in plain} | {
-        "attributes": _text_map(pc.struct_field(spans, "attributes")),
+        "attributes": text_map(pc.struct_field(spans, "attributes")),
         "events": pa.ListArray.from_arrays(offsets, event_rows),
         "status_code": pc.struct_field(status, "code"),
         "status_message": pc.struct_field(status, "message"),
@@ -207,7 +209,7 @@ def _log_fields(records: pa.StructArray) -> dict[str, Any]:
     plain = ("time", "observed_time", "severity_number", "severity_text", "trace_id", "span_id",
              "event_name")  # fmt: skip
     return {name: pc.struct_field(records, name) for name in plain} | {
-        "attributes": _text_map(pc.struct_field(records, "attributes")),
+        "attributes": text_map(pc.struct_field(records, "attributes")),
         "body": any_text(pc.struct_field(records, "body")),
     }
 

@@ -35,8 +35,8 @@ STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = (
-    "10_trace", "20_billed", "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash",
-    "50_runs", "55_requests",
+    "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
+    "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
 )  # fmt: skip
 
 
@@ -194,8 +194,10 @@ def _derive_touched(
     cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, last: int
 ) -> None:
     earlier = cursor.execute(
-        "select min(first_batch) from rollup.request"
-        " where request_id in (select trace_id from d_context)"
+        "select min(first_batch) from ("
+        " select first_batch from rollup.request"
+        " where request_id in (select trace_id from d_context) union all"
+        " select first_batch from rollup.aside where trace_id in (select trace_id from d_context))"
     ).fetchone()
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
     compute(cursor, prices, first, last)

@@ -21,8 +21,10 @@ import duckdb
 import pyarrow as pa
 
 from taximeter_collector.counters import Counters
-from taximeter_collector.decode import Signal, Undecodable, count_items, flatten, parse
-from taximeter_collector.normalise import store_spans
+from taximeter_collector.decode import Rows, Signal, Undecodable, count_items, flatten, parse
+from taximeter_collector.dialects import metric_names
+from taximeter_collector.metric_points import metric_points
+from taximeter_collector.normalise import store_events, store_points, store_spans
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
@@ -306,24 +308,48 @@ def _insert_spans(
     return [bad.get(i, 0) for i in range(len(batches))]
 
 
-def _insert_plain(
-    signal: Signal, statement: str
-) -> Callable[[duckdb.DuckDBPyConnection, Sequence[pa.RecordBatch], str, int, datetime], list[int]]:
-    def insert(
-        cursor: duckdb.DuckDBPyConnection,
-        batches: Sequence[pa.RecordBatch],
-        day: str,
-        batch: int,
-        received_at: datetime,
-    ) -> list[int]:
-        rows = flatten(signal, batches)
-        cursor.register("in_item", rows.items)
-        cursor.register("in_resource_attribute", rows.resource_attributes)
-        sql = read_sql(statement).replace("{day}", day)
-        cursor.execute(sql, {"batch": batch, "received_at": received_at})
-        return [0] * len(batches)
+def _insert_metrics(
+    cursor: duckdb.DuckDBPyConnection,
+    batches: Sequence[pa.RecordBatch],
+    day: str,
+    batch: int,
+    received_at: datetime,
+) -> list[int]:
+    """Store the metrics as sent, and the points that count tokens or cost as such."""
+    rows = flatten("metrics", batches)
+    _store_plain(cursor, rows, "ingest/store_metrics", day, batch, received_at)
+    points = metric_points(rows, metric_names())
+    if points.items.num_rows:
+        store_points(cursor, points, day, batch, received_at)
+    return [0] * len(batches)
 
-    return insert
+
+def _insert_logs(
+    cursor: duckdb.DuckDBPyConnection,
+    batches: Sequence[pa.RecordBatch],
+    day: str,
+    batch: int,
+    received_at: datetime,
+) -> list[int]:
+    """Store the records as sent, and those that tell of calls, tools and turns as such."""
+    rows = flatten("logs", batches)
+    _store_plain(cursor, rows, "ingest/store_logs", day, batch, received_at)
+    store_events(cursor, rows, day, batch, received_at)
+    return [0] * len(batches)
+
+
+def _store_plain(
+    cursor: duckdb.DuckDBPyConnection,
+    rows: Rows,
+    statement: str,
+    day: str,
+    batch: int,
+    received_at: datetime,
+) -> None:
+    cursor.register("in_item", rows.items)
+    cursor.register("in_resource_attribute", rows.resource_attributes)
+    sql = read_sql(statement).replace("{day}", day)
+    cursor.execute(sql, {"batch": batch, "received_at": received_at})
 
 
 _INSERTS: Final[
@@ -335,8 +361,8 @@ _INSERTS: Final[
     ]
 ] = {
     "traces": _insert_spans,
-    "logs": _insert_plain("logs", "ingest/store_logs"),
-    "metrics": _insert_plain("metrics", "ingest/store_metrics"),
+    "logs": _insert_logs,
+    "metrics": _insert_metrics,
 }
 
 

@@ -49,11 +49,51 @@ def store_spans(
 ) -> int:
     """Insert ``rows`` into ``<day>.span`` inside the caller's transaction; return how many.
 
-    Spans whose ids are not 16 and 8 bytes, or are all zero, are left out.
+    Spans whose ids are not 16 and 8 bytes, or are all zero, are left out. Items that say their
+    ``signal`` (a replay of stored rows) also say ``given_kind, is_side, is_cumulative,
+    linked_span_id``.
     """
-    con.register("in_span", rows.items)
+    _register(con, rows)
+    con.execute(_TOLD if "signal" in rows.items.column_names else _SPANS)
+    return _store(con, day, batch, received_at)
+
+
+def store_events(
+    con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
+) -> int:
+    """Insert the log records of ``rows`` that tell of a call, a tool or a turn, as rows of ``span``."""
+    _register(con, rows)
+    con.execute(read_sql("ingest/events"))
+    return _store_if_any(con, day, batch, received_at)
+
+
+def store_points(
+    con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
+) -> int:
+    """Insert the metric points of ``rows`` that count tokens or cost, as rows of ``span``."""
+    con.register("in_point_item", rows.items)
+    con.register("in_point_attribute", rows.attributes)
+    con.register("in_resource_attribute", rows.resource_attributes)
+    con.execute(read_sql("ingest/points"))
+    con.register("in_attribute", con.sql("from n_point_attribute").to_arrow_table())
+    return _store_if_any(con, day, batch, received_at)
+
+
+def _store_if_any(
+    con: duckdb.DuckDBPyConnection, day: str, batch: int, received_at: datetime
+) -> int:
+    con.execute("create or replace temp view in_span as from n_told")
+    found = con.execute("select 1 from n_told limit 1").fetchone()
+    return _store(con, day, batch, received_at) if found else 0
+
+
+def _register(con: duckdb.DuckDBPyConnection, rows: Rows) -> None:
+    con.register("in_item", rows.items)
     con.register("in_attribute", rows.attributes)
     con.register("in_resource_attribute", rows.resource_attributes)
+
+
+def _store(con: duckdb.DuckDBPyConnection, day: str, batch: int, received_at: datetime) -> int:
     con.execute(read_sql("ingest/pick"))
     con.execute(_PIVOT)
     con.execute(read_sql("ingest/type"))
@@ -64,6 +104,12 @@ def store_spans(
     return int(inserted[0]) if inserted else 0
 
 
+_SPANS: Final = (
+    "create or replace temp view in_span as select *, 'span' as signal,"
+    " null::varchar as given_kind, null::boolean as is_side, null::boolean as is_cumulative,"
+    " null::varchar as linked_span_id from in_item"
+)
+_TOLD: Final = "create or replace temp view in_span as from in_item"
 _PIVOT: Final = (
     "create or replace temp table n_pick as pivot (from n_source where value <> '')"
     f" on column_name in ({', '.join(repr(column) for column in mapped_columns())})"

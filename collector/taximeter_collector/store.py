@@ -29,6 +29,7 @@ ROLLUP_TABLES: Final = (
     "agent_run",
     "request",
     "usage_minute",
+    "aside",
     "progress",
     "repricing",
     "repriced_call",

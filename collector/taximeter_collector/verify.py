@@ -98,7 +98,7 @@ def verify_window(
     )
     report = _copy_stored(cursor, start, end)
     traces = [row[0] for row in cursor.execute("select trace_id from v_trace").fetchall()]
-    for table in KEYS:
+    for table in (*KEYS, "aside"):
         cursor.execute(f"create or replace temp table v_{table} as from rollup.{table} limit 0")
     _recompute(cursor, store.prices, traces, report)
     run_script(cursor, read_sql("verify/minutes"), {"from": start, "to": end})

@@ -4,12 +4,15 @@ A new dialect is lines in these files. Within a file the first line that fits wi
 `detect.csv` dialect by scope, service or attribute key · `kinds.csv` kind by attribute value ·
 `attributes.csv` column by attribute key (and JSON path) · `exclusive.csv` emitters whose input
 leaves cached tokens out · `errors.csv` error class by error type · `preference.csv` whose span of
-one call is kept (smaller wins).
+one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
+how their request and times are found · `signals.csv` dialects whose log tells more than the span ·
+`metrics.csv` which attribute a metric's points stand for.
 """
 
 from __future__ import annotations
 
 import csv
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -31,6 +34,9 @@ RULE_FILES: Final = {
     "tool_rule": "tools.csv",
     "input_key": "input_keys.csv",
     "thrash_level": "thrash_levels.csv",
+    "event_rule": "events.csv",
+    "signal_rule": "signals.csv",
+    "metric_rule": "metrics.csv",
 }
 
 
@@ -69,3 +75,9 @@ def read_rules(file: str) -> list[dict[str, str | None]]:
 def mapped_columns() -> list[str]:
     """Return the columns that `attributes.csv` fills, in the file's order."""
     return list(dict.fromkeys(str(row["column"]) for row in read_rules("attributes.csv")))
+
+
+@cache
+def metric_names() -> frozenset[str]:
+    """Return the metrics whose points are read."""
+    return frozenset(str(row["metric"]) for row in read_rules("metrics.csv"))

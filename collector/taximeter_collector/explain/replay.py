@@ -33,7 +33,9 @@ _SPAN_SCHEMA: Final = pa.schema(
     + [("start_time", pa.uint64()), ("end_time", pa.uint64()), ("attributes", _TEXTS)]
     + [("events", pa.list_(pa.struct([("time", pa.uint64()), ("name", pa.string()),
                                       ("attributes", _TEXTS)])))]
-    + [("status_code", pa.int32()), ("status_message", pa.string())]
+    + [("status_code", pa.int32()), ("status_message", pa.string()), ("signal", pa.string())]
+    + [("given_kind", pa.string()), ("is_side", pa.bool_()), ("is_cumulative", pa.bool_())]
+    + [("linked_span_id", pa.string())]
 )  # fmt: skip
 
 
@@ -182,6 +184,8 @@ def _item(row: int, span: Mapping[str, Any]) -> Row:
         "end_time": span["end_unix_nano"],
         "attributes": list(dict(span["attributes"] or ()).items()),
         "events": [_event(event) for event in span["events"] or ()],
+        "signal": span["signal"],
+        "given_kind": span["kind"] if span["signal"] != "span" else None,
         "status_code": _STATUS_CODE.get(span["status"] or "", 0),
     }
 

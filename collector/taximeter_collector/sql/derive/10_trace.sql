@@ -1,10 +1,4 @@
--- The spans of the traces to look at (d_context), each once → d_span, d_tree (nearest agent, workflow and tool above; below a call with usage?), d_trace (whose it is).
-
-create or replace temp table d_span as
-select * exclude (attributes, resource_attributes, events)
-from span
-where batch between $first_batch and $last_batch and trace_id in (select trace_id from d_context)
-qualify row_number() over (partition by trace_id, span_id order by end_unix_nano desc, batch desc, output_tokens desc nulls last) = 1;
+-- The spans of the traces to look at → d_tree (nearest agent, workflow and tool above; below a call with usage?), d_trace (whose it is).
 
 create or replace temp table d_tree as
 with recursive down as (
@@ -27,8 +21,8 @@ select * exclude (kind) from down;
 create or replace temp table d_trace as
 with root as (
     select * from d_span s
-    where not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
-        or not exists (from d_tree t where t.trace_id = s.trace_id)  -- nothing but a cycle
+    where s.signal <> 'metric' and (not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
+        or not exists (from d_tree t where t.trace_id = s.trace_id))  -- nothing but a cycle
     qualify row_number() over (partition by trace_id order by parent_span_id is not null, start_unix_nano, span_id) = 1
 )
 select s.trace_id, any_value(root.span_id) as root_span_id,
@@ -54,7 +48,7 @@ select s.trace_id, any_value(root.span_id) as root_span_id,
     case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
         arg_min(s.agent_version, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
         any_value(root.service_version)) end as agent_version,
-    count(*)::integer as span_count, min(s.batch) as first_batch,
+    count(*)::integer as span_count, min(f.first_batch) as first_batch,
     min(s.received_at) as first_received_at, max(s.received_at) as last_received_at
-from d_span s join root using (trace_id)
+from d_span s join root using (trace_id) join d_first f using (trace_id)
 group by s.trace_id;

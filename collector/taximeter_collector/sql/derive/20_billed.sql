@@ -18,7 +18,7 @@ from up group by all;
 
 create or replace temp table d_candidate as
 select s.*, t.agent_span_id, coalesce(p.preference::integer, 5) as preference,
-    s.kind not in ('llm', 'embedding') as is_aggregate,
+    s.kind not in ('llm', 'embedding') or s.signal = 'metric' as is_aggregate,
     case when operation = 'fetch_response' then 'fetch of a stored response'
         when s.dialect = 'other' then 'dialect is not known'
         when s.kind in ('llm', 'embedding') and above_usage then 'sum of the calls below it'
@@ -35,7 +35,10 @@ from d_span s
 left join d_tree t using (trace_id, span_id)
 left join d_above a using (trace_id, span_id)
 left join dialect_preference p using (dialect)
-where s.kind in ('llm', 'embedding') or (s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage);
+where s.kind in ('llm', 'embedding') or (s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage)
+union all by name
+select * exclude (reason, kept_trace_id, kept_span_id), false as is_aggregate, 9 as preference, reason as not_billed_by_tree
+from d_told where kind in ('llm', 'embedding');
 
 -- One call seen by two instrumentations side by side: the same response id within ten minutes (across traces
 -- too: a gateway), else the same tokens inside the same time. What is merged across traces must be found by macros/linked_traces.sql.

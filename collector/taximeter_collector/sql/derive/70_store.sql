@@ -3,6 +3,8 @@ delete from rollup.call where trace_id in (select trace_id from d_touched);
 delete from rollup.tool_call where trace_id in (select trace_id from d_touched);
 delete from rollup.agent_run where trace_id in (select trace_id from d_touched);
 delete from rollup.request where request_id in (select trace_id from d_touched);
+delete from rollup.aside where trace_id in (select trace_id from d_touched);
+insert into rollup.aside by name from d_aside;
 insert into rollup.call by name
 select {call_columns}
 from (

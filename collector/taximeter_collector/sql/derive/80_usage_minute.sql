@@ -23,11 +23,11 @@ request_row as (
 ), call_row as (
     select date_trunc('minute', c.start_time) as minute, environment, service_name, agent_name, agent_version,
         tenant, user_id, provider, model, null::varchar as tool_name,
-        count(*) as calls, count(*) filter (status = 'error') as failed_calls,
+        count(*) filter (signal <> 'metric') as calls, count(*) filter (status = 'error') as failed_calls,
         count(*) filter (error_class = 'throttled') as throttled_calls,
         count(*) filter (error_class = 'provider') as provider_failed_calls,
         count(*) filter (error_class = 'timeout') as timed_out_calls,
-        count(*) filter (not is_retry) as logical_calls,
+        count(*) filter (not is_retry and signal <> 'metric') as logical_calls,
         count(*) filter (status = 'error' and is_last_attempt) as failed_logical_calls,
         sum(unseen_attempts)::bigint as unseen_attempts,
         count(*) filter (is_retry) + sum(unseen_attempts)::bigint as retried_calls,

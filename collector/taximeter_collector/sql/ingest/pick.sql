@@ -17,7 +17,7 @@ with scope_rank as (
           from in_span s left join n_resource r using (resource)) as seen
     join detect_rule as rule
         on (rule.place = 'scope' and seen.scope_name glob rule.pattern)
-        or (rule.place = 'service' and seen.service_name = rule.pattern)
+        or (rule.place = 'service' and seen.service_name glob rule.pattern)
     group by all
 ), key_rank as (
     select seen.key, min(rule.rank) as rank
@@ -36,13 +36,15 @@ left join marker_rank m on m."row" = s."row"
 left join detect_rule rule on rule.rank = least(sc.rank, m.rank);
 
 create or replace temp table n_kind as
-select "row", arg_min(kind, rank) as kind, min(rank) as rank
+select "row", arg_min(kind, rank) as kind, nullif(min(rank), -2147483648) as rank
 from (
     select a."row", rule.kind, rule.rank
-    from in_attribute a join kind_rule rule on rule.key = a.key and rule.value = trim(a.value, '"')
+    from in_attribute a join kind_rule rule on rule.key = a.key and rule.value in ('*', trim(a.value, '"'))
     union all
     select s."row", rule.kind, rule.rank
     from in_span s join kind_rule rule on rule.key = 'span.name' and rule.value = s.name
+    union all
+    select "row", given_kind, -2147483648 from in_span where given_kind is not null
 )
 group by "row";
 

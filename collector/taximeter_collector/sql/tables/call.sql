@@ -1,7 +1,7 @@
 -- One row per model call (kind llm or embedding), derived per trace. Money: integer pico-USD; unknown is NULL.
 create table if not exists call (
     trace_id varchar not null, span_id varchar not null, parent_span_id varchar, name varchar, kind varchar,
-    dialect varchar, service_name varchar, service_version varchar, environment varchar,
+    dialect varchar, signal varchar, service_name varchar, service_version varchar, environment varchar,
     start_time timestamptz, end_time timestamptz, duration_ms double,
     status varchar, error_type varchar, error_class varchar,
     session_id varchar, user_id varchar, tenant varchar, tags varchar[],

@@ -1,4 +1,5 @@
--- One row per span received: the span as sent, then what the dialect's rules read out of it.
+-- One row per span received (and per log event or metric point that tells of a call, a tool or a turn):
+-- as sent, then what the dialect's rules read out of it.
 -- Lives in the day file of its receipt; append only.
 create table if not exists span (
     batch ubigint not null, received_at timestamptz not null,
@@ -8,6 +9,8 @@ create table if not exists span (
     status varchar, status_message varchar, scope_name varchar, scope_version varchar,
     attributes map(varchar, varchar), resource_attributes map(varchar, varchar),
     events struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[],
+    -- span, log or metric: a log event or a metric that tells of calls is a row by the same rules
+    signal varchar, linked_span_id varchar, is_side boolean, is_cumulative boolean,
     -- what it is and whose
     dialect varchar, kind varchar, operation varchar,
     service_name varchar, service_version varchar, environment varchar,

@@ -1,7 +1,7 @@
 -- One row per tool execution; the framework's and the MCP client's span of one execution are merged.
 create table if not exists tool_call (
     trace_id varchar not null, span_id varchar not null, parent_span_id varchar, name varchar,
-    dialect varchar, service_name varchar, service_version varchar, environment varchar,
+    dialect varchar, signal varchar, service_name varchar, service_version varchar, environment varchar,
     start_time timestamptz, end_time timestamptz, duration_ms double, status varchar,
     session_id varchar, user_id varchar, tenant varchar, tags varchar[],
     agent_name varchar, agent_version varchar, agent_span_id varchar,

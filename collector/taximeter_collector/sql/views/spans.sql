@@ -1,5 +1,5 @@
 create or replace view spans as
-select trace_id, span_id, parent_span_id, name, kind, dialect, service_name, service_version, environment,
+select trace_id, span_id, parent_span_id, name, kind, dialect, signal, service_name, service_version, environment,
     scope_name, scope_version, start_time, end_time, duration_ms, status, status_message, error_type, error_class,
     session_id, user_id, tenant, tags, agent_name, agent_version, attributes, resource_attributes,
     list_transform(events, lambda e: {

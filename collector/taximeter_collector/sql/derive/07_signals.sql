@@ -1,0 +1,86 @@
+-- One call or tool told by a span and by a log event, or one tool call by several spans: the better teller stays
+-- in d_span and takes the other's facts; the other moves to d_told (shown, never billed).
+-- Traces that hold no call, tool or agent of their own are no requests → d_aside.
+create or replace temp table d_first as
+select trace_id, min(batch) as first_batch from d_span group by trace_id;
+
+create or replace temp table d_item as
+select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') then 'tool' else 'call' end as class,
+    s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
+    s.response_id, s.request_id, s.tool_call_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
+    s.uncached_input_tokens + s.cache_read_tokens + s.cache_write_short_tokens + s.cache_write_long_tokens as prompt,
+    s.output_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
+    coalesce(try_cast(r.rank as integer), case s.signal when 'span' then 1 when 'log' then 2 end)
+        + case when s.kind <> 'tool' and not coalesce(s.has_usage, false) and s.kind <> 'agent' and s.status <> 'error' then 10 else 0 end as place
+from d_span s
+left join (select trace_id, arg_min(session_id, start_unix_nano) as session_id from d_span group by trace_id) t using (trace_id)
+left join signal_rule r on r.dialect = s.dialect and r.signal = s.signal
+where s.signal <> 'metric' and (s.kind in ('llm', 'embedding', 'tool') or s.kind = 'agent' and s.tool_call_id is not null);
+
+create or replace temp table d_same as
+with log_item as (select * from d_item where signal = 'log'), span_item as (select * from d_item where signal = 'span'),
+pair as (
+    select s as of_span, l as of_log from span_item s join log_item l on l.class = s.class and l.linked_span_id = s.span_id
+    union all
+    select s, l from span_item s join log_item l on l.class = 'call' and s.class = 'call' and l.request_id = s.request_id
+    union all
+    select s, l from span_item s join log_item l on l.class = 'call' and s.class = 'call' and l.response_id = s.response_id
+    union all
+    select s, l from span_item s join log_item l on l.class = 'tool' and s.class = 'tool' and l.tool_call_id = s.tool_call_id
+    union all
+    select a, b from span_item a join span_item b on a.class = 'tool' and b.class = 'tool' and b.tool_call_id = a.tool_call_id
+        and b.start_unix_nano < a.end_unix_nano + 86_400_000_000_000
+        and (a.start_unix_nano, b.end_unix_nano, a.span_id) < (b.start_unix_nano, a.end_unix_nano, b.span_id)
+    union all
+    select s, l from span_item s join log_item l on l.class = s.class
+        and coalesce(l.session_id, l.service_name) = coalesce(s.session_id, s.service_name)
+        and l.start_unix_nano <= s.end_unix_nano + 1_000_000_000 and s.start_unix_nano <= l.end_unix_nano + 1_000_000_000
+        and (l.request_id is null or s.request_id is null) and (l.response_id is null or s.response_id is null)
+        and (l.tool_call_id is null or s.tool_call_id is null)
+    where case when l.class = 'tool' then l.tool_name = s.tool_name
+        when l.has_usage and s.has_usage then l.prompt = s.prompt and l.output_tokens = s.output_tokens
+        else l.status = 'error' and s.status = 'error' or l.has_usage <> s.has_usage end
+), placed as (
+    select case when of_span.place <= of_log.place then of_span else of_log end as kept,
+        case when of_span.place <= of_log.place then of_log else of_span end as told
+    from pair
+)
+select trace_id, span_id, kept.trace_id as kept_trace_id, kept.span_id as kept_span_id,
+    'the ' || kept.signal || ' ' || kept.span_id || ' tells it better' as reason
+from (
+    select told.trace_id as trace_id, told.span_id as span_id,
+        arg_min(kept, (kept.place, kept.start_unix_nano, -kept.end_unix_nano::hugeint, kept.span_id)) as kept
+    from placed group by all
+);
+
+create or replace temp table d_told as
+select s.*, d.reason, d.kept_trace_id, d.kept_span_id from d_span s join d_same d using (trace_id, span_id);
+
+update d_span set
+    cost_reported_usd = coalesce(d_span.cost_reported_usd, other.cost_reported_usd),
+    response_model = coalesce(d_span.response_model, other.response_model),
+    request_model = coalesce(d_span.request_model, other.request_model),
+    finish_reason = coalesce(d_span.finish_reason, other.finish_reason),
+    resend_count = coalesce(d_span.resend_count, other.resend_count),
+    arguments_hash = coalesce(d_span.arguments_hash, other.arguments_hash),
+    result_hash = coalesce(d_span.result_hash, other.result_hash),
+    status = case when d_span.kind = 'tool' and other.error_type is not null then 'error' else d_span.status end,
+    error_type = case when d_span.kind = 'tool' then coalesce(d_span.error_type, other.error_type) else d_span.error_type end,
+    error_class = case when d_span.kind = 'tool' then coalesce(d_span.error_class, other.error_class) else d_span.error_class end
+from (
+    select kept_trace_id, kept_span_id, max(cost_reported_usd) as cost_reported_usd, max(response_model) as response_model,
+        max(request_model) as request_model, max(finish_reason) as finish_reason, max(resend_count) as resend_count,
+        max(arguments_hash) as arguments_hash, max(result_hash) as result_hash,
+        max(error_type) as error_type, max(error_class) as error_class
+    from d_told group by all
+) as other
+where d_span.trace_id = other.kept_trace_id and d_span.span_id = other.kept_span_id;
+
+delete from d_span where signal = 'log' and (trace_id, span_id) in (select (trace_id, span_id) from d_told);
+update d_span set kind = 'other', has_usage = false where (trace_id, span_id) in (select (trace_id, span_id) from d_told);
+
+create or replace temp table d_aside as
+from d_first
+where trace_id not in (select trace_id from d_span where signal <> 'metric' and kind <> 'other'
+    and (kind not in ('agent', 'chain', 'workflow', 'step') or trace_id not in (select trace_id from d_told)));
+delete from d_span where signal <> 'metric' and trace_id in (select trace_id from d_aside);

@@ -1,0 +1,2 @@
+-- Traces that are no requests of their own: metrics, and those whose calls another signal tells better.
+create table if not exists aside (trace_id varchar not null, first_batch ubigint not null);

@@ -1,0 +1,237 @@
+"""What spans, log events and metrics of one client tell together, and each alone: every call once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, permutations
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tests.corpus.archive import scenarios
+
+from taximeter_collector.decode import Signal
+from taximeter_collector.derive import derive_step, derived_batch
+from taximeter_collector.ingest import Ingest
+from taximeter_collector.otlp_json import json_to_protobuf
+from taximeter_collector.store import Store
+
+ALL: tuple[Signal, ...] = get_args(Signal)
+Body = tuple[Signal, bytes]
+AGAIN = b"\x0a\x00"
+"""One more, empty, resource: the same records in another body, as a retry by another exporter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one client sent in one scenario, and what the fake provider served."""
+
+    client: str
+    scenario: str
+    bodies: Sequence[Body]
+    truth: dict[str, Any]
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """The facts that the telemetry is held to."""
+        found: dict[str, Any] = self.truth["expected"]
+        return found
+
+    @property
+    def has_telemetry(self) -> bool:
+        """Whether the client said anything (Codex ends a failed run without a flush)."""
+        return bool(self.bodies)
+
+
+@pytest.fixture(scope="session")
+def runs() -> dict[str, list[Run]]:
+    """Return the runs of each client."""
+    found: dict[str, list[Run]] = {}
+    for one in scenarios().values():
+        bodies = [
+            (sent.signal, json_to_protobuf(sent.signal, sent.body) if sent.is_json else sent.body)
+            for sent in one.exports
+        ]
+        found.setdefault(one.client, []).append(Run(one.client, one.name, bodies, one.truth))
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def deliver(store: Store, bodies: Sequence[Body]) -> None:
+    """Store each body in a commit of its own; follow the commits of one signal before the next."""
+    ingest = Ingest(store)
+    with store.cursor() as cursor:
+        at = derived_batch(cursor)
+        for _, group in groupby(bodies, key=lambda one: one[0]):
+            for signal, data in group:
+                ingest.submit(signal, data).result(60)
+            at = derive_step(cursor, store.prices, at)
+    ingest.close()
+
+
+def sent(runs: Sequence[Run], signals: Sequence[Signal]) -> list[Body]:
+    """Return all bodies of the runs, signal by signal in the order given."""
+    return [one for signal in signals for run in runs for one in run.bodies if one[0] == signal]
+
+
+def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
+    with store.read() as cursor:
+        return cursor.execute(sql).fetchall()
+
+
+BILLED = (
+    "select count(*), count(*) filter (status = 'error'), coalesce(sum(prompt_tokens), 0)::bigint,"
+    " coalesce(sum(cache_read_tokens), 0)::bigint, coalesce(sum(output_tokens), 0)::bigint"
+    " from calls where is_billed"
+)
+TOOLS = "select count(*), count(*) filter (is_error) from tool_calls where true"
+
+
+def usage(runs: Sequence[Run]) -> tuple[int, ...]:
+    """Return calls, failed calls, input, cache reads and output as served."""
+    facts = [run.expected for run in runs]
+    return (
+        sum(one["model_calls"] for one in facts),
+        sum(one["failed_model_calls"] for one in facts),
+        sum(one["whole_input"] for one in facts),
+        sum(one["tokens"].get("cache_read", 0) for one in facts),
+        sum(one["tokens"].get("output", 0) for one in facts),
+    )
+
+
+def tools(runs: Sequence[Run]) -> tuple[int, int]:
+    facts = [run.expected for run in runs]
+    return sum(f["tool_calls"] for f in facts), sum(f["failed_tool_calls"] for f in facts)
+
+
+def session_of(run: Run) -> str | None:
+    session: str | None = run.truth["user_sessions"][0]["session"]
+    return session
+
+
+CLI = ("claude-code", "claude-code-traces", "codex-cli")
+
+
+def deliveries(client: str) -> list[tuple[Signal, ...]]:
+    """Every order of all signals, and each that tells of single calls alone."""
+    if client == "claude-code":
+        return [("logs", "metrics"), ("metrics", "logs"), ("logs",)]
+    if client == "codex-cli":
+        return [ALL, ALL[::-1], ("logs",), ("traces",)]
+    return [*permutations(ALL), ("logs",), ("traces",)]
+
+
+@pytest.mark.parametrize(
+    ("client", "signals"), [(client, order) for client in CLI for order in deliveries(client)]
+)
+def test_a_coding_agents_runs_are_the_truth_whatever_signal_came_and_when(
+    store: Store, runs: dict[str, list[Run]], client: str, signals: tuple[Signal, ...]
+) -> None:
+    told = [run for run in runs[client] if run.has_telemetry]
+    deliver(store, sent(told, signals))
+    assert rows(store, BILLED) == [usage(told)]
+    assert rows(store, TOOLS) == [tools(told)]
+    requests = "select model_calls, loop_length, tool_calls, tool_errors, is_error from requests"
+    loops = [2 if run.scenario == "multi_agent" else run.expected["model_calls"] for run in told]
+    assert sorted(rows(store, requests)) == sorted(
+        (
+            run.expected["model_calls"],
+            loop,
+            run.expected["tool_calls"],
+            run.expected["failed_tool_calls"],
+            run.expected["end_reason"].startswith("error"),
+        )
+        for run, loop in zip(told, loops, strict=True)
+    )
+    if client != "codex-cli":
+        for run in told:
+            where = f" and session_id = '{session_of(run)}'"
+            assert rows(store, BILLED + where) == [usage([run])], run.scenario
+            assert rows(store, TOOLS + where) == [tools([run])], run.scenario
+    repeated = rows(store, "select max(consecutive_repeat) from tool_calls")
+    if signals != ("traces",):  # the spans of neither client say what a tool was asked
+        assert repeated == [(3,)]
+
+
+@pytest.mark.parametrize("client", ["claude-code", "claude-code-traces", "codex-cli"])
+def test_metrics_alone_give_the_tokens_as_aggregates_and_no_requests(
+    store: Store, runs: dict[str, list[Run]], client: str
+) -> None:
+    told = [run for run in runs[client] if run.has_telemetry]
+    deliver(store, sent(told, ("metrics",)))
+    assert rows(store, BILLED)[0][2:] == usage(told)[2:]
+    assert rows(store, "select distinct cost_quality from calls where is_billed") == [
+        ("aggregate",)
+    ]
+    assert rows(store, "select count(*) from requests") == [(0,)]
+    assert rows(store, "select sum(calls), sum(cost_pico) > 0 from usage_minute") == [(0, True)]
+
+
+NO_EVENT = ("embeddings", "simple_nocontent")
+HAND_OVER = ("multi_agent",)  # not a tool
+SAME_IDS = ("agent_loop_stream", "error_500", "error_529")  # the fake gives ids of other scenarios
+LEFT_OUT = (*NO_EVENT, *HAND_OVER, *SAME_IDS)
+
+
+@pytest.mark.parametrize("client", ["otel-genai-openai", "google-adk"])
+@pytest.mark.parametrize("signals", [ALL, ALL[::-1], ("traces",), ("logs",)])
+def test_generic_events_and_metrics_add_nothing_to_spans_and_stand_in_for_them(
+    store: Store, runs: dict[str, list[Run]], client: str, signals: tuple[Signal, ...]
+) -> None:
+    told = [run for run in runs[client] if run.scenario not in LEFT_OUT]
+    deliver(store, sent(told, signals))
+    billed = rows(store, BILLED)[0]
+    assert billed[2:] == usage(told)[2:]
+    if signals != ("logs",):
+        assert rows(store, TOOLS) == [tools(told)]
+
+
+def test_running_totals_exported_twice_count_once_and_only_where_no_span_is(
+    store: Store, runs: dict[str, list[Run]]
+) -> None:
+    told = [run for run in runs["google-adk"] if run.scenario in ("agent_loop", "thrash")]
+    metrics = sent(told, ("metrics",))
+    deliver(store, [*metrics[::-1], *((signal, data + AGAIN) for signal, data in metrics)])
+    assert rows(
+        store, "select sum(prompt_tokens), sum(output_tokens) from calls where is_billed"
+    ) == [(usage(told)[2], usage(told)[4])]
+    deliver(store, sent(told, ("traces",)))
+    assert rows(store, BILLED) == [usage(told)]
+
+
+@pytest.mark.parametrize("client", ["claude-code-traces", "codex-cli"])
+def test_records_sent_again_in_another_body_change_nothing(
+    store: Store, runs: dict[str, list[Run]], client: str
+) -> None:
+    told = [run for run in runs[client] if run.has_telemetry]
+    bodies = sent(told, ("logs", "metrics", "traces"))
+    deliver(store, [*bodies, *((signal, data + AGAIN) for signal, data in bodies)])
+    assert rows(store, BILLED) == [usage(told)]
+    assert rows(store, TOOLS) == [tools(told)]
+
+
+def test_content_only_events_tell_of_no_call(store: Store, runs: dict[str, list[Run]]) -> None:
+    deliver(store, sent(runs["openllmetry-anthropic-events"], ("logs",)))
+    assert rows(store, "select count(*) from calls") == [(0,)]
+    assert rows(store, "select count(*) > 0 from log_record") == [(True,)]
+
+
+def test_a_span_takes_what_only_its_log_event_says(
+    store: Store, runs: dict[str, list[Run]]
+) -> None:
+    told = [
+        run for run in runs["claude-code-traces"] if run.scenario in ("agent_loop", "error_429")
+    ]
+    deliver(store, sent(told, ("traces", "logs")))
+    kept = "select signal, count(*), round(sum(cost_reported_usd), 7), max(resend_count) from calls"
+    assert rows(store, f"{kept} where is_billed group by signal") == [("span", 5, 0.0198468, 1)]
+    assert rows(
+        store, "select count(*) from calls where billed_reason like '%tells it better'"
+    ) == [(5,)]
