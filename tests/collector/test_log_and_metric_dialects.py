@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.corpus.archive import scenarios
 
 from taximeter_collector.decode import Signal
@@ -235,3 +236,61 @@ def test_a_span_takes_what_only_its_log_event_says(
     assert rows(
         store, "select count(*) from calls where billed_reason like '%tells it better'"
     ) == [(5,)]
+
+
+def agent_sdk(run: Run) -> bytes:
+    """Return what OpenInference's Claude Agent SDK instrumentation says of the run: one sum, its tools."""
+    seen = ExportTraceServiceRequest()
+    for signal, data in run.bodies:
+        if signal == "traces":
+            seen.MergeFromString(data)
+    spans = [s for r in seen.resource_spans for scope in r.scope_spans for s in scope.spans]
+    message = ExportTraceServiceRequest()
+    resource = message.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "travel-desk"
+    scope = resource.scope_spans.add()
+    scope.scope.name = "openinference.instrumentation.claude_agent_sdk"
+    agent = scope.spans.add(trace_id=b"o" * 16, span_id=b"a" * 8, name="receive_response")
+    agent.start_time_unix_nano = min(s.start_time_unix_nano for s in spans) - 10**7
+    agent.end_time_unix_nano = max(s.end_time_unix_nano for s in spans) + 10**7
+    said = {"openinference.span.kind": "AGENT", "llm.model_name": "claude-sonnet-4-5",
+            "session.id": "sess-c-99", "llm.token_count.prompt": run.expected["whole_input"],
+            "llm.token_count.completion": 4}  # fmt: skip
+    for key, value in said.items():
+        slot = agent.attributes.add(key=key).value
+        if isinstance(value, int):
+            slot.int_value = value
+        else:
+            slot.string_value = value
+    for span in (s for s in spans if s.name == "claude_code.tool"):
+        call_id = next(a.value.string_value for a in span.attributes if a.key == "tool_use_id")
+        tool = scope.spans.add(trace_id=b"o" * 16, parent_span_id=b"a" * 8, name="tool")
+        tool.span_id = span.span_id[::-1]
+        tool.start_time_unix_nano = span.start_time_unix_nano - 10**6
+        tool.end_time_unix_nano = span.end_time_unix_nano + 10**6
+        for key, text in (("openinference.span.kind", "TOOL"), ("tool.name", "get_weather"),
+                          ("tool.id", call_id), ("input.value", '{"city":"Lyon"}')):  # fmt: skip
+            tool.attributes.add(key=key).value.string_value = text
+    return message.SerializeToString()
+
+
+@pytest.mark.parametrize("scenario", ["simple", "thrash"])
+@pytest.mark.parametrize("sdk_first", [True, False])
+def test_an_agents_sum_repeats_the_calls_of_the_program_that_it_ran(
+    store: Store, runs: dict[str, list[Run]], scenario: str, sdk_first: bool
+) -> None:
+    told = [run for run in runs["claude-code-traces"] if run.scenario == scenario]
+    program = sent(told, ALL)
+    sdk: Body = ("traces", agent_sdk(told[0]))
+    deliver(store, [sdk, *program[::-1]] if sdk_first else [*program, sdk])
+    assert rows(store, BILLED) == [usage(told)]
+    assert rows(store, TOOLS) == [tools(told)]
+    assert rows(store, "select count(*) from requests") == [(1,)]
+
+
+def test_an_agents_sum_alone_is_an_aggregate(store: Store, runs: dict[str, list[Run]]) -> None:
+    told = [run for run in runs["claude-code-traces"] if run.scenario == "thrash"]
+    deliver(store, [("traces", agent_sdk(told[0]))])
+    found = rows(store, "select prompt_tokens, cost_quality from calls where is_billed")
+    assert found == [(told[0].expected["whole_input"], "aggregate")]
+    assert rows(store, TOOLS) == [tools(told)]

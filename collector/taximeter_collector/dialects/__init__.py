@@ -6,7 +6,8 @@ A new dialect is lines in these files. Within a file the first line that fits wi
 leaves cached tokens out · `errors.csv` error class by error type · `preference.csv` whose span of
 one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
 how their request and times are found · `signals.csv` dialects whose log tells more than the span ·
-`metrics.csv` which attribute a metric's points stand for.
+`metrics.csv` which attribute a metric's points stand for · `nested.csv` agents that run a
+program which sends telemetry of its own, so that their sums repeat its calls.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ RULE_FILES: Final = {
     "event_rule": "events.csv",
     "signal_rule": "signals.csv",
     "metric_rule": "metrics.csv",
+    "nested_rule": "nested.csv",
 }
 
 

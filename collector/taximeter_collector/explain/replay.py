@@ -89,9 +89,9 @@ class Replay:
         self._rules: Sequence[Row] = ()
         self._con = duckdb.connect(":memory:")
         self._con.execute("set TimeZone = 'UTC'; set threads = 1; attach ':memory:' as replay")
+        load_rules(self._con)
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))
-        load_rules(self._con)
         load_tool_rules(self._con, ToolsSettings())
         self._con.execute("use replay")
         self._con.execute(read_sql("tables/span"))

@@ -5,17 +5,17 @@ create or replace temp table d_changed as
 select distinct trace_id from span where batch > $after and batch <= $last_batch;
 
 create or replace temp view d_followed as
-select trace_id, signal, kind, parent_span_id, response_id, null::varchar as tool_call_id, session_id, service_name,
+select trace_id, dialect, signal, kind, parent_span_id, response_id, null::varchar as tool_call_id, session_id, service_name,
     start_time, end_time, uncached_input_tokens, cache_read_tokens
 from rollup.call
 union all by name
-select trace_id, signal, 'tool' as kind, tool_call_id, session_id, service_name, start_time, end_time from rollup.tool_call;
+select trace_id, dialect, signal, 'tool' as kind, tool_call_id, session_id, service_name, start_time, end_time from rollup.tool_call;
 
 create or replace temp table d_link as
-select trace_id, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
+select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
     uncached_input_tokens, cache_read_tokens
 from span where batch > $after and batch <= $last_batch
-    and (kind in ('llm', 'embedding', 'tool') or session_id is not null)
+    and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null)
 union all
 from d_followed where trace_id in (select trace_id from d_changed);
 

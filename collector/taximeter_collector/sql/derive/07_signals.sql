@@ -9,8 +9,9 @@ select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') th
     s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
     s.response_id, s.request_id, s.tool_call_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
     s.uncached_input_tokens + s.cache_read_tokens + s.cache_write_short_tokens + s.cache_write_long_tokens as prompt,
-    s.output_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
+    s.output_tokens, s.output_tokens - coalesce(s.reasoning_tokens, 0) as said_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
     coalesce(try_cast(r.rank as integer), case s.signal when 'span' then 1 when 'log' then 2 end)
+        + case when exists (from nested_rule n where s.scope_name glob n.scope) then 5 else 0 end
         + case when s.kind <> 'tool' and not coalesce(s.has_usage, false) and s.kind <> 'agent' and s.status <> 'error' then 10 else 0 end as place
 from d_span s
 left join (select trace_id, arg_min(session_id, start_unix_nano) as session_id from d_span group by trace_id) t using (trace_id)
@@ -38,7 +39,8 @@ pair as (
         and (l.request_id is null or s.request_id is null) and (l.response_id is null or s.response_id is null)
         and (l.tool_call_id is null or s.tool_call_id is null)
     where case when l.class = 'tool' then l.tool_name = s.tool_name
-        when l.has_usage and s.has_usage then l.prompt = s.prompt and l.output_tokens = s.output_tokens
+        when l.has_usage and s.has_usage then l.prompt = s.prompt
+            and list_has_any([l.output_tokens, l.said_tokens], [s.output_tokens, s.said_tokens])  -- some leave thoughts out
         else l.status = 'error' and s.status = 'error' or l.has_usage <> s.has_usage end
 ), placed as (
     select case when of_span.place <= of_log.place then of_span else of_log end as kept,
@@ -75,6 +77,14 @@ from (
     from d_told group by all
 ) as other
 where d_span.trace_id = other.kept_trace_id and d_span.span_id = other.kept_span_id;
+
+-- An agent's sum repeats the calls of the program that it ran (dialects/nested.csv).
+insert into d_told by name
+select s.*, 'sum of the calls of the program below it' as reason, s.trace_id as kept_trace_id, s.span_id as kept_span_id
+from d_span s join nested_rule n on s.scope_name glob n.scope
+where s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage and exists (
+    from d_span c where c.dialect = n.inner and c.kind = 'llm' and c.has_usage and c.trace_id <> s.trace_id
+        and c.start_unix_nano + 1_000_000_000 >= s.start_unix_nano and c.end_unix_nano <= s.end_unix_nano + 1_000_000_000);
 
 delete from d_span where signal = 'log' and (trace_id, span_id) in (select (trace_id, span_id) from d_told);
 update d_span set kind = 'other', has_usage = false where (trace_id, span_id) in (select (trace_id, span_id) from d_told);

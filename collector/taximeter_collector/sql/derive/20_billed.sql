@@ -38,7 +38,7 @@ left join dialect_preference p using (dialect)
 where s.kind in ('llm', 'embedding') or (s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage)
 union all by name
 select * exclude (reason, kept_trace_id, kept_span_id), false as is_aggregate, 9 as preference, reason as not_billed_by_tree
-from d_told where kind in ('llm', 'embedding');
+from d_told where kind in ('llm', 'embedding') or has_usage and kind in ('agent', 'workflow', 'chain', 'step');
 
 -- One call seen by two instrumentations side by side: the same response id within ten minutes (across traces
 -- too: a gateway), else the same tokens inside the same time. What is merged across traces must be found by macros/linked_traces.sql.

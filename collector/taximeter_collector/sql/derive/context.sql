@@ -1,9 +1,9 @@
 -- d_touched → d_context: also the traces whose spans hold another view of their calls.
 create or replace temp table d_link as
-select trace_id, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
+select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
     uncached_input_tokens, cache_read_tokens
 from span where trace_id in (select trace_id from d_touched)
-    and (kind in ('llm', 'embedding', 'tool') or session_id is not null);
+    and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null);
 
 create or replace temp table d_context as
 from d_touched union from linked_traces('d_link', 'span') union from linked_signals('d_link', 'span');

@@ -5,7 +5,7 @@ with based as (
         u."row" is not null as has_raw,
         h.arguments_hash as foreign_arguments_hash, h.result_hash as foreign_result_hash,
         case when t.breaks_inclusive then 'invariant' when x.scope_name is not null then 'table' end as exclusive_by,
-        n_error.error_class as class_found
+        coalesce(n_error.error_class, by_status.error_class) as class_found
     from in_span s
     join n_typed t using ("row")
     left join in_usage u using ("row")
@@ -13,7 +13,8 @@ with based as (
     left join n_exclusive x on x.scope_name = t.scope_name
         and x.scope_version is not distinct from t.scope_version
         and x.provider_raw is not distinct from t.provider_raw
-    left join n_error using (error_type_found)
+    left join n_error on n_error.error_type_found = t.error_type_found
+    left join n_error as by_status on by_status.error_type_found = t.http_status
 )
 select
     $batch::ubigint as batch, $received_at::timestamptz as received_at,

@@ -39,6 +39,6 @@ group by all;
 
 create or replace temp table n_error as
 select seen.error_type_found, arg_min(rule.error_class, rule.rank) as error_class
-from (select distinct error_type_found from n_typed where failed) as seen
+from (select distinct unnest([error_type_found, http_status]) as error_type_found from n_typed where failed) as seen
 join error_rule as rule on lower(seen.error_type_found) glob rule.pattern
 group by all;

@@ -1,5 +1,5 @@
 -- The traces that may hold what another signal tells of the calls and tools in table `links`, looked for in table
--- `stored`: of the same session, the same tool call, or the same service and time. A superset of what
+-- `stored`: of the same session, the same tool call, the same service and time, or a program that an agent ran at that time. A superset of what
 -- derive/07_signals.sql and 09_metrics.sql merge: widen it there, widen it here.
 create or replace macro linked_signals(links, stored) as table
 select distinct c.trace_id
@@ -25,4 +25,11 @@ join (
     and c.start_time <= l.last and c.end_time >= l.first
 where (c.signal <> 'span' or (select bool_or(signal <> 'span') from query_table(links)))
     and c.start_time <= (select max(end_time) + interval 1 minute from query_table(links))
-    and c.end_time >= (select min(start_time) - interval 1 minute from query_table(links));
+    and c.end_time >= (select min(start_time) - interval 1 minute from query_table(links))
+union
+select distinct c.trace_id
+from query_table(stored) c
+join nested_rule n on c.dialect in (n.dialect, n.inner)
+join query_table(links) l on l.dialect = case c.dialect when n.inner then n.dialect else n.inner end
+    and c.start_time <= l.end_time + interval 1 second and c.end_time >= l.start_time - interval 1 second
+where c.kind in ('agent', 'llm') and l.kind in ('agent', 'llm');

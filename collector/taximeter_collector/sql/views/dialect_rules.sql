@@ -15,4 +15,5 @@ union all select 'thrash_level', rank, to_json(r)::varchar from thrash_level r
 union all select 'volatile_argument', null, to_json(r)::varchar from volatile_argument r
 union all select 'event_rule', rank, to_json(r)::varchar from event_rule r
 union all select 'signal_rule', rank, to_json(r)::varchar from signal_rule r
-union all select 'metric_rule', rank, to_json(r)::varchar from metric_rule r;
+union all select 'metric_rule', rank, to_json(r)::varchar from metric_rule r
+union all select 'nested_rule', rank, to_json(r)::varchar from nested_rule r;
