@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from taximeter.fingerprint import arguments_hash, result_hash
-from taximeter.usage import Usage, normalise_usage
+from taximeter.usage import Usage, infer_shape, normalise_usage
 from taximeter_collector.decode import Rows
 from taximeter_collector.dialects import mapped_columns
 from taximeter_collector.sql_files import read_sql
@@ -35,7 +35,12 @@ _LEAVES: Final = {
     "raw_web_searches": "web_searches",
 }
 _USAGE_SCHEMA: Final = pa.schema(
-    [("row", pa.int64()), *((name, pa.int64()) for name in _LEAVES)]
+    [
+        ("row", pa.int64()),
+        ("is_unreadable", pa.bool_()),
+        ("raw_prompt", pa.int64()),
+        *((name, pa.int64()) for name in _LEAVES),
+    ]
     + [("raw_cache_reported", pa.bool_()), ("raw_input_basis", pa.string())]
 )
 _HASH_SCHEMA: Final = pa.schema(
@@ -118,27 +123,33 @@ _PIVOT: Final = (
 
 
 def _raw_usage(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the partition of each span that carries its provider's own usage object."""
+    """Return the partition of each call that carries its provider's own usage object."""
     found = con.execute(
-        'select "row", usage_shape, usage_raw from n_pick'
-        " where usage_raw is not null and usage_shape is not null"
+        'select "row", usage_shape, usage_raw from n_typed'
+        " where usage_raw is not null and kind_found in ('llm', 'embedding')"
     ).fetchall()
     rows = [row for item in found if (row := _usage_row(*item)) is not None]
     return pa.Table.from_pylist(rows, _USAGE_SCHEMA)
 
 
-def _usage_row(row: int, shape: str, text: str) -> dict[str, Any] | None:
+def _usage_row(row: int, claimed_shape: str | None, text: str) -> dict[str, Any] | None:
+    """Return the partition; None for what is no provider's usage object at all."""
     try:
         raw = json.loads(text)
+        shape = claimed_shape or infer_shape(raw)
+    except (ValueError, RecursionError):
+        return None if claimed_shape is None else {"row": row, "is_unreadable": True}
+    try:
         usage: Usage = normalise_usage(shape, raw)
-    except (ValueError, TypeError, AttributeError):
-        return None  # not the shape it claims: the mapped attributes decide
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {"row": row, "is_unreadable": True}  # the mapped attributes decide
     leaves = {name: getattr(usage, leaf) for name, leaf in _LEAVES.items()}
-    basis = "exclusive" if shape in _EXCLUSIVE_SHAPES else "inclusive"
     return {
         "row": row,
-        "raw_input_basis": basis,
+        "is_unreadable": False,
+        "raw_input_basis": "exclusive" if shape in _EXCLUSIVE_SHAPES else "inclusive",
         "raw_cache_reported": usage.cache_reported,
+        "raw_prompt": usage.prompt_tokens,
     } | leaves
 
 

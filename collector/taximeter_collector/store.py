@@ -25,6 +25,7 @@ from taximeter_collector.sql_files import read_sql, sql_names
 DAY_TABLES: Final = ("span", "log_record", "metric", "export_request")
 ROLLUP_TABLES: Final = (
     "call",
+    "call_link",
     "tool_call",
     "agent_run",
     "request",

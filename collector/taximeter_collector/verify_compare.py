@@ -9,6 +9,7 @@ KEYS: Final = {
     "request": ("request_id",),
     "agent_run": ("trace_id", "span_id"),
     "call": ("trace_id", "span_id"),
+    "call_link": ("trace_id", "span_id"),
     "tool_call": ("trace_id", "span_id"),
     "usage_minute": (
         "minute", "environment", "service_name", "agent_name", "agent_version", "provider", "model",

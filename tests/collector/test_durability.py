@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,13 +27,14 @@ def body(sender: int, number: int) -> bytes:
     trace_id = bytes([sender + 1]) * 8 + number.to_bytes(8, "big")
     for at in range(SPANS):
         now = time.time_ns()
-        scope.spans.add(
+        span = scope.spans.add(
             trace_id=trace_id,
             span_id=bytes([1, *(number * SPANS + at).to_bytes(7, "big")]),
             name="step",
             start_time_unix_nano=now,
             end_time_unix_nano=now + 10**6,
         )
+        span.attributes.add(key="gen_ai.operation.name").value.string_value = "invoke_agent"
     return message.SerializeToString()
 
 
@@ -75,6 +77,13 @@ def query(port: int, sql: str) -> list[list[object]]:
     return rows
 
 
+def wait_for(is_there: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_there():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
 def send_until_dead(port: int, sender: int, acknowledged: list[tuple[int, int]]) -> None:
     for number in range(10_000):
         try:
@@ -98,7 +107,7 @@ def test_kill_9_under_load_loses_no_acknowledged_span_and_repeats_none(tmp_path:
         ]
         for thread in senders:
             thread.start()
-        time.sleep(1.0 + round_number * 0.4)
+        wait_for(lambda: len(acknowledged) > 8 * (round_number + 1))  # noqa: B023
         collector.send_signal(signal.SIGKILL)
         collector.wait()
         for thread in senders:

@@ -46,7 +46,7 @@ def test_parallel_calls_with_the_same_question_are_no_retries(store: Store) -> N
 
 def test_numbers_tell_of_attempts_that_have_no_span(store: Store) -> None:
     resent = call(2, at=0, http__request__resend_count=2)
-    assert retries(store, resent, call(3, at=500, attempt=2)) == (3, 2)
+    assert retries(store, resent, call(3, at=500, taximeter__attempt=2)) == (3, 2)
 
 
 def test_numbered_attempts_with_spans_are_counted_once(store: Store) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from tests.corpus.archive import scenarios
+from tests.corpus.replay import as_protobuf
 
 from taximeter.pricing import Catalog, load_catalog
 from taximeter_collector.client import plain_rows
@@ -22,7 +24,6 @@ from taximeter_collector.store import Store
 
 NOW = 1_795_000_000_000_000_000
 Attributes = Mapping[str, str | int]
-CORPUS = Path(__file__).parents[1] / "data" / "otlp-corpus"
 
 
 @dataclass
@@ -135,5 +136,6 @@ def chat(input: int, output: int, more: Attributes = MappingProxyType({})) -> At
 
 
 def recorded(client: str) -> list[bytes]:
-    """Return the trace requests that a client of the corpus sent."""
-    return [file.read_bytes() for file in sorted((CORPUS / client).rglob("*.traces.pb"))]
+    """Return the trace requests of a client's agent loop."""
+    exports = scenarios()[f"{client}/agent_loop"].exports
+    return [as_protobuf(export) for export in exports if export.signal == "traces"]

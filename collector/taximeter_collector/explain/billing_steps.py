@@ -22,6 +22,7 @@ from taximeter_collector.explain.proof import (
     shown,
     worst,
 )
+from taximeter_collector.explain.reading_steps import usage_shape
 
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SPAN_ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
@@ -59,8 +60,8 @@ def _own_usage(evidence: Evidence) -> Usage:
     """Return the provider's usage object where it was read; only that speaks of other models."""
     if not evidence.reading.raw_decides:
         return Usage()
-    raw, shape = (evidence.reading.candidates[name][0] for name in ("usage_raw", "usage_shape"))
-    return normalise_usage(shape.value, json.loads(raw.value))
+    raw = evidence.reading.candidates["usage_raw"][0]
+    return normalise_usage(usage_shape(evidence.reading), json.loads(raw.value))
 
 
 def billed_step(evidence: Evidence) -> Step:

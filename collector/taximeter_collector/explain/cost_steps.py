@@ -25,6 +25,7 @@ QUALITY: Final = {
     "exact": "priced part by part at list price",
     "aggregate": "priced from a total: the calls below it were not reported",
     "assumed_ttl": "cache life assumed: the write's length was not reported",
+    "assumed_uncached": "as if nothing was cached: the sender does not say what was",
     "assumed_tier": "the tier's price was not listed at that time: today's ratio to standard",
     "reported": "as the sender reported it",
     "unpriced": "no price is known for it",
@@ -45,6 +46,21 @@ _MUST_BE_KNOWN: Final = ("input", "cache_read", "cache_write_short", "cache_writ
 _CACHED: Final = (("cache_read", "input"), ("cache_write_short", "input"),
                   ("cache_write_long", "input"), ("audio_cache_read", "audio_input"))  # fmt: skip
 Prices = Mapping[str, int | None]
+
+
+def priced_tokens(call: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the units of each kind that are priced.
+
+    What is unknown of the cache is priced as uncached, a write of unknown lifetime as short.
+    """
+    tokens: dict[str, int | None] = {kind: call[leaf] for kind, leaf in LEAF_OF.items()}
+    if (unclassified := call["unclassified_input_tokens"]) is not None:
+        tokens["input"] = (tokens["input"] or 0) + unclassified
+        tokens["cache_read"] = tokens["cache_read"] or 0
+        if tokens["cache_write_short"] is None or tokens["cache_write_long"] is None:
+            tokens["cache_write_short"] = call["cache_write_tokens"] or 0
+            tokens["cache_write_long"] = 0
+    return tokens
 
 
 def arithmetic_step(evidence: Evidence, priced: Priced) -> Step:
@@ -99,9 +115,14 @@ def _prices(priced: Priced) -> Prices:
 def _sum_up(call: Mapping[str, Any], priced: Priced) -> tuple[Table, int]:
     prices = _prices(priced)
     rows: list[Sequence[Value]] = [
-        [kind, call[LEAF_OF[kind]], _price_text(kind, prices[kind]), _cost(kind, call, prices)]
+        [
+            kind,
+            priced_tokens(call)[kind],
+            _price_text(kind, prices[kind]),
+            _cost(kind, call, prices),
+        ]
         for kind in FIELDS
-        if call[LEAF_OF[kind]]
+        if priced_tokens(call)[kind]
     ]
     rows += [
         [f"on {model}", usage.total_tokens, None, cost.total_pico if cost else None]
@@ -115,7 +136,7 @@ def _sum_up(call: Mapping[str, Any], priced: Priced) -> tuple[Table, int]:
 
 
 def _cost(kind: str, call: Mapping[str, Any], prices: Prices) -> int:
-    return int(call[LEAF_OF[kind]] or 0) * (prices[kind] or 0)
+    return int(priced_tokens(call)[kind] or 0) * (prices[kind] or 0)
 
 
 def _parts(call: Mapping[str, Any], priced: Priced) -> dict[str, int]:
@@ -188,7 +209,7 @@ def _beside(call: Mapping[str, Any]) -> list[Fact]:
 def _unpriced_step(evidence: Evidence, priced: Priced) -> Step:
     call = evidence.call or {}
     missing = []
-    unknown = [LEAF_OF[kind] for kind in _MUST_BE_KNOWN if call[LEAF_OF[kind]] is None]
+    unknown = [LEAF_OF[kind] for kind in _MUST_BE_KNOWN if priced_tokens(call)[kind] is None]
     if unknown:
         missing.append(f"the count of {', '.join(unknown)}")
     if priced.entry is None:
@@ -198,7 +219,9 @@ def _unpriced_step(evidence: Evidence, priced: Priced) -> Step:
     else:
         prices = _prices(priced)
         missing += [
-            f"a price of {kind}" for kind in FIELDS if call[LEAF_OF[kind]] and prices[kind] is None
+            f"a price of {kind}"
+            for kind in FIELDS
+            if priced_tokens(call)[kind] and prices[kind] is None
         ]
         missing += [f"a price of {model}" for model, _, cost in priced.others if cost is None]
     says = f"No cost: {' and '.join(missing) or 'it was priced by other price files'}"
@@ -218,7 +241,7 @@ def savings_step(evidence: Evidence, priced: Priced) -> Step | None:
     rows: list[Sequence[Value]] = []
     total = 0
     for kind, plain in _CACHED:
-        tokens, full, paid = call[LEAF_OF[kind]], prices[plain] or 0, prices[kind] or 0
+        tokens, full, paid = priced_tokens(call)[kind], prices[plain] or 0, prices[kind] or 0
         if tokens:
             total += tokens * (full - paid)
             rate = f"{shown(full, 'pico_usd_per_token')} − {shown(paid, 'pico_usd_per_token')}"

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from taximeter.usage import infer_shape
 from taximeter_collector.explain.evidence import CALLS, Evidence
 from taximeter_collector.explain.proof import (
     Check,
     Column,
     Fact,
+    Link,
     Step,
     Table,
     Value,
@@ -32,9 +34,8 @@ NOT_USAGE: Final = frozenset(
 )  # fmt: skip
 """Mapped columns that count no tokens; a new column is shown until it is named here."""
 PROMPT_LEAVES: Final = (
-    "uncached_input_tokens", "cache_read_tokens", "cache_write_short_tokens",
-    "cache_write_long_tokens", "audio_input_tokens", "audio_cache_read_tokens",
-    "image_input_tokens",
+    "uncached_input_tokens", "unclassified_input_tokens", "cache_read_tokens",
+    "cache_write_tokens", "audio_input_tokens", "audio_cache_read_tokens", "image_input_tokens",
 )  # fmt: skip
 OUTPUT_LEAVES: Final = ("output_tokens", "audio_output_tokens", "image_output_tokens")
 _SHOWN_VALUE: Final = 80
@@ -91,7 +92,11 @@ def _kind_reason(reading: Reading) -> str:
 
 def usage_step(evidence: Evidence) -> Step:
     """Say which attribute fed which token count, and what was there beside."""
-    reading = evidence.reading
+    reading, twin = evidence.reading, (evidence.call or {}).get("usage_span_id")
+    if twin:
+        says = f"Span {twin} is another view of this call and tells more: its counts are taken."
+        links = [Link(evidence.span["trace_id"], twin, "the counts come from here")]
+        return Step("usage", "Raw usage", says, "ok", links=links)
     found = {name: of for name, of in reading.candidates.items() if name not in NOT_USAGE}
     table = Table(
         (Column("Column"), Column("Read from"), Column("Value"), Column("Ignored")),
@@ -115,12 +120,18 @@ def usage_step(evidence: Evidence) -> Step:
 
 
 def _raw_usage_step(reading: Reading, ignored: Sequence[Table]) -> Step:
-    raw, shape = (reading.candidates[name][0] for name in ("usage_raw", "usage_shape"))
-    facts = [Fact("Read from", raw.source), Fact("Shape", shape.value)]
-    says = f"The provider's own usage object of shape {shape.value} decides."
+    raw, shape = reading.candidates["usage_raw"][0], usage_shape(reading)
+    facts = [Fact("Read from", raw.source), Fact("Shape", shape)]
+    says = f"The provider's own usage object of shape {shape} decides."
     if ignored:
         says += " The counts in other attributes are ignored."
     return Step("usage", "Raw usage", says, "ok", facts, ignored, verbatim=_indented(raw.value))
+
+
+def usage_shape(reading: Reading) -> str:
+    """Return the shape that the emitter claims, else the one that the names in it tell."""
+    claimed = _first(reading, "usage_shape")
+    return claimed or infer_shape(json.loads(reading.candidates["usage_raw"][0].value))
 
 
 def _source_row(name: str, candidates: Sequence[Candidate]) -> list[Value]:
@@ -162,8 +173,10 @@ def _basis_reason(why: str | None, typed: Mapping[str, Any], reading: Reading) -
         f"cache_read {_n(typed.get('r') or 0)} + cache_write {_n(cached - (typed.get('r') or 0))}"
     )
     if why == "raw":
-        shape = reading.candidates["usage_shape"][0].value if reading.raw_decides else "said"
+        shape = usage_shape(reading) if reading.raw_decides else "said"
         return f"A usage object of shape {shape} says what its input means"
+    if why == "stated":
+        return f"The uncached part is stated apart ({_n(typed.get('u'))} of input {_n(stated)})"
     if why == "table" and isinstance(reading.exclusive_by, Rule):
         rule = reading.exclusive_by.fields
         version = f" up to {rule['version_up_to']}" if rule.get("version_up_to") else ""
@@ -188,7 +201,7 @@ def _basis_reason(why: str | None, typed: Mapping[str, Any], reading: Reading) -
 def invariants_step(evidence: Evidence) -> Step:
     """Check what must hold of the stored counts."""
     call = evidence.call or {}
-    if call.get("total_tokens") is None and call.get("uncached_input_tokens") is None:
+    if call.get("total_tokens") is None and call.get("prompt_tokens") is None:
         return Step(
             "invariants", "Invariants", "No tokens are known, so none can be checked.", "none"
         )
@@ -230,6 +243,8 @@ def _whole_input(evidence: Evidence) -> Check:
     """The input that the emitter said is found again in the partition."""
     claim = "The stated input is in the parts"
     call, typed, reading = evidence.call or {}, evidence.reading.typed, evidence.reading
+    if call.get("usage_span_id"):
+        return Check(claim, "none", f"the counts are those of span {call['usage_span_id']}")
     if reading.raw_decides or typed.get("i") is None or call.get("prompt_tokens") is None:
         return Check(claim, "none", "the usage object is read part by part" if reading.raw_decides
                      else "no input is stated")  # fmt: skip
@@ -283,6 +298,8 @@ def _same_again(evidence: Evidence) -> Check:
         evidence.call or {},
         evidence.reading,
     )
+    if call.get("usage_span_id"):
+        return Check(claim, "none", f"the counts are those of span {call['usage_span_id']}")
     names = (*PROMPT_LEAVES, *OUTPUT_LEAVES, "reasoning_tokens", "web_searches", "input_basis")
     changed = [
         f"{name} {shown(again.span[name], 'count')}, stored {shown(call[name], 'count')}"

@@ -4,26 +4,19 @@
 create or replace temp table d_changed as
 select distinct trace_id from span where batch > $after and batch <= $last_batch;
 
-create or replace temp view d_followed as
-select trace_id, dialect, signal, kind, parent_span_id, response_id, null::varchar as tool_call_id, session_id, service_name,
-    start_time, end_time, uncached_input_tokens, cache_read_tokens
-from rollup.call
-union all by name
-select trace_id, dialect, signal, 'tool' as kind, tool_call_id, session_id, service_name, start_time, end_time from rollup.tool_call;
-
 create or replace temp table d_link as
 select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
-    uncached_input_tokens, cache_read_tokens
+    prompt_tokens
 from span where batch > $after and batch <= $last_batch
     and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null)
-union all
-from d_followed where trace_id in (select trace_id from d_changed);
+union all by name
+select * exclude (span_id) from rollup.call_link where trace_id in (select trace_id from d_changed);
 
 create or replace temp table d_touched as
-from d_changed union from linked_traces('d_link', 'rollup.call') union from linked_signals('d_link', 'd_followed');
+from d_changed union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');
 
 create or replace temp table d_link as
-from d_followed where trace_id in (select trace_id from d_touched except select trace_id from d_changed);
+from rollup.call_link where trace_id in (select trace_id from d_touched except select trace_id from d_changed);
 
 create or replace temp table d_context as
-from d_touched union from linked_traces('d_link', 'rollup.call') union from linked_signals('d_link', 'd_followed');
+from d_touched union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');

@@ -8,7 +8,7 @@ create or replace temp table d_item as
 select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') then 'tool' else 'call' end as class,
     s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
     s.response_id, s.request_id, s.tool_call_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
-    s.uncached_input_tokens + s.cache_read_tokens + s.cache_write_short_tokens + s.cache_write_long_tokens as prompt,
+    s.prompt_tokens as prompt,
     s.output_tokens, s.output_tokens - coalesce(s.reasoning_tokens, 0) as said_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
     coalesce(try_cast(r.rank as integer), case s.signal when 'span' then 1 when 'log' then 2 end)
         + case when exists (from nested_rule n where s.scope_name glob n.scope) then 5 else 0 end

@@ -4,13 +4,16 @@ create or replace temp table d_added as
 select trace_id, span_id, before_nano, before_time,
     uncached - since(uncached_before, uncached) as uncached, r - since(r_before, r) as r, w - since(w_before, w) as w,
     l - since(l_before, l) as l, o - since(o_before, o) as o, reasoning - since(reasoning_before, reasoning) as reasoning,
-    cost - since(cost_before, cost) as cost
+    cw - since(cw_before, cw) as cw, unclassified - since(unclassified_before, unclassified) as unclassified,
+    prompt - since(prompt_before, prompt) as prompt, cost - since(cost_before, cost) as cost
 from (
     select trace_id, span_id, uncached_input_tokens as uncached, cache_read_tokens as r, cache_write_short_tokens as w,
         cache_write_long_tokens as l, output_tokens as o, reasoning_tokens as reasoning, cost_reported_usd as cost,
+        cache_write_tokens as cw, unclassified_input_tokens as unclassified, prompt_tokens as prompt,
         lag(end_unix_nano) over series as before_nano, lag(end_time) over series as before_time,
         lag(uncached) over series as uncached_before, lag(r) over series as r_before, lag(w) over series as w_before,
         lag(l) over series as l_before, lag(o) over series as o_before, lag(reasoning) over series as reasoning_before,
+        lag(cw) over series as cw_before, lag(unclassified) over series as unclassified_before, lag(prompt) over series as prompt_before,
         lag(cost) over series as cost_before
     from d_span where is_cumulative
     window series as (partition by trace_id, start_unix_nano order by end_unix_nano, span_id)
@@ -18,7 +21,8 @@ from (
 
 update d_span set uncached_input_tokens = a.uncached, cache_read_tokens = a.r, cache_write_short_tokens = a.w,
     cache_write_long_tokens = a.l, output_tokens = a.o, reasoning_tokens = a.reasoning,
-    cost_reported_usd = nullif(a.cost, 0), has_usage = coalesce(a.uncached, 0) + coalesce(a.r, 0) + coalesce(a.w, 0) + coalesce(a.l, 0) + coalesce(a.o, 0) > 0,
+    cache_write_tokens = a.cw, unclassified_input_tokens = a.unclassified, prompt_tokens = a.prompt,
+    cost_reported_usd = nullif(a.cost, 0), has_usage = coalesce(a.prompt, 0) + coalesce(a.o, 0) > 0,
     start_unix_nano = coalesce(a.before_nano, d_span.start_unix_nano), start_time = coalesce(a.before_time, d_span.start_time)
 from d_added a
 where d_span.trace_id = a.trace_id and d_span.span_id = a.span_id;

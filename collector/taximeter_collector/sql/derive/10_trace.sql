@@ -30,7 +30,7 @@ select s.trace_id, any_value(root.span_id) as root_span_id,
     any_value(root.name) as name, any_value(root.kind) as root_kind, any_value(root.status) as root_status,
     any_value(root.error_type) as root_error_type, any_value(root.error_class) as root_error_class,
     any_value(root.termination_reason) as root_termination_reason,
-    bool_or(s.kind = 'agent') as has_agent,
+    bool_or(s.kind = 'agent') as has_agent, bool_or(s.kind = 'agent' and s.dialect <> 'taximeter') as has_foreign_agent,
     -- A trace of nothing but plumbing (HTTP, an MCP server's side of a call) is no request to an agent.
     bool_or(s.kind <> 'other' and not (s.kind = 'tool' and s.otel_kind = 2)) as is_request,
     any_value(root.start_time) as start_time,

@@ -1,4 +1,4 @@
--- Which span is the call, when several carry the same tokens → d_call (unpriced).
+-- Which span is the call, when several carry the same tokens → d_call (unpriced), d_shadow.
 
 -- Spans that stand above a model call, and above a span that carries a sum.
 create or replace temp table d_above as
@@ -40,43 +40,93 @@ union all by name
 select * exclude (reason, kept_trace_id, kept_span_id), false as is_aggregate, 9 as preference, reason as not_billed_by_tree
 from d_told where kind in ('llm', 'embedding') or has_usage and kind in ('agent', 'workflow', 'chain', 'step');
 
--- One call seen by two instrumentations side by side: the same response id within ten minutes (across traces
--- too: a gateway), else the same tokens inside the same time. What is merged across traces must be found by macros/linked_traces.sql.
+-- One call seen by two instrumentations: the same response id within ten minutes (across traces too: a gateway, or an
+-- SDK whose own span found no parent), else the same prompt inside the same time.
+-- What is merged across traces must be found by macros/linked_traces.sql.
 create or replace temp table d_twin as
-select distinct b.trace_id, b.span_id,
-    case when a.response_id = b.response_id then 'same response id as ' else 'same call as ' end || a.span_id as reason
-from d_candidate a join d_candidate b
-    on (a.trace_id <> b.trace_id or a.span_id <> b.span_id)
-    and a.not_billed_by_tree is null and b.not_billed_by_tree is null
-    and not a.is_aggregate and not b.is_aggregate
-    and (a.preference, a.start_unix_nano, a.span_id, a.trace_id) < (b.preference, b.start_unix_nano, b.span_id, b.trace_id)
-where (a.response_id = b.response_id and a.kind = b.kind and a.has_usage >= b.has_usage
-        and abs(a.end_unix_nano::hugeint - b.end_unix_nano::hugeint) < 600_000_000_000)
-    or (a.scope_name <> b.scope_name and (a.response_id is null or b.response_id is null)
-        and a.kind = b.kind
+with one as (from d_candidate where not is_aggregate),
+same as (
+    select a.trace_id, a.span_id, b.trace_id as twin_trace_id, b.span_id as twin_span_id, true as by_id
+    from one a join one b on a.response_id = b.response_id and a.kind = b.kind
+    where (a.trace_id, a.span_id) <> (b.trace_id, b.span_id)
+        and abs(a.end_unix_nano::hugeint - b.end_unix_nano::hugeint) < 600_000_000_000
+    union all
+    select a.trace_id, a.span_id, b.trace_id, b.span_id, false
+    from one a join one b
+        on a.kind = b.kind and a.scope_name <> b.scope_name
+        and coalesce(a.prompt_tokens, -1) = coalesce(b.prompt_tokens, -1)
+        and (a.trace_id = b.trace_id and a.parent_span_id is not distinct from b.parent_span_id
+            or a.trace_id <> b.trace_id and a.service_name = b.service_name and (a.parent_span_id is null or b.parent_span_id is null))
+    where (a.trace_id, a.span_id) <> (b.trace_id, b.span_id)
+        and a.not_billed_by_tree is null and b.not_billed_by_tree is null
+        and (a.response_id is null or b.response_id is null)
         and (coalesce(a.response_model, a.request_model) is null or coalesce(b.response_model, b.request_model) is null
             or list_has_any([a.response_model, a.request_model], [b.response_model, b.request_model]))
-        and (a.trace_id = b.trace_id and a.parent_span_id is not distinct from b.parent_span_id
-            or a.parent_span_id is null and b.parent_span_id is null and a.service_name = b.service_name)
         and ((a.start_unix_nano >= b.start_unix_nano and a.end_unix_nano <= b.end_unix_nano)
             or (b.start_unix_nano >= a.start_unix_nano and b.end_unix_nano <= a.end_unix_nano))
-        and coalesce(a.uncached_input_tokens + a.cache_read_tokens, -1)
-            = coalesce(b.uncached_input_tokens + b.cache_read_tokens, -1));
+)
+select distinct * from same;
+
+-- Of one call's spans, one says where it belongs (inside an agent before outside), one what was used (most detail first).
+create or replace temp table d_role as
+with ranked as (
+    select trace_id, span_id, not_billed_by_tree,
+        (agent_span_id is null, parent_span_id is null, not coalesce(has_usage, false), preference, start_unix_nano, trace_id, span_id) as place,
+        (not coalesce(has_usage, false), prompt_tokens is null, uncached_input_tokens is null, cache_write_short_tokens is null,
+            preference, start_unix_nano, trace_id, span_id) as detail
+    from d_candidate where not is_aggregate
+)
+select a.trace_id, a.span_id,
+    arg_min({'trace_id': b.trace_id, 'span_id': b.span_id}, b.place) filter (b.not_billed_by_tree is null and b.place < a.place) as billed_as,
+    bool_or(t.by_id) as by_id,
+    arg_min({'trace_id': b.trace_id, 'span_id': b.span_id}, b.detail) filter (b.detail < a.detail) as usage_of
+from d_twin t
+join ranked a using (trace_id, span_id)
+join ranked b on b.trace_id = t.twin_trace_id and b.span_id = t.twin_span_id
+group by all;
 
 create or replace temp table d_call as
-select c.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, not_billed_by_tree, preference),
+with placed as (
+    select c.*, r.usage_of, r.billed_as,
+        coalesce(not_billed_by_tree, case when r.billed_as is not null then
+            case when r.by_id then 'same response id as ' else 'same call as ' end || r.billed_as.span_id end) as billed_reason
+    from d_candidate c left join d_role r using (trace_id, span_id)
+)
+select c.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, not_billed_by_tree, preference, usage_of, billed_as)
+    replace (
+        taken(d.span_id, d.has_usage, c.has_usage) as has_usage, taken(d.span_id, d.unclassified_input_tokens, c.unclassified_input_tokens) as unclassified_input_tokens,
+        taken(d.span_id, d.uncached_input_tokens, c.uncached_input_tokens) as uncached_input_tokens, taken(d.span_id, d.cache_read_tokens, c.cache_read_tokens) as cache_read_tokens,
+        taken(d.span_id, d.cache_write_tokens, c.cache_write_tokens) as cache_write_tokens, taken(d.span_id, d.cache_write_short_tokens, c.cache_write_short_tokens) as cache_write_short_tokens,
+        taken(d.span_id, d.cache_write_long_tokens, c.cache_write_long_tokens) as cache_write_long_tokens, taken(d.span_id, d.output_tokens, c.output_tokens) as output_tokens,
+        taken(d.span_id, d.reasoning_tokens, c.reasoning_tokens) as reasoning_tokens, taken(d.span_id, d.audio_input_tokens, c.audio_input_tokens) as audio_input_tokens,
+        taken(d.span_id, d.audio_cache_read_tokens, c.audio_cache_read_tokens) as audio_cache_read_tokens, taken(d.span_id, d.audio_output_tokens, c.audio_output_tokens) as audio_output_tokens,
+        taken(d.span_id, d.image_input_tokens, c.image_input_tokens) as image_input_tokens, taken(d.span_id, d.image_output_tokens, c.image_output_tokens) as image_output_tokens,
+        taken(d.span_id, d.web_searches, c.web_searches) as web_searches, taken(d.span_id, d.prompt_tokens, c.prompt_tokens) as prompt_tokens,
+        taken(d.span_id, d.cache_reported, c.cache_reported) as cache_reported, taken(d.span_id, d.input_basis, c.input_basis) as input_basis,
+        taken(d.span_id, d.basis_evidence, c.basis_evidence) as basis_evidence, taken(d.span_id, d.usage_conflict, c.usage_conflict) as usage_conflict,
+        taken(d.span_id, d.usage_raw, c.usage_raw) as usage_raw,
+        coalesce(d.response_model, c.response_model) as response_model, coalesce(d.response_id, c.response_id) as response_id, coalesce(d.service_tier, c.service_tier) as service_tier,
+        coalesce(d.region_class, c.region_class) as region_class, coalesce(d.finish_reason, c.finish_reason) as finish_reason, coalesce(d.resend_count, c.resend_count) as resend_count,
+        coalesce(d.server_address, c.server_address) as server_address, coalesce(d.provider_raw, c.provider_raw) as provider_raw,
+        coalesce(c.cost_reported_usd, d.cost_reported_usd) as cost_reported_usd, coalesce(c.ttft_ms, d.ttft_ms) as ttft_ms,
+        greatest(c.attempt, d.attempt) as attempt, c.is_batch or coalesce(d.is_batch, false) as is_batch),
+    d.span_id as usage_span_id,
     coalesce(c.agent_name, ag.agent_name, tr.agent_name, case when tr.is_complete then c.service_name end) as agent_name,
     coalesce(c.agent_version, ag.agent_version, tr.agent_version) as agent_version,
     coalesce(c.session_id, tr.session_id) as session_id, coalesce(c.user_id, tr.user_id) as user_id,
     coalesce(c.tenant, tr.tenant) as tenant, coalesce(c.tags, tr.tags) as tags,
     coalesce(c.environment, tr.environment) as environment,
-    coalesce(not_billed_by_tree, w.reason) as billed_reason, coalesce(not_billed_by_tree, w.reason) is null as is_billed,
-    c.uncached_input_tokens + c.cache_read_tokens + c.cache_write_short_tokens + c.cache_write_long_tokens
-        + coalesce(c.audio_input_tokens, 0) + coalesce(c.audio_cache_read_tokens, 0)
-        + coalesce(c.image_input_tokens, 0) as prompt_tokens,
-    prompt_tokens + coalesce(c.output_tokens, 0) + coalesce(c.audio_output_tokens, 0)
-        + coalesce(c.image_output_tokens, 0) as total_tokens
-from d_candidate c
-left join (select trace_id, span_id, min(reason) as reason from d_twin group by all) w using (trace_id, span_id)
+    c.billed_reason is null as is_billed, coalesce(c.billed_as.trace_id <> c.trace_id, false) as is_billed_elsewhere,
+    taken(d.span_id, d.prompt_tokens, c.prompt_tokens) + taken(d.span_id, d.output_tokens, c.output_tokens)
+        + coalesce(taken(d.span_id, d.audio_output_tokens, c.audio_output_tokens), 0)
+        + coalesce(taken(d.span_id, d.image_output_tokens, c.image_output_tokens), 0) as total_tokens
+from placed c
+left join d_candidate d on c.billed_reason is null and d.trace_id = c.usage_of.trace_id and d.span_id = c.usage_of.span_id
 left join d_span ag on ag.trace_id = c.trace_id and ag.span_id = c.agent_span_id
 left join d_trace tr on tr.trace_id = c.trace_id;
+
+-- Traces that hold nothing but another view of calls that are billed elsewhere: no requests of their own.
+create or replace temp table d_shadow as
+select trace_id from d_call group by trace_id
+having bool_and(is_billed_elsewhere)
+    and not exists (from d_span s where s.trace_id = d_call.trace_id and s.kind in ('agent', 'tool', 'workflow', 'step'));

@@ -4,3 +4,4 @@ delete from d_span where trace_id not in (select trace_id from d_touched);
 delete from d_tree where trace_id not in (select trace_id from d_touched);
 delete from d_trace where trace_id not in (select trace_id from d_touched);
 delete from d_aside where trace_id not in (select trace_id from d_touched);
+delete from d_told where trace_id not in (select trace_id from d_touched);

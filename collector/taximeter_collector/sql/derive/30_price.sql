@@ -25,14 +25,20 @@ with named as (
 ), costed as (
     select n.* exclude (tier, answered_key, tier_tokens, started, second_of_day),
         b.source as band_source, b.quality as band_quality,
-        priced(uncached_input_tokens, p_input) as input_pico,
-        priced(cache_read_tokens, p_cache_read) as read_pico,
-        priced(cache_write_short_tokens, p_cache_write_short) + priced(cache_write_long_tokens, p_cache_write_long) as write_pico,
+        -- A prompt whose cached share is not told is priced as if nothing was cached, a write of unknown lifetime as short.
+        priced(coalesce(uncached_input_tokens, 0) + unclassified_input_tokens, p_input) as input_pico,
+        priced(coalesce(cache_read_tokens, 0), p_cache_read) as read_pico,
+        coalesce(priced(cache_write_short_tokens, p_cache_write_short) + priced(cache_write_long_tokens, p_cache_write_long),
+            priced(coalesce(cache_write_tokens, 0), p_cache_write_short)) as write_pico,
+        case when cache_read_tokens is null
+                or cache_write_tokens is null and unclassified_input_tokens > 0 and p_cache_write_short is distinct from p_input then 'assumed_uncached'
+            when cache_write_tokens > 0 and cache_write_short_tokens is null and p_cache_write_long is distinct from p_cache_write_short then 'assumed_ttl'
+        end as assumption,
         priced(output_tokens, p_output) as output_pico,
         priced(coalesce(audio_input_tokens, 0), p_audio_input) + priced(coalesce(audio_cache_read_tokens, 0), p_audio_cache_read)
             + priced(coalesce(audio_output_tokens, 0), p_audio_output) + priced(coalesce(image_input_tokens, 0), p_image_input)
             + priced(coalesce(image_output_tokens, 0), p_image_output) + priced(coalesce(web_searches, 0), p_web_search) as other_pico,
-        (coalesce(cache_read_tokens, 0) + coalesce(cache_write_short_tokens, 0) + coalesce(cache_write_long_tokens, 0))::hugeint * p_input
+        (coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0))::hugeint * p_input
             - read_pico - write_pico
             + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico
     from named n
@@ -48,7 +54,7 @@ with named as (
         input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico
     from costed
 )
-select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, band_source, band_quality, price_key),
+select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, assumption, band_source, band_quality, price_key),
     case when is_free then 0 else computed_pico end as cost_pico,
     case when is_free then 0 when computed_pico is not null then input_pico end as input_cost_pico,
     case when is_free then 0 when computed_pico is not null then read_pico end as cache_read_cost_pico,
@@ -57,6 +63,6 @@ select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, sa
     case when is_free then 0 when computed_pico is not null then other_pico end as other_cost_pico,
     case when computed_pico is not null then saved_pico end as cache_saved_pico,
     case when is_free then 'exact' when computed_pico is null then 'unpriced'
-        when is_aggregate then 'aggregate' else band_quality end as cost_quality,
+        when is_aggregate then 'aggregate' else coalesce(assumption, band_quality) end as cost_quality,
     case when computed_pico is not null then band_source end as price_source
 from judged;

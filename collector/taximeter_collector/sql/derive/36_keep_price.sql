@@ -6,10 +6,10 @@ select c.*
 from rollup.call c join d_priced p using (trace_id, span_id)
 where c.price_version is not null
     and (c.request_model, c.response_model, c.service_tier, c.region_class, c.status, c.start_time,
-        c.cost_reported_usd, c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_short_tokens,
+        c.cost_reported_usd, c.unclassified_input_tokens, c.cache_write_tokens, c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_short_tokens,
         c.cache_write_long_tokens, c.output_tokens, c.audio_input_tokens, c.audio_cache_read_tokens,
         c.audio_output_tokens, c.image_input_tokens, c.image_output_tokens, c.web_searches)
         is not distinct from (p.request_model, p.response_model, p.service_tier, p.region_class, p.status, p.start_time,
-        p.cost_reported_usd, p.uncached_input_tokens, p.cache_read_tokens, p.cache_write_short_tokens,
+        p.cost_reported_usd, p.unclassified_input_tokens, p.cache_write_tokens, p.uncached_input_tokens, p.cache_read_tokens, p.cache_write_short_tokens,
         p.cache_write_long_tokens, p.output_tokens, p.audio_input_tokens, p.audio_cache_read_tokens,
         p.audio_output_tokens, p.image_input_tokens, p.image_output_tokens, p.web_searches);

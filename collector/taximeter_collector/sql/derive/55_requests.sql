@@ -1,13 +1,13 @@
 -- One row per trace with its sums, its error and its end → d_request.
 create or replace temp table d_request as
 with call_sum as (
-    select p.trace_id, count(*)::integer as model_calls, sum(p.cost_pico) as cost_pico,
+    select p.trace_id, case when not bool_or(p.is_aggregate) then count(*)::integer end as model_calls, sum(p.cost_pico) as cost_pico,
         count(*) filter (p.cost_pico is null) as unpriced,
         coalesce(coalesce(sum(p.total_tokens) filter (p.cost_pico is not null), 0) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
         case when unpriced > 0 then 'unpriced' else max(p.cost_quality) filter (p.cost_quality <> 'exact') end as worst_quality,
         list_sort(list(distinct p.model) filter (p.model is not null)) as models,
-        sum(p.uncached_input_tokens) as uncached_input_tokens, sum(p.cache_read_tokens) as cache_read_tokens,
-        sum(p.cache_write_short_tokens + p.cache_write_long_tokens) as cache_write_tokens,
+        case when coalesce(sum(p.unclassified_input_tokens), 0) = 0 then sum(p.uncached_input_tokens) end as uncached_input_tokens, sum(p.cache_read_tokens) as cache_read_tokens,
+        sum(p.cache_write_tokens) as cache_write_tokens,
         sum(p.output_tokens) as output_tokens,
         sum(p.cache_read_tokens) filter (p.cache_reported)
             / nullif(sum(p.prompt_tokens) filter (p.cache_reported), 0) as cache_hit_ratio,
@@ -16,6 +16,8 @@ with call_sum as (
         count(*) filter (p.status = 'error') as failed_calls
     from d_priced p left join d_attempt a using (trace_id, span_id)
     where p.is_billed group by p.trace_id
+), asked as (  -- tools that the model asked for; who ran them may not have been traced
+    select trace_id, bool_or(finish_class = 'tool') as for_tools from d_answer group by trace_id
 ), tool_sum as (
     select trace_id, count(*)::integer as tool_calls, count(*) filter (is_error)::integer as tool_errors,
         max(consecutive_repeat)::integer as max_consecutive_repeat
@@ -47,7 +49,7 @@ with call_sum as (
     left join top_run r using (trace_id)
     left join d_run_call c on c.trace_id = t.trace_id and c.run = ''
 )
-select t.trace_id as request_id, t.is_request, t.name, t.service_name, t.environment,
+select t.trace_id as request_id, t.is_request and t.trace_id not in (from d_shadow) as is_request, t.name, t.service_name, t.environment,
     coalesce(t.agent_name, case when t.is_complete then t.service_name end) as agent_name, t.agent_version, t.session_id, t.user_id, t.tenant, t.tags,
     t.start_time, t.end_time, epoch_us(t.end_time) / 1000.0 - epoch_us(t.start_time) / 1000.0 as duration_ms,
     t.root_status = 'error' or (t.root_status <> 'cancelled' and t.root_termination_reason is null and e.reason = 'error') as is_error,
@@ -56,10 +58,14 @@ select t.trace_id as request_id, t.is_request, t.name, t.service_name, t.environ
         e.last_error_class, t.root_error_class, 'internal') end as error_class,
     (coalesce(c.failed_calls, 0) + coalesce(ts.tool_errors, 0))::integer as child_errors,
     case when is_error then 0 else child_errors end as recovered_errors,
-    coalesce(c.cost_pico, case when coalesce(c.unpriced, 0) = 0 then 0 end) as cost_pico,
-    coalesce(c.worst_quality, 'exact') as cost_quality, coalesce(c.priced_ratio, case when c.trace_id is null then 1 end) as priced_ratio,
-    coalesce(c.model_calls, 0) as model_calls, coalesce(ts.tool_calls, 0) as tool_calls,
-    coalesce(ts.tool_errors, 0) as tool_errors, coalesce(r.loop_length, e.decisions) as loop_length,
+    -- An agent whose calls nobody traced has unknown ones, not none.
+    c.trace_id is null and t.has_foreign_agent as is_blind,
+    coalesce(c.cost_pico, case when coalesce(c.unpriced, 0) = 0 and not is_blind then 0 end) as cost_pico,
+    coalesce(c.worst_quality, case when is_blind then 'unpriced' else 'exact' end) as cost_quality,
+    coalesce(c.priced_ratio, case when c.trace_id is null and not is_blind then 1 end) as priced_ratio,
+    case when c.trace_id is not null then c.model_calls when not is_blind then 0 end as model_calls,
+    coalesce(ts.tool_calls, case when a.for_tools is not true then 0 end) as tool_calls,
+    coalesce(ts.tool_errors, case when a.for_tools is not true then 0 end) as tool_errors, coalesce(r.loop_length, e.decisions) as loop_length,
     coalesce(r.agents, []) as agents, coalesce(c.models, []) as models,
     c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.output_tokens, c.cache_hit_ratio, c.cache_saved_pico,
     coalesce(c.retries, 0) as retries, coalesce(ts.max_consecutive_repeat, 0) as max_consecutive_repeat,
@@ -70,5 +76,6 @@ from d_trace t
 join ended e using (trace_id)
 left join call_sum c using (trace_id)
 left join tool_sum ts using (trace_id)
+left join asked a using (trace_id)
 left join run_sum r using (trace_id)
 left join thrash th using (trace_id);

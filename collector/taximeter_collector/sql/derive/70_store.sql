@@ -1,5 +1,6 @@
 -- Replace the touched traces' rows; runs inside one transaction on the roll-up file.
 delete from rollup.call where trace_id in (select trace_id from d_touched);
+delete from rollup.call_link where trace_id in (select trace_id from d_touched);
 delete from rollup.tool_call where trace_id in (select trace_id from d_touched);
 delete from rollup.agent_run where trace_id in (select trace_id from d_touched);
 delete from rollup.request where request_id in (select trace_id from d_touched);
@@ -15,6 +16,13 @@ from (
     left join d_answer d using (trace_id, span_id)
     left join d_finish f using (finish_reason)
 );
+insert into rollup.call_link by name
+select trace_id, span_id, dialect, signal, parent_span_id, kind, response_id, tool_call_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
+    s.start_time, s.end_time, prompt_tokens
+from (select * from d_span where (trace_id, span_id) not in (select (trace_id, span_id) from d_told)
+      union all by name select * exclude (reason, kept_trace_id, kept_span_id) from d_told) s
+left join (select trace_id, session_id from d_trace) t using (trace_id)
+where kind in ('llm', 'embedding', 'tool', 'agent');
 insert into rollup.tool_call by name select {tool_call_columns} from d_tool;
 insert into rollup.agent_run by name select {agent_run_columns} from d_run;
 insert into rollup.request by name select {request_columns} from d_request;

@@ -1,7 +1,7 @@
 -- d_touched → d_context: also the traces whose spans hold another view of their calls.
 create or replace temp table d_link as
 select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
-    uncached_input_tokens, cache_read_tokens
+    prompt_tokens
 from span where trace_id in (select trace_id from d_touched)
     and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null);
 

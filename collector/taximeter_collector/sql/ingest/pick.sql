@@ -9,15 +9,17 @@ select resource, map_from_entries(list({k: key, v: value})) as attributes,
 from (select resource, key, first(value) as value from in_resource_attribute group by all)
 group by resource;
 
--- The dialect of a span: the first rule that its scope, its service or any of its attribute keys meets.
+-- The dialect of a span: the first rule that its scope, its resource or any of its attribute keys meets.
 create or replace temp table n_dialect as
-with scope_rank as (
-    select scope_name, service_name, min(rule.rank) as rank
-    from (select distinct s.scope_name, r.service_name
-          from in_span s left join n_resource r using (resource)) as seen
-    join detect_rule as rule
-        on (rule.place = 'scope' and seen.scope_name glob rule.pattern)
-        or (rule.place = 'service' and seen.service_name glob rule.pattern)
+with resource_rank as (
+    select seen.resource, min(rule.rank) as rank
+    from (select distinct resource, key || '=' || value as pair from in_resource_attribute) as seen
+    join detect_rule as rule on rule.place = 'resource' and seen.pair glob rule.pattern
+    group by all
+), scope_rank as (
+    select scope_name, min(rule.rank) as rank
+    from (select distinct scope_name from in_span) as seen
+    join detect_rule as rule on rule.place = 'scope' and seen.scope_name glob rule.pattern
     group by all
 ), key_rank as (
     select seen.key, min(rule.rank) as rank
@@ -27,32 +29,49 @@ with scope_rank as (
 ), marker_rank as (
     select a."row", min(k.rank) as rank from in_attribute a join key_rank k using (key) group by all
 )
-select s."row", coalesce(rule.dialect, 'other') as dialect, rule.rank
+select s."row", s.scope_name, s.scope_version, coalesce(rule.dialect, 'other') as dialect, rule.rank
 from in_span s
-left join n_resource r using (resource)
+left join resource_rank r using (resource)
 left join scope_rank sc on sc.scope_name is not distinct from s.scope_name
-    and sc.service_name is not distinct from r.service_name
 left join marker_rank m on m."row" = s."row"
-left join detect_rule rule on rule.rank = least(sc.rank, m.rank);
+left join detect_rule rule on rule.rank = least(sc.rank, r.rank, m.rank);
 
 create or replace temp table n_kind as
+with name_kind as (
+    select seen.dialect, seen.name, arg_min(rule.kind, rule.rank) as kind, min(rule.rank) as rank
+    from (select distinct d.dialect, s.name from in_span s join n_dialect d using ("row")) as seen
+    join kind_rule as rule on rule.key = 'span.name' and seen.name glob rule.value
+        and (rule.dialect = '*' or rule.dialect = seen.dialect)
+    group by all
+)
 select "row", arg_min(kind, rank) as kind, nullif(min(rank), -2147483648) as rank
 from (
     select a."row", rule.kind, rule.rank
-    from in_attribute a join kind_rule rule on rule.key = a.key and rule.value in ('*', trim(a.value, '"'))
+    from in_attribute a
+    join kind_rule rule on rule.key = a.key and rule.value in ('*', trim(a.value, '"'))
+    join n_dialect d on d."row" = a."row" and (rule.dialect = '*' or rule.dialect = d.dialect)
     union all
-    select s."row", rule.kind, rule.rank
-    from in_span s join kind_rule rule on rule.key = 'span.name' and rule.value = s.name
+    select s."row", n.kind, n.rank
+    from in_span s join n_dialect d using ("row") join name_kind n on n.dialect = d.dialect and n.name = s.name
     union all
     select "row", given_kind, -2147483648 from in_span where given_kind is not null
 )
 group by "row";
 
+-- Values that an emitter is known to get wrong; they count as not sent.
+create or replace temp table n_distrusted as
+select seen.scope_name, seen.scope_version, rule."column" as column_name, rule."value"
+from (select distinct scope_name, scope_version from n_dialect) as seen
+join distrusted as rule on seen.scope_name glob rule.scope and is_version_up_to(seen.scope_version, rule.version_up_to);
+
 -- Each column takes the first of its sources that is there (attribute_mapping, in order of rank).
 create or replace temp table n_source as
-select a."row", m.column_name,  m.rank,
-    case when m.path is null then a.value
-         when json_valid(a.value) then json_extract_string(a.value, m.path) end as value
+select a."row", m.column_name, m.rank,
+    case when m.path is null then a.value else json_text(a.value, m.path) end as value
 from in_attribute a
 join attribute_mapping m on m.key = a.key
-join n_dialect d on d."row" = a."row" and (m.dialect = '*' or m.dialect = d.dialect);
+join n_dialect d on d."row" = a."row" and (m.dialect = '*' or m.dialect = d.dialect)
+where not exists (
+    from n_distrusted t where t.scope_name = d.scope_name and t.scope_version is not distinct from d.scope_version
+        and t.column_name = m.column_name and a.value glob t."value"
+);

@@ -2,17 +2,18 @@
 insert into {day}.span by name
 with based as (
     select s.* exclude (scope_name, scope_version), t.* exclude ("row"), u.* exclude ("row"),
-        u."row" is not null as has_raw,
+        u."row" is not null and not u.is_unreadable as has_raw,
         h.arguments_hash as foreign_arguments_hash, h.result_hash as foreign_result_hash,
-        case when t.breaks_inclusive then 'invariant' when x.scope_name is not null then 'table' end as exclusive_by,
+        case when t.u is null and t.breaks_inclusive then 'invariant' when t.u is null and t.leaves_cache_out then 'table' end as exclusive_by,
+        t.i - coalesce(t.r, 0) - coalesce(t.w, 0) - t.ai - t.ii as inclusive_rest,
+        coalesce(count_of(t.compaction_input), 0) as extra_input,
+        coalesce(count_of(t.compaction_output), 0) + case when t.reasoning_is_outside then t.thought else 0 end as extra_output,
+        coalesce(u.is_unreadable, false) as not_readable,
         coalesce(n_error.error_class, by_status.error_class) as class_found
     from in_span s
     join n_typed t using ("row")
     left join in_usage u using ("row")
     left join in_hash h using ("row")
-    left join n_exclusive x on x.scope_name = t.scope_name
-        and x.scope_version is not distinct from t.scope_version
-        and x.provider_raw is not distinct from t.provider_raw
     left join n_error on n_error.error_type_found = t.error_type_found
     left join n_error as by_status on by_status.error_type_found = t.http_status
 )
@@ -42,31 +43,43 @@ select
     coalesce(agent_version, case when agent_name is not null then n_resource.service_version end) as agent_version,
     provider_raw, server_address, regexp_replace(request_model, '\[1m\]$', '') as request_model,
     regexp_replace(response_model, '\[1m\]$', '') as response_model, response_id, request_id,
-    case when has_raw then raw_uncached_input when exclusive_by is not null then i + coalesce(try_cast(compaction_input as bigint), 0)
-        when i is not null then greatest(i - cached - ai - ii, 0) + coalesce(try_cast(compaction_input as bigint), 0) end as uncached_input_tokens,
-    case when has_raw then raw_cache_read when i is not null then coalesce(r, 0) end as cache_read_tokens,
-    case when has_raw then raw_cache_write_short when i is not null then greatest(coalesce(w, l) - l, 0) end as cache_write_short_tokens,
+    case when has_raw then raw_uncached_input
+        when u is not null then u + extra_input
+        when exclusive_by is not null then i + extra_input
+        when r is not null and w is not null then greatest(inclusive_rest, 0) + extra_input end as uncached_input_tokens,
+    case when has_raw then case when raw_uncached_input is not null then 0 end
+        when i is null then null
+        when u is null and exclusive_by is null and (r is null or w is null) then greatest(inclusive_rest, 0) + extra_input
+        else 0 end as unclassified_input_tokens,
+    case when has_raw then raw_cache_read when i is not null then r end as cache_read_tokens,
+    case when has_raw then raw_cache_write_short + raw_cache_write_long when i is not null then w end as cache_write_tokens,
+    case when has_raw then raw_cache_write_short when i is not null then w - l end as cache_write_short_tokens,
     case when has_raw then raw_cache_write_long when i is not null then l end as cache_write_long_tokens,
-    case when has_raw then raw_output when o is not null then greatest(o - ao - io, 0) + coalesce(try_cast(compaction_output as bigint), 0)
+    case when has_raw then raw_output when o is not null then greatest(o - ao - io, 0) + extra_output
         when kind_found = 'embedding' and i is not null then 0 end as output_tokens,
-    case when has_raw then raw_reasoning else try_cast(reasoning as bigint) end as reasoning_tokens,
+    case when has_raw then raw_reasoning else thought end as reasoning_tokens,
     case when has_raw then raw_audio_input when i is not null then ai end as audio_input_tokens,
     case when has_raw then raw_audio_cache_read when i is not null then 0 end as audio_cache_read_tokens,
     case when has_raw then raw_audio_output when i is not null then ao end as audio_output_tokens,
     case when has_raw then raw_image_input when i is not null then ii end as image_input_tokens,
     case when has_raw then raw_image_output when i is not null then io end as image_output_tokens,
-    case when has_raw then raw_web_searches when i is not null then coalesce(try_cast(e.web_searches as bigint), 0) end as web_searches,
+    case when has_raw then raw_web_searches when i is not null then coalesce(count_of(e.web_searches), 0) end as web_searches,
+    -- Known as soon as the emitter says how much of the prompt lies outside its input count.
+    case when has_raw then raw_prompt when u is not null then u + cached + ai + ii + extra_input
+        when exclusive_by is not null then i + r + w + extra_input
+        else greatest(i, cached + ai + ii) + extra_input end as prompt_tokens,
     has_raw or i > 0 or o > 0 as has_usage,
-    case when has_raw then raw_cache_reported when i is not null then r is not null or w is not null end as cache_reported,
+    case when has_raw then raw_cache_reported when i is not null then r is not null end as cache_reported,
     case when has_raw then raw_input_basis when i is not null then
-        case when exclusive_by is not null then 'exclusive' else 'inclusive' end end as input_basis,
-    case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, 'default') end as basis_evidence,
-    case when i is not null or has_raw then
-        coalesce(not has_raw and exclusive_by is null and i - cached - ai - ii < 0, false)
-        or coalesce(not has_raw and o - ao - io < 0, false) end as usage_conflict,
-    usage_raw,
+        case when exclusive_by is not null or (u = i and cached > 0) then 'exclusive' else 'inclusive' end end as input_basis,
+    case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, case when u is not null then 'stated' else 'default' end) end as basis_evidence,
+    case when has_raw then i is not null and i not in (raw_prompt, raw_uncached_input)
+        when i is not null then (exclusive_by is null and u is null and inclusive_rest < 0) or coalesce(o - ao - io < 0, false)
+            or coalesce(u + cached <> i and u <> i, false) or coalesce(l > w, false) or not_readable
+        when not_readable then true end as usage_conflict,
+    case when has_raw or not_readable then usage_raw end as usage_raw,
     service_tier, coalesce(lower(batch) in ('true', '1'), service_tier = 'batch', false) as is_batch, region_class,
-    nullif(try_cast(cost_reported as double), 0) as cost_reported_usd,
+    case when try_cast(cost_reported as double) > 0 then try_cast(cost_reported as double) end as cost_reported_usd,
     case when finish_reason like '[%' and json_valid(finish_reason) then json_extract_string(finish_reason, '$[0]')
         else finish_reason end as finish_reason,
     coalesce(try_cast(attempt as integer), 1) as attempt, coalesce(try_cast(resend_count as integer), try_cast(attempts_made as integer) - 1) as resend_count,

@@ -10,7 +10,7 @@ union
 select distinct c.trace_id
 from query_table(links) l
 join query_table(calls) c on c.service_name = l.service_name and c.kind = l.kind and c.trace_id <> l.trace_id
-    and coalesce(c.uncached_input_tokens + c.cache_read_tokens, -1) = coalesce(l.uncached_input_tokens + l.cache_read_tokens, -1)
-where l.kind in ('llm', 'embedding') and l.parent_span_id is null and c.parent_span_id is null
+    and coalesce(c.prompt_tokens, -1) = coalesce(l.prompt_tokens, -1)
+where l.kind in ('llm', 'embedding') and (l.parent_span_id is null or c.parent_span_id is null)
     and (c.response_id is null or l.response_id is null)
     and c.start_time <= l.end_time and c.end_time >= l.start_time;

@@ -7,7 +7,8 @@ create table if not exists call (
     session_id varchar, user_id varchar, tenant varchar, tags varchar[],
     agent_name varchar, agent_version varchar, agent_span_id varchar,
     provider varchar, request_model varchar, response_model varchar, model varchar, response_id varchar,
-    uncached_input_tokens bigint, cache_read_tokens bigint,
+    uncached_input_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint,
+    unclassified_input_tokens bigint,                -- prompt whose cached share the emitter does not tell
     cache_write_short_tokens bigint, cache_write_long_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint,
     audio_input_tokens bigint, audio_cache_read_tokens bigint, audio_output_tokens bigint,
@@ -25,5 +26,5 @@ create table if not exists call (
     -- tokens of the call on other models, at their prices: in the costs, not in the token columns
     other_models struct(model varchar, tokens bigint, cost_pico bigint)[],
     first_cost_pico hugeint, first_price_source varchar, first_price_version varchar, -- before it was repriced
-    usage_raw varchar
+    usage_raw varchar, usage_span_id varchar         -- the twin span whose counts these are, NULL: its own
 );

@@ -1,6 +1,7 @@
 -- One row per request (a trace; its root span is the request).
 create table if not exists request (
-    request_id varchar not null, is_request boolean, name varchar, service_name varchar, environment varchar,
+    request_id varchar not null, is_request boolean, -- false: no work of an agent, or only another view of calls billed elsewhere
+    name varchar, service_name varchar, environment varchar,
     agent_name varchar, agent_version varchar, session_id varchar, user_id varchar, tenant varchar, tags varchar[],
     start_time timestamptz, end_time timestamptz, duration_ms double,
     is_error boolean, error_type varchar, error_class varchar, recovered_errors integer, child_errors integer,

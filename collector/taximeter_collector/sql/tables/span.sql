@@ -20,12 +20,13 @@ create table if not exists span (
     -- the model call: a disjoint partition of its tokens, unknown is NULL
     provider_raw varchar, server_address varchar, request_model varchar, response_model varchar,
     response_id varchar, request_id varchar,
-    uncached_input_tokens bigint, cache_read_tokens bigint,
+    uncached_input_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint,
+    unclassified_input_tokens bigint,                -- prompt whose cached share the emitter does not tell
     cache_write_short_tokens bigint, cache_write_long_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint,
     audio_input_tokens bigint, audio_cache_read_tokens bigint, audio_output_tokens bigint,
     image_input_tokens bigint, image_output_tokens bigint, web_searches bigint,
-    has_usage boolean, cache_reported boolean, input_basis varchar, basis_evidence varchar,
+    prompt_tokens bigint, has_usage boolean, cache_reported boolean, input_basis varchar, basis_evidence varchar,
     usage_conflict boolean, usage_raw varchar,
     service_tier varchar, is_batch boolean, region_class varchar,
     cost_reported_usd double, finish_reason varchar, attempt integer, resend_count integer, ttft_ms double,

@@ -17,6 +17,8 @@ create or replace temp table v_stored_request as
 from rollup.request where request_id in (select trace_id from v_trace);
 create or replace temp table v_stored_call as
 from rollup.call where trace_id in (select trace_id from v_trace);
+create or replace temp table v_stored_call_link as
+from rollup.call_link where trace_id in (select trace_id from v_trace);
 create or replace temp table v_stored_tool_call as
 from rollup.tool_call where trace_id in (select trace_id from v_trace);
 create or replace temp table v_stored_agent_run as

@@ -4,6 +4,9 @@ select 'detect_rule' as rule_table, rank, to_json(r)::varchar as fields from det
 union all select 'kind_rule', rank, to_json(r)::varchar from kind_rule r
 union all select 'attribute_mapping', rank, to_json(r)::varchar from attribute_mapping r
 union all select 'exclusive_rule', rank, to_json(r)::varchar from exclusive_rule r
+union all select 'absent_is_zero', rank, to_json(r)::varchar from absent_is_zero r
+union all select 'two_lifetimes', rank, to_json(r)::varchar from two_lifetimes r
+union all select 'distrusted', rank, to_json(r)::varchar from distrusted r
 union all select 'error_rule', rank, to_json(r)::varchar from error_rule r
 union all select 'dialect_preference', rank, to_json(r)::varchar from dialect_preference r
 union all select 'finish_rule', rank, to_json(r)::varchar from finish_rule r
