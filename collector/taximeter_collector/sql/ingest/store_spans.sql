@@ -65,7 +65,7 @@ select
     case when has_raw then raw_image_output when i is not null then io end as image_output_tokens,
     case when has_raw then raw_web_searches when i is not null then coalesce(count_of(e.web_searches), 0) end as web_searches,
     -- Known as soon as the emitter says how much of the prompt lies outside its input count.
-    case when has_raw then raw_prompt when u is not null then u + cached + ai + ii + extra_input
+    case when has_raw then raw_prompt when i is null then null when u is not null then u + cached + ai + ii + extra_input
         when exclusive_by is not null then i + r + w + extra_input
         else greatest(i, cached + ai + ii) + extra_input end as prompt_tokens,
     has_raw or i > 0 or o > 0 as has_usage,
