@@ -1,9 +1,10 @@
 """What each client library calls things, as data: rows in, rule tables in DuckDB out.
 
 A new dialect is lines in these files. Within a file the first line that fits wins.
-`detect.csv` dialect by scope, service or attribute key · `kinds.csv` kind by attribute value ·
+`detect.csv` dialect by scope, resource or attribute key · `kinds.csv` kind by attribute value ·
 `attributes.csv` column by attribute key (and JSON path) · `exclusive.csv` emitters whose input
-leaves cached tokens out · `errors.csv` error class by error type · `preference.csv` whose span of
+leaves cached tokens out · `absent_is_zero.csv`, `two_lifetimes.csv`, `distrusted.csv` what a missing or
+known-wrong count means · `errors.csv` error class by error type · `preference.csv` whose span of
 one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
 how their request and times are found · `signals.csv` dialects whose log tells more than the span ·
 `metrics.csv` which attribute a metric's points stand for · `nested.csv` agents that run a

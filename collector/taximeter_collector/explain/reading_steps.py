@@ -74,7 +74,7 @@ def _detected(reading: Reading, span: Mapping[str, Any]) -> str:
     if rule is None:
         return "no rule"
     place, pattern = rule.fields.get("place"), rule.fields.get("pattern")
-    met = {"scope": span["scope_name"], "service": span["service_name"]}.get(str(place))
+    met = span["scope_name"] if place == "scope" else None
     seen = f" met by {met}" if met and met != pattern else ""
     return f"{place} {pattern}{seen} ({rule.place})"
 
