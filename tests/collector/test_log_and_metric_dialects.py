@@ -238,7 +238,10 @@ def test_a_span_takes_what_only_its_log_event_says(
     ) == [(5,)]
 
 
-def agent_sdk(run: Run) -> bytes:
+AGENT_SDK = "openinference.instrumentation.claude_agent_sdk"
+
+
+def agent_sdk(run: Run, name: str = AGENT_SDK) -> bytes:
     """Return what OpenInference's Claude Agent SDK instrumentation says of the run: one sum, its tools."""
     seen = ExportTraceServiceRequest()
     for signal, data in run.bodies:
@@ -249,7 +252,7 @@ def agent_sdk(run: Run) -> bytes:
     resource = message.resource_spans.add()
     resource.resource.attributes.add(key="service.name").value.string_value = "travel-desk"
     scope = resource.scope_spans.add()
-    scope.scope.name = "openinference.instrumentation.claude_agent_sdk"
+    scope.scope.name = name
     agent = scope.spans.add(trace_id=b"o" * 16, span_id=b"a" * 8, name="receive_response")
     agent.start_time_unix_nano = min(s.start_time_unix_nano for s in spans) - 10**7
     agent.end_time_unix_nano = max(s.end_time_unix_nano for s in spans) + 10**7
@@ -288,9 +291,15 @@ def test_an_agents_sum_repeats_the_calls_of_the_program_that_it_ran(
     assert rows(store, "select count(*) from requests") == [(1,)]
 
 
-def test_an_agents_sum_alone_is_an_aggregate(store: Store, runs: dict[str, list[Run]]) -> None:
+@pytest.mark.parametrize(
+    ("scope", "quality"), [(AGENT_SDK, "unpriced"), ("openinference.instrumentation", "aggregate")]
+)
+def test_an_agents_sum_alone_is_an_aggregate(
+    store: Store, runs: dict[str, list[Run]], scope: str, quality: str
+) -> None:
+    """The SDK's own count of the output is of its last message's first event: it is not believed, so not priced."""
     told = [run for run in runs["claude-code-traces"] if run.scenario == "thrash"]
-    deliver(store, [("traces", agent_sdk(told[0]))])
+    deliver(store, [("traces", agent_sdk(told[0], scope))])
     found = rows(store, "select prompt_tokens, cost_quality from calls where is_billed")
-    assert found == [(told[0].expected["whole_input"], "aggregate")]
+    assert found == [(told[0].expected["whole_input"], quality)]
     assert rows(store, TOOLS) == [tools(told)]
