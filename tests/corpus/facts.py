@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -110,12 +111,11 @@ def _names(truth: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(sorted({u[key] for u in truth["user_sessions"] if u.get(key)}))
 
 
-def stored(cursor: duckdb.DuckDBPyConnection, batches: tuple[int, int]) -> Facts:
-    """Return the same facts from the tables, for the traces of these commits."""
+def stored(cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> Facts:
+    """Return the same facts from the tables, for these traces."""
     cursor.execute(
-        "create or replace temp table of_scenario as"
-        " select distinct trace_id from span where batch between $first and $last",
-        {"first": batches[0], "last": batches[1]},
+        "create or replace temp table of_scenario as select unnest($1::varchar[]) as trace_id",
+        [list(traces)],
     )
     facts = _named(cursor, _CALLS) | _named(cursor, _TOKENS) | _named(cursor, _REQUESTS)
     facts |= _named(cursor, _TOOLS)

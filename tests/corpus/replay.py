@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Final
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from taximeter_collector.decode import Signal
 from taximeter_collector.derive import derive_step, derived_batch
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.otlp_json import json_to_protobuf
@@ -11,8 +19,17 @@ from taximeter_collector.store import Store
 
 from .archive import Export, Scenario
 
-Batches = tuple[int, int]
-"""First and last group commit that hold a scenario."""
+Traces = list[str]
+"""Ids of the traces that hold a scenario, the derived ones of its log events and metrics included."""
+
+MARK: Final = "corpus.scenario"
+"""Resource attribute that says which scenario an item came from; no rule reads it."""
+_REQUESTS: Final[dict[Signal, Any]] = {
+    "traces": ExportTraceServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+}
+_PATIENCE_S: Final = 300
 
 
 def as_protobuf(export: Export) -> bytes:
@@ -20,37 +37,37 @@ def as_protobuf(export: Export) -> bytes:
     return json_to_protobuf(export.signal, export.body) if export.is_json else export.body
 
 
-def replay(store: Store, exports: Iterable[Export]) -> None:
-    """Store the exports in their order, then follow them to the end."""
-    ingest = Ingest(store)
-    _send(ingest, exports)
+def replay_all(store: Store, scenarios: Iterable[Scenario]) -> dict[str, Traces]:
+    """Store all scenarios in a few group commits, derive once; return the traces of each.
+
+    Raises AssertionError when two scenarios share a trace: neither would have facts of its own.
+    """
+    ingest, owner = Ingest(store), dict[str, str]()
+    found: dict[str, Traces] = {str(scenario): [] for scenario in scenarios}
+    pending = [
+        ingest.submit(export.signal, marked(export, str(scenario)))
+        for scenario in scenarios
+        for export in scenario.exports
+    ]
+    for future in pending:
+        future.result(_PATIENCE_S)
     ingest.close()
     follow(store)
-
-
-def replay_all(store: Store, scenarios: Iterable[Scenario]) -> dict[str, Batches]:
-    """Store scenario after scenario, derive once; return which commits hold which."""
-    ingest, found = Ingest(store), {}
-    for scenario in scenarios:
-        before = last_batch(store)
-        _send(ingest, scenario.exports)
-        found[str(scenario)] = (before + 1, last_batch(store))
-    ingest.close()
-    follow(store)
+    with store.cursor() as cursor:
+        for name, trace in cursor.execute(
+            f"select distinct resource_attributes['{MARK}'], trace_id from span order by all"
+        ).fetchall():
+            assert owner.setdefault(trace, name) == name, f"{owner[trace]} and {name}: {trace}"
+            found[name].append(trace)
     return found
 
 
-def _send(ingest: Ingest, exports: Iterable[Export]) -> None:
-    pending = [ingest.submit(export.signal, as_protobuf(export)) for export in exports]
-    for future in pending:
-        future.result(30)
-
-
-def last_batch(store: Store) -> int:
-    """Return the newest group commit of the store."""
-    with store.cursor() as cursor:
-        row = cursor.execute("select coalesce(max(batch), 0) from export_request").fetchone()
-    return int(row[0]) if row else 0
+def marked(export: Export, name: str) -> bytes:
+    """Return the export's body in protobuf, each of its resources marked with ``name``."""
+    request = _REQUESTS[export.signal].FromString(as_protobuf(export))
+    for part in next(value for _, value in request.ListFields()):
+        part.resource.attributes.add(key=MARK).value.string_value = name
+    return bytes(request.SerializeToString())
 
 
 def follow(store: Store) -> None:
