@@ -22,11 +22,10 @@ from taximeter_collector.verify_api import Verifier
 
 def run(settings: Settings) -> None:
     """Run a collector until a signal stops it; closing goes backwards, so nothing is left."""
-    data_dir, edges = settings.store.data_dir, settings.collector
+    data_dir, edges, prices = settings.store.data_dir, settings.collector, settings.prices.file
+    rules = settings.tools, settings.dialects
     with (
-        closing(
-            Store(data_dir, settings.prices.file, settings.store.memory, settings.tools)
-        ) as store,
+        closing(Store(data_dir, prices, settings.store.memory, *rules)) as store,
         closing(Deriver(store)) as rollups,
         closing(Ingest(store, on_commit=rollups.notify)) as ingest,
     ):

@@ -318,7 +318,7 @@ def _insert_metrics(
     """Store the metrics as sent, and the points that count tokens or cost as such."""
     rows = flatten("metrics", batches)
     _store_plain(cursor, rows, "ingest/store_metrics", day, batch, received_at)
-    points = metric_points(rows, metric_names())
+    points = metric_points(rows, metric_names(cursor))
     if points.items.num_rows:
         store_points(cursor, points, day, batch, received_at)
     return [0] * len(batches)

@@ -6,7 +6,7 @@ else gets a cursor for the length of a ``with`` block. Layout and reasons: docs/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from taximeter.rule_rows import RuleRow
 from taximeter.settings import ToolsSettings
 from taximeter_collector.dialects import load_rules, load_tool_rules
 from taximeter_collector.metrics import METRICS
@@ -51,8 +52,12 @@ class Store:
         price_overrides: Path | None = None,
         memory: str = "1GB",
         tools: ToolsSettings = ToolsSettings(),  # noqa: B008 - frozen
+        dialects: Sequence[RuleRow] = (),
     ) -> None:
-        """Open or create the files. Raises StoreError when another process holds them."""
+        """Open or create the files. ``dialects`` are the user's rows above the shipped rules.
+
+        Raises StoreError when another process holds the files, SettingsError for a wrong row.
+        """
         self.data_dir = data_dir
         self._lock = Lock()
         self._days: set[str] = set()
@@ -64,7 +69,7 @@ class Store:
             f"set memory_limit = '{memory}';"
             f"set temp_directory = '{_quoted(data_dir / 'tmp')}';"
         )
-        load_rules(self._con)
+        load_rules(self._con, dialects)
         self._price_overrides = price_overrides
         load_tool_rules(self._con, tools)
         self.prices = PriceBook(self._con, price_overrides)

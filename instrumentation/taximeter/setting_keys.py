@@ -14,6 +14,10 @@ from typing import Any, Final
 DEFAULT_DATA_DIR: Final = Path("~/.taximeter")
 
 
+class SettingsError(Exception):
+    """A setting that cannot be used; the message is ready for the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One key a user may set, as the docs and the checks see it."""

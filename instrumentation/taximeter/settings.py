@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from taximeter.rule_rows import SECTION as DIALECTS
+from taximeter.rule_rows import RuleRow, read_rule_rows
 from taximeter.secret import Secret
-from taximeter.setting_keys import DEFAULT_DATA_DIR, POLLING, SETTINGS, Setting
+from taximeter.setting_keys import DEFAULT_DATA_DIR, POLLING, SETTINGS, Setting, SettingsError
 
 __all__ = ["SETTINGS", "Settings", "SettingsError", "load_settings"]
 
 FILE_NAME: Final = "taximeter.toml"
 RULES_NAME: Final = "alerts.yaml"
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; the message is ready for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +78,15 @@ class Settings:
     tools: ToolsSettings
     alerts: AlertsSettings
     dashboard: DashboardSettings
+    dialects: tuple[RuleRow, ...]
+    """Rows for the collector's dialect rules, unchecked."""
     file: Path | None
     """The taximeter.toml that was read; None if there is none."""
 
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _SECTIONS: Final = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
+_FILE_SECTIONS: Final = (*_SECTIONS, DIALECTS)
 
 
 def load_settings(
@@ -133,10 +134,16 @@ def _read_file(file: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for section, keys in document.items():
         where = f"{file}:{_line_of(text, section)}"
-        if section not in _SECTIONS:
+        if section not in _FILE_SECTIONS:
             raise SettingsError(
-                f"{where}: unknown section [{section}]; allowed are {_listed(_SECTIONS)}."
+                f"{where}: unknown section [{section}]; allowed are {_listed(_FILE_SECTIONS)}."
             )
+        if section == DIALECTS:
+            try:
+                values[DIALECTS] = read_rule_rows(keys, str(file), text)
+            except ValueError as error:
+                raise SettingsError(f"{where}: {error}.") from None
+            continue
         if not isinstance(keys, dict):
             raise SettingsError(f"{where}: {section} must be a section: write [{section}].")
         for key, value in keys.items():
@@ -201,6 +208,7 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
         ),
         alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
         dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
+        dialects=values.get(DIALECTS, ()),
         file=file,
     )
 
@@ -236,7 +244,7 @@ def _line_of(text: str, section: str, key: str | None = None) -> int:
     """
     current = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line):
+        if header := re.match(r"\s*\[\[?\s*([\w.\"'-]+)\s*\]", line):
             current = header[1].strip("\"'")
             if key is None and current.split(".")[0] == section:
                 return number

@@ -298,15 +298,6 @@ def test_a_run_whose_calls_nobody_shows_says_at_least(bench: Bench) -> None:
     assert loop.verdict == "note" and loop.says.startswith("At least ")
 
 
-def test_a_rule_that_a_user_added_is_not_called_a_shipped_one(bench: Bench) -> None:
-    with bench.store.cursor() as cursor:
-        cursor.execute("insert into detect_rule by name select 'otel_genai' as dialect,"
-                       " 'scope' as place, 'house.*' as pattern, -1 as rank")  # fmt: skip
-    bench.send([Trace(scope="house.agent").span(1, chat(10, 1)).body()])
-    found = str(fact(step(bench.only("true"), "dialect"), "Found by"))
-    assert "house.*" in found and "not ship" in found
-
-
 def test_every_rule_table_is_read_from_the_collector(bench: Bench) -> None:
     """A table that is left out would be read from this release, and not with the user's rules."""
     held = {row["rule_table"] for row in bench.ask("select distinct rule_table from dialect_rules")}

@@ -1,6 +1,7 @@
 """What each client library calls things, as data: rows in, rule tables in DuckDB out.
 
-A new dialect is lines in these files. Within a file the first line that fits wins.
+A new dialect is lines in these files, or rows of a user's taximeter.toml, which stand above them.
+Within a table the first row that fits wins.
 `detect.csv` dialect by scope, resource or attribute key · `kinds.csv` kind by attribute value ·
 `attributes.csv` column by attribute key (and JSON path) · `exclusive.csv` emitters whose input
 leaves cached tokens out · `absent_is_zero.csv`, `two_lifetimes.csv`, `distrusted.csv` what a missing or
@@ -13,48 +14,57 @@ program which sends telemetry of its own, so that their sums repeat its calls.
 
 from __future__ import annotations
 
-import csv
-from functools import cache
-from importlib import resources
-from typing import Final
+from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
 
+from taximeter.rule_rows import RuleRow
 from taximeter.settings import ToolsSettings
+from taximeter_collector.dialects.columns import REPLACES
+from taximeter_collector.dialects.shipped import RULE_FILES, Row, mapped_columns, read_rules
+from taximeter_collector.dialects.user_rows import check_rows
 
-RULE_FILES: Final = {
-    "detect_rule": "detect.csv",
-    "kind_rule": "kinds.csv",
-    "attribute_mapping": "attributes.csv",
-    "exclusive_rule": "exclusive.csv",
-    "absent_is_zero": "absent_is_zero.csv",
-    "two_lifetimes": "two_lifetimes.csv",
-    "distrusted": "distrusted.csv",
-    "error_rule": "errors.csv",
-    "dialect_preference": "preference.csv",
-    "finish_rule": "finish_reasons.csv",
-    "termination_rule": "terminations.csv",
-    "span_mark": "span_marks.csv",
-    "tool_rule": "tools.csv",
-    "input_key": "input_keys.csv",
-    "thrash_level": "thrash_levels.csv",
-    "event_rule": "events.csv",
-    "signal_rule": "signals.csv",
-    "metric_rule": "metrics.csv",
-    "nested_rule": "nested.csv",
-}
+__all__ = ["RULE_FILES", "load_rules", "load_tool_rules", "mapped_columns", "metric_names",
+           "read_rules", "rules_table"]  # fmt: skip
 
 
-def load_rules(con: duckdb.DuckDBPyConnection) -> None:
-    """Create the rule tables, each with ``rank`` (smaller wins), in the current catalog."""
+def load_rules(con: duckdb.DuckDBPyConnection, user: Sequence[RuleRow] = ()) -> None:
+    """Create the rule tables in the current catalog: the rows of ``user``, then the shipped ones.
+
+    Each row has its ``rank`` (smaller wins; a user's is negative) and its ``source``, file and
+    line. Raises SettingsError for a row that is not allowed.
+    """
+    own = check_rows(con, user)
     for table, file in RULE_FILES.items():
-        rows = read_rules(file)
-        arrow = pa.Table.from_pylist([row | {"rank": rank} for rank, row in enumerate(rows)])
-        con.register("rule_rows", arrow)
+        name = file.removesuffix(".csv")
+        first = own.get(name, [])
+        con.register("rule_rows", rules_table(_ranked(first, _shipped(file, name, first))))
         con.execute(f"create or replace table {table} as select * from rule_rows")
         con.unregister("rule_rows")
     con.execute('alter table attribute_mapping rename column "column" to column_name')
+
+
+def rules_table(rows: Sequence[dict[str, str | int | None]]) -> pa.Table:
+    """Return rows of a rule table as Arrow: text but for the rank, also where all is empty."""
+    kinds = {name: pa.int64() if name == "rank" else pa.string() for name in rows[0]}
+    return pa.Table.from_pylist(list(rows), pa.schema(kinds.items()))
+
+
+def _shipped(file: str, name: str, first: Sequence[Row]) -> list[Row]:
+    key = REPLACES.get(name, ())
+    taken = {tuple(row[part] for part in key) for row in first} if key else set()
+    return [
+        row | {"source": f"dialects/{file}:{line}"}
+        for line, row in enumerate(read_rules(file), start=2)
+        if tuple(row[part] for part in key) not in taken
+    ]
+
+
+def _ranked(first: Sequence[Row], shipped: Sequence[Row]) -> list[dict[str, str | int | None]]:
+    rows = enumerate([*first, *shipped], start=-len(first))
+    # A table with a rank of its own keeps it.
+    return [{**row, "rank": int(row.get("rank") or rank)} for rank, row in rows]
 
 
 def load_tool_rules(con: duckdb.DuckDBPyConnection, tools: ToolsSettings) -> None:
@@ -69,21 +79,8 @@ def load_tool_rules(con: duckdb.DuckDBPyConnection, tools: ToolsSettings) -> Non
         con.execute("insert into volatile_argument values (?, ?)", [tool or None, name])
 
 
-def read_rules(file: str) -> list[dict[str, str | None]]:
-    """Return the rows of one rule file; an empty cell is None."""
-    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-    return [
-        {name: value or None for name, value in row.items()}
-        for row in csv.DictReader(text.splitlines())
-    ]
-
-
-def mapped_columns() -> list[str]:
-    """Return the columns that `attributes.csv` fills, in the file's order."""
-    return list(dict.fromkeys(str(row["column"]) for row in read_rules("attributes.csv")))
-
-
-@cache
-def metric_names() -> frozenset[str]:
+def metric_names(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """Return the metrics whose points are read."""
-    return frozenset(str(row["metric"]) for row in read_rules("metrics.csv"))
+    return frozenset(
+        name for (name,) in con.execute("select distinct metric from metric_rule").fetchall()
+    )

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from taximeter.settings import ToolsSettings
 from taximeter_collector.decode import Rows
-from taximeter_collector.dialects import RULE_FILES, load_rules, load_tool_rules, read_rules
+from taximeter_collector.dialects import load_rules, load_tool_rules, rules_table
 from taximeter_collector.normalise import store_spans
 from taximeter_collector.sql_files import read_sql, sql_names
 
@@ -45,7 +45,7 @@ class Rule:
 
     fields: Mapping[str, Any]
     place: str
-    """File and line, or that a user added it."""
+    """File and line: a shipped file of rules, or the user's taximeter.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Replay:
         for row in rules:
             tables.setdefault(row["rule_table"], []).append(json.loads(row["fields"]))
         for table, rows in tables.items():
-            self._con.register("rule_rows", pa.Table.from_pylist(rows))
+            self._con.register("rule_rows", rules_table(rows))
             self._con.execute(f'create or replace table "{table}" as from rule_rows')
             self._con.unregister("rule_rows")
         self._rules = rules
@@ -144,20 +144,11 @@ class Replay:
         if rank is None:
             return None
         fields = self._rows(f"select * exclude (rank) from {table} where rank = {int(rank)}")[0]
-        return Rule(fields, _place(table, fields))
+        return Rule(fields, fields.pop("source") or "a rule of another version")
 
     def _rows(self, sql: str) -> list[Row]:
         rows: list[Row] = self._con.sql(sql).to_arrow_table().to_pylist()
         return rows
-
-
-def _place(table: str, fields: Mapping[str, Any]) -> str:
-    """Return where a rule stands: the file shipped with this release, else the user's."""
-    file = RULE_FILES[table]
-    for line, row in enumerate(read_rules(file), start=2):
-        if all(fields.get(name) == value for name, value in row.items()):
-            return f"dialects/{file}:{line}"
-    return "a rule that this release does not ship (taximeter.toml, or another version)"
 
 
 def _as_received(spans: Sequence[Mapping[str, Any]]) -> Rows:

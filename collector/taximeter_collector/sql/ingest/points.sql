@@ -39,6 +39,6 @@ from n_series;
 create or replace temp table n_point_attribute as
 select "row", key, value from in_point_attribute where "row" in (select "row" from n_told)
 union all
-select s."row", p.attribute, case when p.attribute = 'cost_usd' then sum(p.value)::varchar else sum(p.value)::bigint::varchar end
+select s."row", p.attribute, case when p.attribute in (select key from attribute_mapping where column_name = 'cost_reported') then sum(p.value)::varchar else sum(p.value)::bigint::varchar end
 from n_point p join n_series s on s.end_time = p.end_time and s.is_cumulative = p.is_cumulative and s.series_id = p.series_id
 group by s."row", p.attribute;

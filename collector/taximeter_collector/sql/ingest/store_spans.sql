@@ -72,7 +72,7 @@ select
     case when has_raw then raw_cache_reported when i is not null then r is not null end as cache_reported,
     case when has_raw then raw_input_basis when i is not null then
         case when exclusive_by is not null or (u = i and cached > 0) then 'exclusive' else 'inclusive' end end as input_basis,
-    case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, case when u is not null then 'stated' else 'default' end) end as basis_evidence,
+    case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, case when u is not null then 'stated' when cache_out_rank is not null then 'table' else 'default' end) end as basis_evidence,
     case when has_raw then i is not null and i not in (raw_prompt, raw_uncached_input)
         when i is not null then (exclusive_by is null and u is null and inclusive_rest < 0) or coalesce(o - ao - io < 0, false)
             or coalesce(u + cached <> i and u <> i, false) or coalesce(l > w, false) or not_readable

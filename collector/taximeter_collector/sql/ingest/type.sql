@@ -17,7 +17,7 @@ left join (select n_pick.*, x.exception_type from n_pick full join n_exception x
 create or replace temp table n_emitter as
 with seen as (select distinct scope_name, scope_version, provider_seen, models_seen from n_named where stated_input is not null),
 exclusive as (
-    select seen.*, rule.leaf, rule.rank
+    select seen.*, rule.leaf, coalesce(rule.basis, 'exclusive') as basis, rule.rank
     from seen join exclusive_rule as rule
         on coalesce(seen.scope_name, '') glob rule.scope and provider_seen glob rule.provider
         and is_version_up_to(seen.scope_version, rule.version_up_to)
@@ -27,7 +27,9 @@ exclusive as (
         on coalesce(seen.scope_name, '') glob rule.scope and provider_seen glob rule.provider and models_seen glob rule.model
 )
 select seen.*,
-    bool_or(exclusive.leaf = 'cache') is true as leaves_cache_out, min(exclusive.rank) filter (exclusive.leaf = 'cache') as cache_out_rank, bool_or(exclusive.leaf = 'reasoning') is true as leaves_reasoning_out,
+    coalesce(arg_min(exclusive.basis, exclusive.rank) filter (exclusive.leaf = 'cache') = 'exclusive', false) as leaves_cache_out,
+    min(exclusive.rank) filter (exclusive.leaf = 'cache') as cache_out_rank,
+    coalesce(arg_min(exclusive.basis, exclusive.rank) filter (exclusive.leaf = 'reasoning') = 'exclusive', false) as leaves_reasoning_out,
     bool_or(zero.column_name in ('*', 'cache_read')) is true as absent_read_is_zero,
     bool_or(zero.column_name in ('*', 'cache_write')) is true as absent_write_is_zero,
     exists (from two_lifetimes as rule where seen.provider_seen glob rule.provider and seen.models_seen glob rule.model) as has_two_lifetimes
