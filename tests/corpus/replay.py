@@ -22,8 +22,6 @@ from .archive import Export, Scenario
 Traces = list[str]
 """Ids of the traces that hold a scenario, the derived ones of its log events and metrics included."""
 
-MARK: Final = "corpus.scenario"
-"""Resource attribute that says which scenario an item came from; no rule reads it."""
 _REQUESTS: Final[dict[Signal, Any]] = {
     "traces": ExportTraceServiceRequest,
     "logs": ExportLogsServiceRequest,
@@ -45,7 +43,7 @@ def replay_all(store: Store, scenarios: Iterable[Scenario]) -> dict[str, Traces]
     ingest, owner = Ingest(store), dict[str, str]()
     found: dict[str, Traces] = {str(scenario): [] for scenario in scenarios}
     pending = [
-        ingest.submit(export.signal, marked(export, str(scenario)))
+        ingest.submit(export.signal, as_service(str(scenario), export))
         for scenario in scenarios
         for export in scenario.exports
     ]
@@ -55,18 +53,25 @@ def replay_all(store: Store, scenarios: Iterable[Scenario]) -> dict[str, Traces]
     follow(store)
     with store.cursor() as cursor:
         for name, trace in cursor.execute(
-            f"select distinct resource_attributes['{MARK}'], trace_id from span order by all"
+            "select distinct service_name, trace_id from span order by all"
         ).fetchall():
             assert owner.setdefault(trace, name) == name, f"{owner[trace]} and {name}: {trace}"
             found[name].append(trace)
     return found
 
 
-def marked(export: Export, name: str) -> bytes:
-    """Return the export's body in protobuf, each of its resources marked with ``name``."""
+def as_service(name: str, export: Export) -> bytes:
+    """Return the export's body in protobuf, sent by the service ``name``.
+
+    The clients were recorded as one service, often at the same time, and the provider served all of
+    them the same figures; but calls of one service, time and size can be one call seen twice.
+    """
     request = _REQUESTS[export.signal].FromString(as_protobuf(export))
     for part in next(value for _, value in request.ListFields()):
-        part.resource.attributes.add(key=MARK).value.string_value = name
+        others = [a for a in part.resource.attributes if a.key != "service.name"]
+        del part.resource.attributes[:]
+        part.resource.attributes.extend(others)
+        part.resource.attributes.add(key="service.name").value.string_value = name
     return bytes(request.SerializeToString())
 
 

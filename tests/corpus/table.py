@@ -56,7 +56,7 @@ def render(findings: Findings, untold: Mapping[Key, str], reasons: Mapping[str, 
             ]
             lines.append(_row([f"`{client}`", *marks]))
         lines.append("")
-    lines += [f"{number}. {reasons.get(name, name)}" for name, number in notes.items()]
+    lines += [f"{number}. {reasons[name]}" for name, number in notes.items()]
     return "\n".join(lines) + "\n"
 
 

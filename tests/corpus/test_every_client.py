@@ -49,6 +49,11 @@ def test_what_is_declared_is_of_the_corpus(findings: Findings) -> None:
         assert unknown == set(), file.name
 
 
+def test_every_reason_is_written_and_used(findings: Findings) -> None:
+    assert set(read_declared(UNTOLD, findings).values()) == set(read_reasons())
+    assert all(read_declared(OPEN, findings).values())
+
+
 def test_the_documented_table_is_that_of_this_run(findings: Findings) -> None:
     table = render(findings, read_declared(UNTOLD, findings), read_reasons())
     assert table_in(PAGE.read_text(encoding="utf-8")) == table
