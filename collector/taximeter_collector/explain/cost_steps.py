@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -45,21 +46,28 @@ _PART_OF: Final = {
 _MUST_BE_KNOWN: Final = ("input", "cache_read", "cache_write_short", "cache_write_long", "output")
 _CACHED: Final = (("cache_read", "input"), ("cache_write_short", "input"),
                   ("cache_write_long", "input"), ("audio_cache_read", "audio_input"))  # fmt: skip
+_LONG_WRITES: Final = re.compile(r"; cache writes live (1h|12h) ")
+"""As `sql/derive/30_price.sql` names the user's rule."""
 Prices = Mapping[str, int | None]
 
 
 def priced_tokens(call: Mapping[str, Any]) -> dict[str, int | None]:
     """Return the units of each kind that are priced.
 
-    What is unknown of the cache is priced as uncached, a write of unknown lifetime as short.
+    What is unknown of the cache is priced as uncached, a write of unknown lifetime as the user's
+    rule in ``price_source`` says, else as short.
     """
     tokens: dict[str, int | None] = {kind: call[leaf] for kind, leaf in LEAF_OF.items()}
     if (unclassified := call["unclassified_input_tokens"]) is not None:
         tokens["input"] = (tokens["input"] or 0) + unclassified
         tokens["cache_read"] = tokens["cache_read"] or 0
         if tokens["cache_write_short"] is None or tokens["cache_write_long"] is None:
-            tokens["cache_write_short"] = call["cache_write_tokens"] or 0
-            tokens["cache_write_long"] = 0
+            written, is_long = (
+                call["cache_write_tokens"] or 0,
+                _LONG_WRITES.search(call["price_source"] or "") is not None,
+            )
+            tokens["cache_write_short"] = 0 if is_long else written
+            tokens["cache_write_long"] = written if is_long else 0
     return tokens
 
 

@@ -22,7 +22,7 @@ from taximeter.pricing.toml_entries import (
     read_document,
     table_entry,
 )
-from taximeter.pricing.traffic import REPORTED_USES, TRAFFIC_KEYS, TrafficRule
+from taximeter.pricing.traffic import CACHE_TTLS, REPORTED_USES, TRAFFIC_KEYS, TrafficRule
 
 TIERS: Final = ("standard", "batch", "flex", "priority", "fast", "ultrafast", "offpeak",
                 "scale", "provisioned_throughput", "reserved")  # fmt: skip
@@ -48,6 +48,7 @@ _ENTRIES: Final[dict[str, tuple[str, ...]]] = {
     "multiplier": (*_SCOPE, "factor"),
     "alias": ("provider", "request_model", "model", "match", "label"),
     "batch": ("match", "batch", "label"),
+    "cache_ttl": ("match", "ttl", "label"),
     "reported": ("match", "use", "label", "source", "checked"),
 }
 _FALLBACK: Final = "allow_reported_fallback"
@@ -198,6 +199,14 @@ def _batch(entry: Entry) -> TrafficRule:
     return TrafficRule("batch", value, match, entry.where)
 
 
+def _cache_ttl(entry: Entry) -> TrafficRule:
+    match, ttl = entry.match(TRAFFIC_KEYS), entry.choice("ttl", CACHE_TTLS)
+    if not match or ttl is None:
+        said = f'give match.service_name = "…" (or another match) and ttl, one of {", ".join(CACHE_TTLS)}'
+        entry.fail("ttl", said)
+    return TrafficRule("cache_ttl", ttl, match, entry.where)
+
+
 def _reported(entry: Entry) -> TrafficRule:
     use = entry.choice("use", REPORTED_USES)
     if use is None:
@@ -205,7 +214,7 @@ def _reported(entry: Entry) -> TrafficRule:
     return TrafficRule("reported", use, entry.match(TRAFFIC_KEYS), entry.where)
 
 
-_TRAFFIC: Final = {"batch": _batch, "reported": _reported}
+_TRAFFIC: Final = {"batch": _batch, "cache_ttl": _cache_ttl, "reported": _reported}
 
 
 def _pico(entry: Entry, key: str) -> int:

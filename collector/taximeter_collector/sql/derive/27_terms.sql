@@ -1,5 +1,5 @@
 -- On what terms a call was made → d_call: what the provider's usage object says, then what the user's rules say
--- (batch); and whether a stated cost counts → d_rule.
+-- (batch); how long its cache writes live and whether a stated cost counts → d_rule.
 
 -- Anthropic: speed, service_tier, inference_geo. Gemini: trafficType. OpenRouter: cost, in USD.
 create or replace temp table d_said as

@@ -5,6 +5,9 @@ with named as (
     select c.*, coalesce(c.service_tier, 'standard') as tier, answered.price_key as answered_key,
         coalesce(answered.price_key, asked.price_key) as price_key,
         coalesce(answered.provider, asked.provider, c.provider_raw) as provider,
+        -- The user says how long writes live whose lifetime the emitter leaves out.
+        case when c.cache_write_tokens > 0 and c.cache_write_short_tokens is null then ttl.value end as ttl,
+        'cache writes live ' || ttl.value || ' (' || ttl.source || ')' as ttl_source,
         case when answered.price_key is not null then c.response_model
             when asked.price_key is not null then c.request_model
             else coalesce(c.response_model, c.request_model) end as model,
@@ -17,6 +20,7 @@ with named as (
         and answered.tier = coalesce(c.service_tier, 'standard') and answered.is_batch = c.is_batch
         and answered.region_class is not distinct from c.region_class
         and answered.server_address is not distinct from c.server_address
+    left join d_rule ttl on ttl.kind = 'cache_ttl' and ttl.trace_id = c.trace_id and ttl.span_id = c.span_id
     left join model_alias asked on asked.model = c.request_model
         and asked.provider_raw is not distinct from c.provider_raw
         and asked.tier = coalesce(c.service_tier, 'standard') and asked.is_batch = c.is_batch
@@ -29,10 +33,10 @@ with named as (
         priced(coalesce(uncached_input_tokens, 0) + unclassified_input_tokens, p_input) as input_pico,
         priced(coalesce(cache_read_tokens, 0), p_cache_read) as read_pico,
         coalesce(priced(cache_write_short_tokens, p_cache_write_short) + priced(cache_write_long_tokens, p_cache_write_long),
-            priced(coalesce(cache_write_tokens, 0), p_cache_write_short)) as write_pico,
+            priced(coalesce(cache_write_tokens, 0), case when ttl in ('1h', '12h') then p_cache_write_long else p_cache_write_short end)) as write_pico,
         case when cache_read_tokens is null
                 or cache_write_tokens is null and unclassified_input_tokens > 0 and p_cache_write_short is distinct from p_input then 'assumed_uncached'
-            when cache_write_tokens > 0 and cache_write_short_tokens is null and p_cache_write_long is distinct from p_cache_write_short then 'assumed_ttl'
+            when cache_write_tokens > 0 and cache_write_short_tokens is null and ttl is null and p_cache_write_long is distinct from p_cache_write_short then 'assumed_ttl'
         end as assumption,
         priced(output_tokens, p_output) as output_pico,
         priced(coalesce(audio_input_tokens, 0), p_audio_input) + priced(coalesce(audio_cache_read_tokens, 0), p_audio_cache_read)
@@ -54,7 +58,7 @@ with named as (
         input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico
     from costed
 )
-select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, assumption, band_source, band_quality, price_key),
+select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, assumption, band_source, band_quality, price_key, ttl, ttl_source),
     case when is_free then 0 else computed_pico end as cost_pico,
     case when is_free then 0 when computed_pico is not null then input_pico end as input_cost_pico,
     case when is_free then 0 when computed_pico is not null then read_pico end as cache_read_cost_pico,
@@ -64,5 +68,5 @@ select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, sa
     case when computed_pico is not null then saved_pico end as cache_saved_pico,
     case when is_free then 'exact' when computed_pico is null then 'unpriced'
         when is_aggregate then 'aggregate' else coalesce(assumption, band_quality) end as cost_quality,
-    case when computed_pico is not null then band_source end as price_source
+    case when computed_pico is not null then concat_ws('; ', band_source, case when ttl is not null then ttl_source end) end as price_source
 from judged;
