@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span
 
-from taximeter import lifecycle, semconv
+from taximeter import semconv
+from taximeter.call_cost import Terms, cost_pico
 from taximeter.guard import guarded
 from taximeter.runs import AgentRun, Request, current_agent, current_request
 
 if TYPE_CHECKING:
-    from taximeter.pricing import Catalog, Cost
     from taximeter.usage import Usage
 
 
@@ -83,13 +81,16 @@ def account(
     span.set_attribute(semconv.USAGE_SHAPE, shape)
     partition = normalise_usage(shape, raw)
     _stamp_tokens(span, partition)
-    cost = _cost(partition, provider, model, tier, batch, region, server_address)
     run, request = owners or (current_agent.get(), current_request.get())
+    name = run.name if run else None
+    cost = cost_pico(
+        span, partition, raw, Terms(provider, model, tier, batch, region, server_address, name)
+    )
     for level in run.lineage() if run else ():
-        level.note_usage(partition.total_tokens, cost.total_pico if cost else None)
+        level.note_usage(partition.total_tokens, cost)
     if request is not None:
         with request.lock:
-            request.cost_pico += cost.total_pico if cost else 0
+            request.cost_pico += cost or 0
             request.unpriced_calls += cost is None
         span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
 
@@ -111,43 +112,8 @@ def _stamp_tokens(span: Span, usage: Usage) -> None:
             span.set_attribute(key, value)
 
 
-@guarded(default=None)
-def _cost(
-    usage: Usage,
-    provider: str,
-    model: str | None,
-    tier: str | None,
-    batch: bool,
-    region: str | None,
-    server_address: str | None,
-) -> Cost | None:
-    """Return the cost; None, counted as unpriced, also where the user's price file is wrong."""
-    entry = _catalog().resolve(
-        provider,
-        model,
-        tier=tier or "standard",
-        batch=batch,
-        region_class=region,
-        server_address=server_address,
-    )
-    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
-    return _catalog().price(usage, entry, at) if entry else None
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-@lru_cache(maxsize=1)
-def _catalog() -> Catalog:
-    """Read the price list at the first call: it costs a program nothing that makes none."""
-    import os
-    from pathlib import Path
-
-    from taximeter.pricing import load_catalog
-
-    file = os.environ.get("TAXIMETER_PRICES_FILE")
-    return load_catalog(Path(file) if file else None)
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import taximeter
-from taximeter import lifecycle, model_calls, semconv
+from taximeter import call_cost, lifecycle, model_calls, semconv
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Fault, Reply, Tokens
 from taximeter.guard import faults
@@ -138,7 +138,7 @@ def test_a_wrong_price_file_costs_the_price_and_not_the_tokens(
     (tmp_path / "prices.toml").write_text("[[prise]]")
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(tmp_path / "prices.toml"))
     monkeypatch.setattr(faults, "reraise", False)
-    model_calls._catalog.cache_clear()
+    call_cost._catalog.cache_clear()
 
     @taximeter.agent("a", limits=taximeter.Limits(tokens=10))
     def run() -> None:
@@ -152,5 +152,5 @@ def test_a_wrong_price_file_costs_the_price_and_not_the_tokens(
         with taximeter.request() as request, pytest.raises(taximeter.TokenBudgetReached):
             run()
     finally:
-        model_calls._catalog.cache_clear()
+        call_cost._catalog.cache_clear()
     assert request.unpriced_calls == 1

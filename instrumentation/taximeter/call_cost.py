@@ -1,0 +1,111 @@
+"""A finished call in the host's process in, its cost out: the collector's rules on what a span says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import Span
+
+from taximeter import lifecycle, semconv
+from taximeter.guard import guarded
+
+if TYPE_CHECKING:
+    from taximeter.pricing import Catalog
+    from taximeter.usage import Usage
+
+_KEYS: Final = {
+    "agent_name": semconv.AGENT_NAME,
+    "tenant": semconv.TENANT,
+    "user_id": semconv.USER_ID,
+    "server_address": semconv.SERVER_ADDRESS,
+    "tag": semconv.TAGS,
+}
+_ANTHROPIC_SDK: Final = "com.anthropic.sdk."
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the SDK's hook knows of a call."""
+
+    provider: str
+    model: str | None
+    tier: str | None = None
+    batch: bool = False
+    region: str | None = None
+    server_address: str | None = None
+    agent_name: str | None = None
+
+
+@guarded(default=None)
+def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) -> int | None:
+    """Return pico-USD; None, counted as unpriced, also where the user's price file is wrong.
+
+    [[batch]] and [[reported]] of the price files decide as they do in the collector; the only
+    stated cost that is known here is one inside the usage object (OpenRouter's ``cost``).
+    """
+    from taximeter.pricing.traffic import decide
+
+    catalog, call = _catalog(), call_values(span, terms)
+    is_batch = decide(catalog.traffic, "batch", call)
+    entry = catalog.resolve(
+        terms.provider,
+        terms.model,
+        tier=terms.tier or "standard",
+        batch=terms.batch if is_batch is None else is_batch == "true",
+        region_class=terms.region,
+        server_address=terms.server_address,
+    )
+    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
+    cost = catalog.price(usage, entry, at) if entry else None
+    use = decide(catalog.traffic, "reported", call)
+    if use == "always" or (use == "fallback" and cost is None):
+        stated = raw.get("cost")
+        if isinstance(stated, int | float) and 0 < stated <= 1e6:
+            return round(stated * 10**12)
+    return cost.total_pico if cost else None
+
+
+def call_values(span: Span, terms: Terms) -> dict[str, str | tuple[str, ...] | None]:
+    """Return what the ``match`` keys of a rule are held against."""
+    said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    resource = getattr(getattr(span, "resource", None), "attributes", None) or {}
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or semconv.SCOPE
+    service = _text(resource.get("service.name"))
+    values: dict[str, str | tuple[str, ...] | None] = {
+        name: _texts(said.get(key)) for name, key in _KEYS.items()
+    }
+    return values | {
+        "service_name": service,
+        "environment": _text(
+            resource.get("deployment.environment.name", resource.get("deployment.environment"))
+        ),
+        "agent_name": values["agent_name"] or terms.agent_name or service,
+        "server_address": terms.server_address or values["server_address"],
+        "provider": terms.provider,
+        "model": tuple(filter(None, (terms.model, _text(said.get(semconv.REQUEST_MODEL))))),
+        "dialect": "anthropic_sdk" if scope.startswith(_ANTHROPIC_SDK) else "taximeter",
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: Any) -> str | tuple[str, ...] | None:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else _text(value)
+
+
+@lru_cache(maxsize=1)
+def _catalog() -> Catalog:
+    """Read the price list at the first call: it costs a program nothing that makes none."""
+    import os
+    from pathlib import Path
+
+    from taximeter.pricing import load_catalog
+
+    file = os.environ.get("TAXIMETER_PRICES_FILE")
+    return load_catalog(Path(file) if file else None)
