@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +17,7 @@ from typing import Any, Protocol
 import httpx
 import pyarrow as pa
 import pytest
-
-PATIENCE_S = 40.0
+from tests.patience import PATIENCE_S, wait_until
 
 
 class Store(Protocol):
@@ -80,13 +78,6 @@ def _decoded(params: dict[str, Any]) -> dict[str, Any]:
         name: datetime.fromisoformat(value["$timestamp"]) if isinstance(value, dict) else value
         for name, value in params.items()
     }
-
-
-def until(is_so: Callable[[], object]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.05)
 
 
 class Alerts:
@@ -160,7 +151,7 @@ def alerts(tmp_path: Path, world: World) -> Iterator[Alerts]:
 def test_it_fires_at_start_tells_slack_answers_and_stops_cleanly(
     alerts: Alerts, world: World
 ) -> None:
-    until(lambda: world.notices)
+    wait_until(lambda: bool(world.notices))
     (alert,) = alerts.firing()
     assert (alert["rule"], alert["labels"]) == ("cost-per-request", {"agent_name": "support"})
     assert "support: cost per request $1.00" in alert["sentence"]
@@ -188,24 +179,24 @@ def test_it_fires_at_start_tells_slack_answers_and_stops_cleanly(
 
 def test_killed_between_firing_and_sending_nothing_is_lost(alerts: Alerts, world: World) -> None:
     world.status = 503
-    until(world.asked.is_set)
+    wait_until(world.asked.is_set)
     alerts.kill()
     assert world.notices == []
     world.status = 200
     alerts.start()
-    until(lambda: world.notices)
+    wait_until(lambda: bool(world.notices))
     assert world.notices[0].startswith("🟠 Firing")
     assert len(alerts.get("/api/incidents")["incidents"]) == 1
 
 
 def test_killed_while_sending_it_is_sent_again_and_says_so(alerts: Alerts, world: World) -> None:
     world.let_go.clear()
-    until(world.asked.is_set)
+    wait_until(world.asked.is_set)
     alerts.kill()
     world.let_go.set()
-    until(lambda: world.notices)
+    wait_until(lambda: bool(world.notices))
     alerts.start()
-    until(lambda: len(world.notices) == 2)
+    wait_until(lambda: len(world.notices) == 2)
     assert "(possible repeat)" not in world.notices[0]
     assert "(possible repeat)" in world.notices[1]
 

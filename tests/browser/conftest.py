@@ -6,14 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from tests.patience import PATIENCE_S, wait_until
 
 from taximeter.ports import read_ports
 from taximeter_collector.client import QueryError, ReadClient
@@ -28,7 +28,6 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-quic",
 )  # fmt: skip
-START_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Visit:
     def settle(self) -> None:
         """Wait until the run is over and the last element is drawn."""
         ready = '[data-testid="stApp"][data-test-script-state="notRunning"]'
-        self.page.wait_for_selector(f"{ready} .stMainBlockContainer", timeout=30_000)
+        self.page.wait_for_selector(f"{ready} .stMainBlockContainer", timeout=PATIENCE_S * 1000)
         self.page.locator("[data-testid=stSkeleton]").first.wait_for(state="detached")
 
     def overflow(self) -> int:
@@ -100,31 +99,20 @@ def part(name: str, data_dir: Path) -> Iterator[int]:
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _port(process: subprocess.Popen[bytes], data_dir: Path, name: str, log: Path) -> int:
-    give_up = time.monotonic() + START_S
-    while time.monotonic() < give_up:
-        entry = read_ports(data_dir).get(name, {})
-        port = entry.get("http_port") or entry.get("port")
-        if port and entry.get("pid") == process.pid:
-            return port
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise RuntimeError(f"{name} did not start:\n{log.read_text()}")
+    def entry() -> dict[str, Any]:
+        return read_ports(data_dir).get(name, {})
 
-
-def wait_until(is_true: Callable[[], bool], seconds: float = 30.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not is_true():
-        if time.monotonic() > give_up:
-            raise TimeoutError("it did not come true in time")
-        time.sleep(0.1)
+    wait_until(lambda: entry().get("pid") == process.pid or process.poll() is not None, name)
+    if process.poll() is not None:
+        raise RuntimeError(f"{name} did not start:\n{log.read_text()}")
+    return int(entry().get("http_port") or entry()["port"])
 
 
 def stored_requests(client: ReadClient) -> int:
@@ -180,6 +168,7 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
     )
+    context.set_default_timeout(PATIENCE_S * 1000)
     visit = Visit(context.new_page(), base)
     visit.page.on(
         "console", lambda m: visit.complaints.append(m.text) if m.type == "error" else None

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until
 
 from taximeter.ports import is_alive, read_ports
 from taximeter.supervisor import Part, StartError, Supervisor
@@ -64,37 +64,30 @@ def supervisor(
     supervisor.stop()
 
 
-def eventually(is_true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 15
-    while not is_true():
-        assert time.monotonic() < give_up, "did not happen within 15 s"
-        time.sleep(0.02)
-
-
 def server(name: str) -> Part:
     return Part(name, "tiny_server", (name,))
 
 
 def test_a_part_is_ready_when_it_has_written_its_port(supervisor: Supervisor) -> None:
     supervisor.start(server("a"))
-    assert supervisor.wait_ready("a", 15)["port"] == 1000
+    assert supervisor.wait_ready("a", 60)["port"] == 1000
 
 
 def test_parts_stop_in_reverse_order(supervisor: Supervisor, tmp_path: Path) -> None:
     for name in ("collector", "alerts", "dashboard"):
         supervisor.start(server(name))
-        supervisor.wait_ready(name, 15)
+        supervisor.wait_ready(name, 60)
     supervisor.stop()
     assert (tmp_path / "order").read_text().split() == ["dashboard", "alerts", "collector"]
 
 
 def test_a_killed_part_comes_back(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
     supervisor.start(server("a"))
-    first = supervisor.wait_ready("a", 15)["pid"]
+    first = supervisor.wait_ready("a", 60)["pid"]
 
     def kill_and_look() -> None:
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: read_ports(tmp_path)["a"]["pid"] != first)
+        wait_until(lambda: read_ports(tmp_path)["a"]["pid"] != first)
         supervisor.ask_to_stop()
 
     looking = threading.Thread(target=kill_and_look)
@@ -113,7 +106,7 @@ def test_a_wrong_configuration_is_not_tried_again(supervisor: Supervisor, said: 
 def test_a_part_that_fails_at_start_says_why(supervisor: Supervisor) -> None:
     supervisor.start(Part("a", "tiny_failure", ("1",)))
     with pytest.raises(StartError, match="the reason") as caught:
-        supervisor.wait_ready("a", 15)
+        supervisor.wait_ready("a", 60)
     assert caught.value.exit_code == 1
 
 
@@ -121,7 +114,7 @@ def test_a_part_that_is_not_kept_may_end(supervisor: Supervisor, said: list[str]
     supervisor.start(Part("demo", "tiny_failure", ("0",), is_kept=False))
 
     def stop_when_said() -> None:
-        eventually(lambda: bool(said))
+        wait_until(lambda: bool(said))
         supervisor.ask_to_stop()
 
     threading.Thread(target=stop_when_said).start()
@@ -131,10 +124,10 @@ def test_a_part_that_is_not_kept_may_end(supervisor: Supervisor, said: list[str]
 
 def test_nothing_that_a_part_started_is_left(supervisor: Supervisor) -> None:
     supervisor.start(Part("a", "tiny_careless", is_kept=False))
-    eventually(lambda: supervisor.log("a").read_text().endswith("\n"))
+    wait_until(lambda: supervisor.log("a").read_text().endswith("\n"))
     orphan = int(supervisor.log("a").read_text())
     supervisor.stop()
-    eventually(lambda: not is_running(orphan))
+    wait_until(lambda: not is_running(orphan))
 
 
 def is_running(pid: int) -> bool:
@@ -152,12 +145,12 @@ def test_no_part_outlives_a_killed_supervisor(tmp_path: Path, environment: dict[
         "from taximeter.supervisor import Part, Supervisor\n"
         f"s = Supervisor(pathlib.Path({str(tmp_path)!r}), os.environ, print)\n"
         "s.start(Part('a', 'tiny_server', ('a',)))\n"
-        "s.wait_ready('a', 15)\n"
+        "s.wait_ready('a', 60)\n"
         "s.keep()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
-    eventually(lambda: "a" in read_ports(tmp_path))
+    wait_until(lambda: "a" in read_ports(tmp_path))
     child = read_ports(tmp_path)["a"]["pid"]
     parent.kill()
     parent.wait()
-    eventually(lambda: not is_alive(child) or (tmp_path / "order").exists())
+    wait_until(lambda: not is_alive(child) or (tmp_path / "order").exists())

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.patience import PATIENCE_S, wait_until
 
 from taximeter.ports import read_ports
 
@@ -46,18 +46,13 @@ def start(data_dir: Path) -> tuple[subprocess.Popen[bytes], int]:
         [sys.executable, "-m", "taximeter_collector", "--data-dir", str(data_dir)],
         env=os.environ | ports,
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        port = read_ports(data_dir).get("collector", {}).get("http_port")
-        if port:
-            return collector, port
-        assert collector.poll() is None, "the collector ended before it was ready"
-        time.sleep(0.05)
-    raise AssertionError("the collector did not come up")
+    wait_until(lambda: "collector" in read_ports(data_dir) or collector.poll() is not None)
+    assert collector.poll() is None, "the collector ended before it was ready"
+    return collector, read_ports(data_dir)["collector"]["http_port"]
 
 
 def post(port: int, payload: bytes) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request(
             "POST", "/v1/traces", payload, {"Content-Type": "application/x-protobuf"}
@@ -68,7 +63,7 @@ def post(port: int, payload: bytes) -> int:
 
 
 def query(port: int, sql: str) -> list[list[object]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     connection.request("POST", "/v1/query", json.dumps({"sql": sql}), headers)
     answer = json.loads(connection.getresponse().read())
@@ -77,11 +72,8 @@ def query(port: int, sql: str) -> list[list[object]]:
     return rows
 
 
-def wait_for(is_there: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_there():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
+def wait_for_more(acknowledged: list[tuple[int, int]], than: int) -> None:
+    wait_until(lambda: len(acknowledged) > than)
 
 
 def send_until_dead(port: int, sender: int, acknowledged: list[tuple[int, int]]) -> None:
@@ -107,7 +99,7 @@ def test_kill_9_under_load_loses_no_acknowledged_span_and_repeats_none(tmp_path:
         ]
         for thread in senders:
             thread.start()
-        wait_for(lambda: len(acknowledged) > 8 * (round_number + 1))  # noqa: B023
+        wait_for_more(acknowledged, 8 * (round_number + 1))
         collector.send_signal(signal.SIGKILL)
         collector.wait()
         for thread in senders:
@@ -119,12 +111,8 @@ def test_kill_9_under_load_loses_no_acknowledged_span_and_repeats_none(tmp_path:
             for row in query(port, "select trace_id, count(*) from spans group by trace_id")
         }
         resent = [post(port, body(*one)) for one in acknowledged[-5:]]
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            derived = query(port, "select count(*), sum(span_count) from requests")[0]
-            if derived[0] == len(stored):
-                break
-            time.sleep(0.1)
+        wait_until(lambda: query(port, "select count(*) from requests") == [[len(stored)]])
+        (derived,) = query(port, "select count(*), sum(span_count) from requests")
     finally:
         collector.terminate()
         collector.wait(30)

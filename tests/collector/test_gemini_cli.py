@@ -6,19 +6,17 @@ and two metrics; the span leaves out cached and thought tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.telemetry import Body, follow, put, receive, rows
 
 from taximeter_collector.decode import Signal
-from taximeter_collector.derive import derive_step
-from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 
 NOW = 1_795_000_000_000
@@ -28,20 +26,6 @@ PROMPT = f"{SESSION}########0"
 CALLS = ((412, 0, 87, 24, 111), (2207, 2048, 64, 0, 64), (2309, 2176, 71, 16, 87))
 """Prompt (cached tokens in it), cached, candidates, thoughts, output (candidates and thoughts)."""
 MODEL = "gemini-2.5-flash"
-
-
-def put(pairs: Any, attributes: Mapping[str, object]) -> None:
-    for key, value in attributes.items():
-        slot = pairs.add(key=key).value
-        if isinstance(value, bool):
-            slot.bool_value = value
-        elif isinstance(value, int):
-            slot.int_value = value
-        elif isinstance(value, list):
-            for one in value:
-                slot.array_value.values.add().string_value = one
-        else:
-            slot.string_value = str(value)
 
 
 def resource(message: Any, kind: str) -> Any:
@@ -172,26 +156,11 @@ def metrics(at: int = NOW + 4000) -> bytes:
     return message.SerializeToString()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
-
-
-def follow(store: Store, *bodies: tuple[Signal, bytes]) -> None:
-    ingest = Ingest(store)
-    with store.cursor() as cursor:
-        at = 0
-        for signal, body in bodies:
-            ingest.submit(signal, body).result(60)
-            at = derive_step(cursor, store.prices, at)
-    ingest.close()
-
-
-def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
-    with store.read() as cursor:
-        return cursor.execute(sql).fetchall()
+def deliver(store: Store, *bodies: Body) -> None:
+    """Follow each body before the next comes."""
+    for one in bodies:
+        receive(store, [one])
+        follow(store)
 
 
 BILLED = ("select sum(prompt_tokens), sum(cache_read_tokens), sum(output_tokens) from calls"
@@ -211,7 +180,7 @@ def test_one_prompt_is_one_request_of_the_log_events_whatever_came_first(
         "logs": logs(),
         "metrics": metrics(),
     }
-    follow(store, *((signal, bodies[signal]) for signal in order))
+    deliver(store, *((signal, bodies[signal]) for signal in order))
     assert rows(store, BILLED) == [SERVED]
     assert rows(store, REQUESTS) == [(3, 3, 2, 1, SESSION, False)]
     assert rows(store, "select max(consecutive_repeat) from tool_calls") == [(2,)]
@@ -219,7 +188,7 @@ def test_one_prompt_is_one_request_of_the_log_events_whatever_came_first(
 
 
 def test_a_call_that_failed_before_it_succeeded_is_an_attempt(store: Store) -> None:
-    follow(store, ("logs", logs(fails_first=True)))
+    deliver(store, ("logs", logs(fails_first=True)))
     assert rows(store, BILLED) == [SERVED]
     found = rows(store, "select retries, loop_length, is_error, cost_quality from requests")
     assert found == [(1, 3, False, "exact")]
@@ -227,11 +196,11 @@ def test_a_call_that_failed_before_it_succeeded_is_an_attempt(store: Store) -> N
 
 
 def test_metrics_alone_count_each_running_total_once(store: Store) -> None:
-    follow(store, ("metrics", metrics()), ("metrics", metrics(NOW + 64_000)))
+    deliver(store, ("metrics", metrics()), ("metrics", metrics(NOW + 64_000)))
     assert rows(store, BILLED) == [SERVED]
 
 
 def test_spans_alone_say_what_they_say(store: Store) -> None:
-    follow(store, ("traces", traces()))
+    deliver(store, ("traces", traces()))
     assert rows(store, BILLED) == [(SERVED[0], None, sum(c[2] for c in CALLS))]  # no cache counts
     assert rows(store, "select count(*) from tool_calls") == [(2,)]

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.telemetry import rows
 
 from taximeter_collector.ingest import Ingest, QueueFull, Undecodable
 from taximeter_collector.store import Store, StoreError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
 
 
 def traces(*span_ids: bytes, name: str = "step") -> bytes:
@@ -31,14 +24,9 @@ def traces(*span_ids: bytes, name: str = "step") -> bytes:
     return message.SerializeToString()
 
 
-def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
-    with store.read() as cursor:
-        return cursor.execute(sql).fetchall()
-
-
 def test_an_acknowledged_span_is_in_the_store(store: Store) -> None:
     ingest = Ingest(store)
-    outcome = ingest.submit("traces", traces(b"s" * 8)).result(10)
+    outcome = ingest.submit("traces", traces(b"s" * 8)).result(60)
     assert (outcome.accepted, outcome.rejected, outcome.duplicate) == (1, 0, False)
     assert rows(store, "select span_id, name from spans") == [("73" * 8, "step")]
     ingest.close()
@@ -50,8 +38,8 @@ def test_the_same_bytes_are_stored_once_also_after_a_restart(tmp_path: Path) -> 
         ingest = Ingest(store)
         first = ingest.submit("traces", traces(b"s" * 8))
         second = ingest.submit("traces", traces(b"s" * 8))
-        assert first.result(10).duplicate is expect_duplicate
-        assert second.result(10).duplicate is True
+        assert first.result(60).duplicate is expect_duplicate
+        assert second.result(60).duplicate is True
         assert rows(store, "select count(*) from spans") == [(1,)]
         ingest.close()
         store.close()
@@ -59,7 +47,7 @@ def test_the_same_bytes_are_stored_once_also_after_a_restart(tmp_path: Path) -> 
 
 def test_spans_with_bad_ids_are_rejected_and_their_neighbours_kept(store: Store) -> None:
     ingest = Ingest(store)
-    outcome = ingest.submit("traces", traces(b"s" * 8, b"\0" * 8, b"short")).result(10)
+    outcome = ingest.submit("traces", traces(b"s" * 8, b"\0" * 8, b"short")).result(60)
     assert (outcome.accepted, outcome.rejected) == (1, 2)
     assert "span id" in outcome.message
     counts = {
@@ -80,8 +68,8 @@ def test_logs_and_metrics_are_stored_as_sent(store: Store) -> None:
     metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="m", unit="1")
     metric.gauge.data_points.add().as_int = 3
     ingest = Ingest(store)
-    assert ingest.submit("logs", logs.SerializeToString()).result(10).accepted == 1
-    assert ingest.submit("metrics", metrics.SerializeToString()).result(10).accepted == 1
+    assert ingest.submit("logs", logs.SerializeToString()).result(60).accepted == 1
+    assert ingest.submit("metrics", metrics.SerializeToString()).result(60).accepted == 1
     assert rows(store, "select event_name, body from log_record") == [("api_request", "hello")]
     assert rows(store, "select name, metric_kind from metric") == [("m", "gauge")]
     ingest.close()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, permutations
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.corpus.archive import scenarios
+from tests.corpus.replay import as_protobuf
+from tests.telemetry import Body, follow, put, receive, rows
 
 from taximeter_collector.decode import Signal
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.otlp_json import json_to_protobuf
 from taximeter_collector.store import Store
 
 ALL: tuple[Signal, ...] = get_args(Signal)
-Body = tuple[Signal, bytes]
 AGAIN = b"\x0a\x00"
 """One more, empty, resource: the same records in another body, as a retry by another exporter."""
 
@@ -50,41 +47,21 @@ def runs() -> dict[str, list[Run]]:
     """Return the runs of each client."""
     found: dict[str, list[Run]] = {}
     for one in scenarios().values():
-        bodies = [
-            (sent.signal, json_to_protobuf(sent.signal, sent.body) if sent.is_json else sent.body)
-            for sent in one.exports
-        ]
+        bodies = [(sent.signal, as_protobuf(sent)) for sent in one.exports]
         found.setdefault(one.client, []).append(Run(one.client, one.name, bodies, one.truth))
     return found
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
-
-
 def deliver(store: Store, bodies: Sequence[Body]) -> None:
-    """Store each body in a commit of its own; follow the commits of one signal before the next."""
-    ingest = Ingest(store)
-    with store.cursor() as cursor:
-        at = derived_batch(cursor)
-        for _, group in groupby(bodies, key=lambda one: one[0]):
-            for signal, data in group:
-                ingest.submit(signal, data).result(60)
-            at = derive_step(cursor, store.prices, at)
-    ingest.close()
+    """Store the bodies; follow those of one signal before the next."""
+    for _, group in groupby(bodies, key=lambda one: one[0]):
+        receive(store, group)
+        follow(store)
 
 
 def sent(runs: Sequence[Run], signals: Sequence[Signal]) -> list[Body]:
     """Return all bodies of the runs, signal by signal in the order given."""
     return [one for signal in signals for run in runs for one in run.bodies if one[0] == signal]
-
-
-def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
-    with store.read() as cursor:
-        return cursor.execute(sql).fetchall()
 
 
 BILLED = (
@@ -250,7 +227,7 @@ def agent_sdk(run: Run, name: str = AGENT_SDK) -> bytes:
     spans = [s for r in seen.resource_spans for scope in r.scope_spans for s in scope.spans]
     message = ExportTraceServiceRequest()
     resource = message.resource_spans.add()
-    resource.resource.attributes.add(key="service.name").value.string_value = "travel-desk"
+    put(resource.resource.attributes, {"service.name": "travel-desk"})
     scope = resource.scope_spans.add()
     scope.scope.name = name
     agent = scope.spans.add(trace_id=b"o" * 16, span_id=b"a" * 8, name="receive_response")
@@ -259,21 +236,15 @@ def agent_sdk(run: Run, name: str = AGENT_SDK) -> bytes:
     said = {"openinference.span.kind": "AGENT", "llm.model_name": "claude-sonnet-4-5",
             "session.id": "sess-c-99", "llm.token_count.prompt": run.expected["whole_input"],
             "llm.token_count.completion": 4}  # fmt: skip
-    for key, value in said.items():
-        slot = agent.attributes.add(key=key).value
-        if isinstance(value, int):
-            slot.int_value = value
-        else:
-            slot.string_value = value
+    put(agent.attributes, said)
     for span in (s for s in spans if s.name == "claude_code.tool"):
         call_id = next(a.value.string_value for a in span.attributes if a.key == "tool_use_id")
         tool = scope.spans.add(trace_id=b"o" * 16, parent_span_id=b"a" * 8, name="tool")
         tool.span_id = span.span_id[::-1]
         tool.start_time_unix_nano = span.start_time_unix_nano - 10**6
         tool.end_time_unix_nano = span.end_time_unix_nano + 10**6
-        for key, text in (("openinference.span.kind", "TOOL"), ("tool.name", "get_weather"),
-                          ("tool.id", call_id), ("input.value", '{"city":"Lyon"}')):  # fmt: skip
-            tool.attributes.add(key=key).value.string_value = text
+        put(tool.attributes, {"openinference.span.kind": "TOOL", "tool.name": "get_weather",
+                              "tool.id": call_id, "input.value": '{"city":"Lyon"}'})  # fmt: skip
     return message.SerializeToString()
 
 

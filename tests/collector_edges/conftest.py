@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from starlette.applications import Starlette
+from tests.patience import PATIENCE_S
+from tests.serving import serving
 
-from taximeter.settings import load_settings
+from taximeter.settings import CollectorSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Signal, parse
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Outcome
-from taximeter_collector.server import Addresses, serve
+from taximeter_collector.server import Addresses
 
 
 @dataclass
@@ -50,21 +51,11 @@ class SteeredIngest:
         return future
 
 
-class SmallStore:
-    """A few rows under the contract's names, read as the collector's store is read."""
+class ReadOnly:
+    """A store over one connection, lent as the collector's store is read."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.price_version = "test-prices"
-        self._con = duckdb.connect(":memory:")
-        self._con.execute(
-            "set enable_progress_bar = false; set TimeZone = 'UTC';"
-            "create table calls as select * from (values"
-            " ('bot', 1.5, 1500000000000::hugeint, timestamptz '2026-11-24 10:00:00+00'),"
-            " ('pest', null, null, timestamptz '2026-11-24 11:00:00+00'))"
-            " as c(agent_name, cost_usd, cost_pico, start_time);"
-            "create table export_request(signal varchar, batch bigint, received_at timestamptz)"
-        )
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -75,6 +66,23 @@ class SmallStore:
         finally:
             cursor.execute("rollback")
             cursor.close()
+
+
+class SmallStore(ReadOnly):
+    """A few rows under the contract's names."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(duckdb.connect(":memory:"))
+        self.data_dir = data_dir
+        self.price_version = "test-prices"
+        self._con.execute(
+            "set enable_progress_bar = false; set TimeZone = 'UTC';"
+            "create table calls as select * from (values"
+            " ('bot', 1.5, 1500000000000::hugeint, timestamptz '2026-11-24 10:00:00+00'),"
+            " ('pest', null, null, timestamptz '2026-11-24 11:00:00+00'))"
+            " as c(agent_name, cost_usd, cost_pico, start_time);"
+            "create table export_request(signal varchar, batch bigint, received_at timestamptz)"
+        )
 
     def size_bytes(self) -> int:
         return 4096
@@ -116,7 +124,9 @@ class Edges:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers with lower-case names, and body of one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.addresses.http_port, timeout=15)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.addresses.http_port, timeout=PATIENCE_S
+        )
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -150,32 +160,12 @@ def edges(start_edges: Start) -> Edges:
 
 
 def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
-    ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
-    settings = load_settings(environ={**ports, **environment}, data_dir=data_dir)
     ingest, store = SteeredIngest(), SmallStore(data_dir)
-    ready: Future[Addresses] = Future()
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
 
-    async def run() -> None:
-        limit = settings.collector.max_request_mib << 20
-        app = build_app(settings.collector, ingest, store, Rollups(), NeverAsked(), NeverAsked())
-        grpc = GrpcReceiver(ingest, limit, settings.collector.ingest_token)
+    def build(settings: CollectorSettings) -> tuple[Starlette, GrpcReceiver]:
+        app = build_app(settings, ingest, store, Rollups(), NeverAsked(), NeverAsked())
+        return app, GrpcReceiver(ingest, settings.max_request_mib << 20, settings.ingest_token)
 
-        async def until() -> None:
-            await stopping.wait()
-
-        await serve(settings.collector, data_dir, app, grpc, until=until, ready=ready.set_result)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
-    thread.start()
-    addresses = ready.result(timeout=15)
-
-    def stop() -> None:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stopping.set)
-            thread.join(timeout=20)
-            assert not thread.is_alive()
-            loop.close()
-
-    return Edges(ingest, store, addresses, stop)
+    running = ExitStack()
+    addresses = running.enter_context(serving(data_dir, build, **environment))
+    return Edges(ingest, store, addresses, running.close)

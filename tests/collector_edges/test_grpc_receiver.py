@@ -41,7 +41,7 @@ def export(
     call: Any = channel.unary_unary(
         f"/{SERVICES[signal]}/{method}", request_serializer=bytes, response_deserializer=bytes
     )
-    answer: bytes = call(body, timeout=15, **more)
+    answer: bytes = call(body, timeout=60, **more)
     return answer
 
 
@@ -125,7 +125,7 @@ def test_only_the_right_token_may_send(start_edges: Start) -> None:
 def test_health_is_serving(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ("", SERVICES["traces"]):
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -11,6 +11,8 @@ import pytest
 
 from taximeter_collector.query_gate import Forbidden, Malformed, check_statement
 from taximeter_collector.read_api import QueryFault, QueryRequest, run_query
+
+from .conftest import ReadOnly
 
 
 @pytest.fixture(scope="module")
@@ -255,23 +257,6 @@ def test_deep_nesting_is_no_crash(con: duckdb.DuckDBPyConnection) -> None:
     with suppress(Forbidden, Malformed):
         check_statement(con, "select " + "(" * 5000 + "1" + ")" * 5000)
     check_statement(con, "select " + " + ".join(["1"] * 200))
-
-
-class ReadOnly:
-    """A store over one connection, as the collector lends it."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
-        self._con = con
-
-    @contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._con.cursor()
-        cursor.execute("begin transaction read only")
-        try:
-            yield cursor
-        finally:
-            cursor.execute("rollback")
-            cursor.close()
 
 
 def test_writes_fail_behind_the_gate_too(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

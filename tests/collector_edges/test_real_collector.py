@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.protobuf import json_format
@@ -19,54 +15,22 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.patience import PATIENCE_S
+from tests.serving import collecting
 
-from taximeter.settings import load_settings
 from taximeter_collector.client import ReadClient
-from taximeter_collector.derive import Deriver
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.http_app import build_app
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.query_gate import VIEWS
-from taximeter_collector.server import Addresses, serve
+from taximeter_collector.server import Addresses
 from taximeter_collector.store import Store
-from taximeter_collector.verify_api import Verifier
 
 SMALL_QUEUE_BYTES = 45_000
 """Room for four of the flood's eight clients: the others are refused at first."""
 
 
 @pytest.fixture
-def addresses(tmp_path: Path) -> Iterator[Addresses]:
-    environment = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
-    edges = load_settings(environ=environment, data_dir=tmp_path).collector
-    ready: Future[Addresses] = Future()
-    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
-    with ExitStack() as stack:
-        store = stack.enter_context(closing(Store(tmp_path)))
-        rollups = stack.enter_context(closing(Deriver(store)))
-        ingest = stack.enter_context(
-            closing(Ingest(store, on_commit=rollups.notify, queue_bytes=SMALL_QUEUE_BYTES))
-        )
-
-        async def until() -> None:
-            await stopping.wait()
-
-        async def run() -> None:
-            app = build_app(
-                edges, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
-            )
-            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
-            await serve(edges, tmp_path, app, grpc, until=until, ready=ready.set_result)
-
-        thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
-        thread.start()
-        try:
-            yield ready.result(timeout=20)
-        finally:
-            loop.call_soon_threadsafe(stopping.set)
-            thread.join(timeout=20)
-            loop.close()
+def addresses(store: Store) -> Iterator[Addresses]:
+    with collecting(store, settle_s=0.3, queue_bytes=SMALL_QUEUE_BYTES) as collector:
+        yield collector.addresses
 
 
 @pytest.fixture
@@ -137,7 +101,9 @@ def test_json_and_protobuf_store_the_same(addresses: Addresses, client: ReadClie
         "application/json": json.dumps(document).encode(),
     }
     for content_type, body in bodies.items():
-        connection = http.client.HTTPConnection("127.0.0.1", addresses.http_port, timeout=15)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", addresses.http_port, timeout=PATIENCE_S
+        )
         connection.request("POST", "/v1/traces", body, {"Content-Type": content_type})
         assert connection.getresponse().status == 200
         connection.close()
@@ -156,7 +122,9 @@ def test_every_view_of_the_contract_answers(client: ReadClient) -> None:
 def test_verify_answers_over_http(addresses: Addresses, client: ReadClient) -> None:
     window = {"from": "2026-11-24T00:00:00Z", "to": "2026-11-24T01:00:00Z"}
     for document, status in ((window, 200), ({"from": "x"}, 400)):
-        connection = http.client.HTTPConnection("127.0.0.1", addresses.http_port, timeout=60)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", addresses.http_port, timeout=PATIENCE_S
+        )
         body = json.dumps(document)
         connection.request("POST", "/v1/verify", body, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -10,9 +10,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.telemetry import follow
 
 from taximeter_collector.decode import Signal
-from taximeter_collector.derive import derive_step, derived_batch
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.otlp_json import json_to_protobuf
 from taximeter_collector.store import Store
@@ -73,11 +73,3 @@ def as_service(name: str, export: Export) -> bytes:
         part.resource.attributes.extend(others)
         part.resource.attributes.add(key="service.name").value.string_value = name
     return bytes(request.SerializeToString())
-
-
-def follow(store: Store) -> None:
-    """Derive all that is stored and not yet derived."""
-    with store.cursor() as cursor:
-        at, following = -1, derived_batch(cursor)
-        while at != following:
-            at, following = following, derive_step(cursor, store.prices, following)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.rollups.telemetry import GENAI, Span, Value
+from tests.telemetry import GENAI, Span, Value
 
 
 def agent(id: int, parent: int = 0, *, end: int = 60_000, name: str = "desk", trace: int = 1, failed: bool = False, **said: Value) -> Span:  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.definitions.spans import agent, call, plain, tool
-from tests.rollups.telemetry import one, send
+from tests.telemetry import one, send
 
 from taximeter_collector.store import Store
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.definitions.spans import agent, call, plain, tool
-from tests.rollups.telemetry import Span, one, send
+from tests.telemetry import Span, one, send
 
 from taximeter_collector.store import Store
 

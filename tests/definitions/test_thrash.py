@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.definitions.spans import agent, call, plain, tool
-from tests.rollups.telemetry import Span, one, send, wipe
+from tests.telemetry import Span, one, send, wipe
 
 from taximeter.fingerprint import arguments_hash
 from taximeter.settings import ToolsSettings

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from tests.corpus.archive import scenarios
 from tests.corpus.replay import as_protobuf
+from tests.telemetry import Span, body, follow, receive
 
 from taximeter.pricing import Catalog, load_catalog
 from taximeter_collector.client import plain_rows
-from taximeter_collector.derive import derive_step
 from taximeter_collector.explain import Proof, Replay, gather, prove
-from taximeter_collector.ingest import Ingest
 from taximeter_collector.query_gate import check_statement
 from taximeter_collector.store import Store
 
-NOW = 1_795_000_000_000_000_000
 Attributes = Mapping[str, str | int]
 
 
@@ -36,14 +31,8 @@ class Bench:
 
     def send(self, bodies: Sequence[bytes]) -> None:
         """Store OTLP trace requests and follow them into the roll-ups."""
-        ingest = Ingest(self.store)
-        for stored in [ingest.submit("traces", body) for body in bodies]:
-            stored.result(60)
-        ingest.close()
-        with self.store.cursor() as cursor:
-            after = -1
-            while (following := derive_step(cursor, self.store.prices, max(after, 0))) != after:
-                after = following
+        receive(self.store, [("traces", data) for data in bodies])
+        follow(self.store)
 
     def ask(self, sql: str, params: Mapping[str, Any] | None = None, /) -> list[dict[str, Any]]:
         """Answer what the gate of POST /v1/query lets through."""
@@ -71,56 +60,37 @@ def replay() -> Replay:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, catalog: Catalog, replay: Replay) -> Iterator[Bench]:
-    store = Store(tmp_path)
-    yield Bench(store, catalog, replay)
-    store.close()
+def bench(store: Store, catalog: Catalog, replay: Replay) -> Bench:
+    return Bench(store, catalog, replay)
 
 
 class Trace:
-    """One export request, span by span; ids are small numbers."""
+    """One export request, span by span; ids are small numbers, each span lasts a second."""
 
-    def __init__(self, trace_id: int = 1, scope: str = "my.agent", version: str = "1.0") -> None:
-        self.message = ExportTraceServiceRequest()
-        resource = self.message.resource_spans.add()
-        resource.resource.attributes.add(key="service.name").value.string_value = "desk"
-        self._scopes = resource.scope_spans
-        self._trace_id = trace_id.to_bytes(16, "big")
-        self.scope(scope, version)
+    def __init__(self, trace_id: int = 1, scope: str = "my.agent") -> None:
+        self._trace_id, self._scope = trace_id, scope
+        self._spans: list[Span] = []
 
-    def scope(self, name: str, version: str = "1.0") -> Trace:
+    def scope(self, name: str) -> Trace:
         """Let the next spans come from this emitter."""
-        self._scope = self._scopes.add()
-        self._scope.scope.name, self._scope.scope.version = name, version
+        self._scope = name
         return self
 
     def span(
         self, number: int, attributes: Attributes, *, parent: int = 0, start: int = 0,
         error: str = "",
     ) -> Trace:  # fmt: skip
-        """Add a span of one second."""
-        span = self._scope.spans.add(
-            trace_id=self._trace_id,
-            span_id=number.to_bytes(8, "big"),
-            parent_span_id=parent.to_bytes(8, "big") if parent else b"",
-            name=f"span {number}",
-            start_time_unix_nano=NOW + start * 10**9,
-            end_time_unix_nano=NOW + (start + 1) * 10**9,
-        )
-        for key, value in attributes.items():
-            held = span.attributes.add(key=key).value
-            if isinstance(value, int):
-                held.int_value = value
-            else:
-                held.string_value = value
-        if error:
-            span.status.code = Status.STATUS_CODE_ERROR
-            span.attributes.add(key="error.type").value.string_value = error
+        """Add a span that starts at a second."""
+        said = {**attributes, "error.type": error} if error else attributes
+        begun = start * 1000
+        self._spans.append(
+            Span(self._trace_id, number, parent, begun, begun + 1000, tuple(said.items()),
+                 self._scope, failed=bool(error))
+        )  # fmt: skip
         return self
 
     def body(self) -> bytes:
-        body: bytes = self.message.SerializeToString()
-        return body
+        return body(self._spans)
 
 
 def chat(input: int, output: int, more: Attributes = MappingProxyType({})) -> Attributes:

@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until
 
 from taximeter.ports import read_ports
 from taximeter_collector.client import QueryError, ReadClient
@@ -28,14 +28,6 @@ def environment(data_dir: Path) -> dict[str, str]:
     return {**kept, **ports, "TAXIMETER_STORE_DATA_DIR": str(data_dir)}
 
 
-def wait_for(is_true: object, seconds: float = 60.0) -> None:
-    assert callable(is_true)
-    give_up = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < give_up, "it did not come true in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A running collector with telemetry of three clients, and one span id in two traces."""
@@ -44,7 +36,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         [sys.executable, "-m", "taximeter_collector"], env=environment(data_dir), cwd=data_dir
     )
     try:
-        wait_for(lambda: "http_port" in read_ports(data_dir).get("collector", {}))
+        wait_until(lambda: "http_port" in read_ports(data_dir).get("collector", {}))
         url = f"http://127.0.0.1:{read_ports(data_dir)['collector']['http_port']}"
         bodies = [body for client in CLIENTS for body in recorded(client)]
         bodies += [Trace(trace_id).span(TWIN, chat(10, 1)).body() for trace_id in (1, 2)]
@@ -54,7 +46,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             )
             urllib.request.urlopen(request, timeout=30).close()
         with ReadClient(url) as client:
-            wait_for(lambda: traces(client) == (0, True))
+            wait_until(lambda: traces(client) == (0, True))
         yield data_dir
     finally:
         process.terminate()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import pytest
 from tests.corpus.archive import scenarios
+from tests.rollups.arrival import spans_of
 
-from taximeter.pricing import load_catalog
+from taximeter.pricing import Catalog, load_catalog
 from taximeter_collector.dialects import RULE_FILES
 from taximeter_collector.explain import Evidence, Replay, billing_steps, cost_steps, gather, prove
 from taximeter_collector.explain.proof import Check, Proof, Step
@@ -56,15 +59,25 @@ def all_evidence(bench: Bench) -> list[Evidence]:
 CLIENTS = sorted(s.client for s in scenarios().values() if s.name == "agent_loop")
 
 
-def test_the_arithmetic_of_every_call_of_the_corpus_re_adds_to_its_cost(bench: Bench) -> None:
+@pytest.fixture(scope="module")
+def corpus(
+    tmp_path_factory: pytest.TempPathFactory, catalog: Catalog, replay: Replay
+) -> Iterator[Bench]:
+    """A store that holds the agent loop of every real client."""
+    with closing(Store(tmp_path_factory.mktemp("corpus"))) as store:
+        bench = Bench(store, catalog, replay)
+        bench.send([data for client in CLIENTS for data in recorded(client)])
+        yield bench
+
+
+def test_the_arithmetic_of_every_call_of_the_corpus_re_adds_to_its_cost(corpus: Bench) -> None:
     """Real clients, every call: prices from the list, times the counts, is what SQL stored."""
-    bench.send([body for client in CLIENTS for body in recorded(client)])
-    evidence = all_evidence(bench)
+    evidence = all_evidence(corpus)
     assert len(evidence) > 90
     priced = 0
     for one in evidence:
         assert one.call is not None
-        found = billing_steps.look_up(bench.catalog, one)
+        found = billing_steps.look_up(corpus.catalog, one)
         arithmetic = cost_steps.arithmetic_step(one, found)
         assert arithmetic.verdict != "failed", (one.span["name"], arithmetic)
         assert invariants_step(one).verdict != "failed", (one.span["name"], invariants_step(one))
@@ -211,13 +224,10 @@ def test_a_stated_cost_that_counts_says_so_and_shows_the_tokens(
 ) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text("[[reported]]\nmatch.dialect = 'otel_genai'\nuse = 'always'\n")
-    store = Store(tmp_path / "data", prices)
-    try:
+    with closing(Store(tmp_path / "data", prices)) as store:
         bench = Bench(store, load_catalog(prices), replay)
         bench.send([Trace().span(1, chat(10, 1, {"gen_ai.cost.total_cost": "0.5"})).body()])
         arithmetic = step(bench.only("true"), "arithmetic")
-    finally:
-        store.close()
     assert arithmetic.verdict == "note" and arithmetic.says.startswith("$0.5, as the sender states")
     assert fact(arithmetic, "From the tokens") == 45_000_000
     assert [one.verdict for one in arithmetic.checks] == ["ok", "ok"]
@@ -279,13 +289,12 @@ def test_a_run_lists_which_calls_make_its_loop(bench: Bench) -> None:
     assert loop.verdict == "ok"
 
 
-def test_every_run_of_the_corpus_adds_up(bench: Bench) -> None:
+def test_every_run_of_the_corpus_adds_up(corpus: Bench) -> None:
     """Loop length and cost of each run follow from the calls that the proof lists."""
-    bench.send([body for client in CLIENTS for body in recorded(client)])
-    runs = bench.ask("select trace_id, span_id from agent_runs order by all")
+    runs = corpus.ask("select trace_id, span_id from agent_runs order by all")
     assert len(runs) > 15
     for run in runs:
-        proof = bench.prove(run["trace_id"], run["span_id"])
+        proof = corpus.prove(run["trace_id"], run["span_id"])
         assert proof.verdict != "failed", as_text(proof)
 
 
@@ -315,11 +324,18 @@ def test_hostile_text_does_not_steer_a_terminal(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_reading_again_gives_what_was_stored(bench: Bench, client: str, replay: Replay) -> None:
+def test_reading_again_gives_what_was_stored(corpus: Bench, client: str) -> None:
     """The replay is the real path: every span of real clients is read as it was on arrival."""
-    bench.send(recorded(client))
-    spans = bench.ask("select * from spans")
-    for span, reading in zip(spans, replay.read(spans, bench.ask(RULES_SQL)), strict=True):
+    sent = [
+        span
+        for request in spans_of(recorded(client))
+        for span in request.resource_spans[0].scope_spans[0].spans
+    ]
+    spans = corpus.ask("select * from spans where trace_id in (select unnest($ids))",
+                       {"ids": sorted({one.trace_id.hex() for one in sent})})  # fmt: skip
+    assert len(spans) == len({one.span_id for one in sent}) > 0
+    readings = corpus.replay.read(spans, corpus.ask(RULES_SQL))
+    for span, reading in zip(spans, readings, strict=True):
         names = ("dialect", "kind", "status", "error_type", "agent_name", "session_id", "tags")
         assert {n: reading.span[n] for n in names} == {n: span[n] for n in names}
 

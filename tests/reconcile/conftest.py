@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.serving import collecting
 
-from taximeter.settings import load_settings
 from taximeter_collector.client import ReadClient
-from taximeter_collector.derive import Deriver
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.http_app import build_app
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.prices.reprice_api import Repricer
-from taximeter_collector.server import Addresses, serve
 from taximeter_collector.store import Store
-from taximeter_collector.verify_api import Verifier
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 PRICES = {
@@ -318,35 +306,9 @@ class Collector:
 
 
 @pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Collector]:
-    data_dir = tmp_path / "data"
-    environment = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
-    edges = load_settings(environ=environment, data_dir=data_dir).collector
-    ready: Future[Addresses] = Future()
-    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
-    with ExitStack() as stack:
-        store = stack.enter_context(closing(Store(data_dir)))
-        rollups = stack.enter_context(closing(Deriver(store, settle_s=0.01)))
-        ingest = stack.enter_context(closing(Ingest(store, on_commit=rollups.notify)))
-
-        async def until() -> None:
-            await stopping.wait()
-
-        async def run() -> None:
-            app = build_app(
-                edges, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
-            )
-            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, None)
-            await serve(edges, data_dir, app, grpc, until=until, ready=ready.set_result)
-
-        thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
-        thread.start()
-        try:
-            yield Collector(f"http://127.0.0.1:{ready.result(timeout=60).http_port}")
-        finally:
-            loop.call_soon_threadsafe(stopping.set)
-            thread.join(timeout=20)
-            loop.close()
+def collector(store: Store) -> Iterator[Collector]:
+    with collecting(store) as running:
+        yield Collector(running.url)
 
 
 __all__ = ["DAY", "Collector", "Truth", "replace"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hypothesis import strategies as st
-from tests.rollups.telemetry import Span, Value
+from tests.telemetry import Span, Value
 
 from taximeter_collector.dialects import read_rules
 

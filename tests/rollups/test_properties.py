@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.rollups.dialects import trees
-from tests.rollups.telemetry import Span, send, tables, wipe
+from tests.telemetry import Span, send, tables, wipe
 
 from taximeter_collector.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.rollups.telemetry import Span, Tables, chat, one, send, tables, wipe
+from tests.telemetry import Span, Tables, chat, one, send, tables, wipe
 
 from taximeter_collector.store import Store
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import duckdb
 import pytest
-from tests.rollups.telemetry import BEGINNING_NS, Span, body, chat, one, send
+from tests.poison import follow_past_poison
+from tests.telemetry import BEGINNING_NS, Span, chat, commit, one, send
 
 from taximeter import cli, cli_verify
 from taximeter_collector import derive
 from taximeter_collector.derive import Deriver, derived_batch
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.prices import PriceBook
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 from taximeter_collector.verify import Report, WindowTooLong, verify_window
@@ -109,23 +106,8 @@ def test_a_difference_names_the_stored_and_the_recomputed_value(store: Store) ->
 def test_a_commit_that_was_left_out_is_seen_and_repaired(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ingest = Ingest(store)
-    for span in (SPANS[0], SPANS[4], *SPANS[1:4]):
-        ingest.submit("traces", body([span])).result(30)
-    ingest.close()
-    real = derive._derive_touched
-
-    def ill(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, last: int) -> None:
-        if after < 2 <= last:
-            raise duckdb.InvalidInputException("poison")
-        real(cursor, prices, after, last)
-
-    monkeypatch.setattr(derive, "_derive_touched", ill)
-    deriver = Deriver(store, settle_s=0.01)
-    deadline = time.monotonic() + 60
-    while deriver.data_version < len(SPANS) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    deriver.close()
+    commit(store, *([span] for span in (SPANS[0], SPANS[4], *SPANS[1:4])))
+    follow_past_poison(store, monkeypatch, poisoned=2, commits=len(SPANS))
     report = look(store)
     assert ("call", "") in found(report)
     assert repaired(store, report).is_right
@@ -171,9 +153,7 @@ def test_traces_whose_first_spans_are_gone_are_counted_and_not_compared(store: S
 
 def test_spans_that_are_not_followed_yet_are_no_difference(store: Store) -> None:
     send(store, [SPANS])
-    ingest = Ingest(store)
-    ingest.submit("traces", body([chat(1, 19, 10, response_id="z")])).result(30)
-    ingest.close()
+    commit(store, [chat(1, 19, 10, response_id="z")])
     assert look(store).is_right
 
 

@@ -1,23 +1,24 @@
+"""One store for all tests of a process: making one costs half a second, emptying it nothing."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.rollups.telemetry import wipe
+from tests.telemetry import wipe
 
 from taximeter_collector.store import Store
 
 
 @pytest.fixture(scope="session")
 def _one_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(Path(tmp_path_factory.mktemp("rollups")))
+    store = Store(tmp_path_factory.mktemp("store"))
     yield store
     store.close()
 
 
 @pytest.fixture
 def store(_one_store: Store) -> Store:
-    """Return an empty store."""
+    """Return an empty store; a test that changes its rules or prices makes one of its own."""
     wipe(_one_store)
     return _one_store

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from taximeter_collector.decode import Signal
 from taximeter_collector.derive import derive_step, derived_batch
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import DAY_TABLES, ROLLUP_TABLES, Store
@@ -17,6 +18,8 @@ GENAI: Final = "opentelemetry.instrumentation.genai.anthropic"
 ARRIVAL: Final = frozenset({"first_received_at", "last_received_at", "first_batch"})
 """Columns that say when something came, and so may differ between two replays of the same spans."""
 Value = str | int | float
+Body = tuple[Signal, bytes]
+"""An export request as the store takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,28 @@ def body(spans: Iterable[Span]) -> bytes:
         key = (span.service, span.scope)
         if key not in groups:
             resource = message.resource_spans.add()
-            resource.resource.attributes.add(key="service.name").value.string_value = span.service
+            put(resource.resource.attributes, {"service.name": span.service})
             groups[key] = resource.scope_spans.add()
             groups[key].scope.name = span.scope
         _add(groups[key].spans.add(), span)
     return message.SerializeToString()
+
+
+def put(pairs: Any, attributes: Mapping[str, object]) -> None:
+    """Add attributes to a message's list of key-value pairs, each as its own OTLP type."""
+    for key, value in attributes.items():
+        slot = pairs.add(key=key).value
+        if isinstance(value, bool):
+            slot.bool_value = value
+        elif isinstance(value, int):
+            slot.int_value = value
+        elif isinstance(value, float):
+            slot.double_value = value
+        elif isinstance(value, list):
+            for one in value:
+                slot.array_value.values.add().string_value = one
+        else:
+            slot.string_value = str(value)
 
 
 def _add(message: Any, span: Span) -> None:
@@ -75,14 +95,23 @@ def _add(message: Any, span: Span) -> None:
     message.end_time_unix_nano = BEGINNING_NS + span.end * 10**6
     if span.failed:
         message.status.code = 2
-    for key, value in span.attributes:
-        pair = message.attributes.add(key=key).value
-        if isinstance(value, int):
-            pair.int_value = value
-        elif isinstance(value, float):
-            pair.double_value = value
-        else:
-            pair.string_value = value
+    put(message.attributes, dict(span.attributes))
+
+
+def receive(store: Store, bodies: Iterable[Body]) -> None:
+    """Store export requests, all on their way at once."""
+    ingest = Ingest(store)
+    try:
+        for stored in [ingest.submit(signal, data) for signal, data in bodies]:
+            stored.result(60)
+    finally:
+        ingest.close()
+
+
+def commit(store: Store, *commits: Sequence[Span]) -> None:
+    """Store each group of spans in a commit of its own; nobody follows."""
+    for spans in commits:
+        receive(store, [("traces", body(spans))])
 
 
 def send(store: Store, commits: Iterable[Sequence[Span]]) -> None:
@@ -147,8 +176,13 @@ def _plain(value: Any) -> Any:
     return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
+def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with store.read() as cursor:
+        return cursor.execute(sql).fetchall()
+
+
 def one(store: Store, sql: str) -> tuple[Any, ...]:
     """Return the only row of a query."""
-    with store.read() as cursor:
-        (row,) = cursor.execute(sql).fetchall()
+    (row,) = rows(store, sql)
     return tuple(row)

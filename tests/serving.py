@@ -1,0 +1,84 @@
+"""A real collector in this process: receivers, ingest and follower over a store, on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from tests.patience import PATIENCE_S
+
+from taximeter.settings import CollectorSettings, load_settings
+from taximeter_collector.derive import Deriver
+from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.http_app import build_app
+from taximeter_collector.ingest import Ingest
+from taximeter_collector.prices.reprice_api import Repricer
+from taximeter_collector.server import Addresses, serve
+from taximeter_collector.store import Store
+from taximeter_collector.verify_api import Verifier
+
+Build = Callable[[CollectorSettings], tuple[Starlette, GrpcReceiver]]
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """What runs, and where it answers."""
+
+    addresses: Addresses
+    ingest: Ingest
+    rollups: Deriver
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.addresses.http_port}"
+
+
+@contextmanager
+def collecting(
+    store: Store, *, settle_s: float = 0.01, queue_bytes: int = 1 << 27
+) -> Iterator[Collector]:
+    """Serve a real collector over ``store``; when it ends, all that came is followed."""
+    with (
+        closing(Deriver(store, settle_s=settle_s)) as rollups,
+        closing(Ingest(store, on_commit=rollups.notify, queue_bytes=queue_bytes)) as ingest,
+    ):
+
+        def build(settings: CollectorSettings) -> tuple[Starlette, GrpcReceiver]:
+            app = build_app(
+                settings, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
+            )
+            return app, GrpcReceiver(ingest, settings.max_request_mib << 20, None)
+
+        with serving(store.data_dir, build) as addresses:
+            yield Collector(addresses, ingest, rollups)
+
+
+@contextmanager
+def serving(data_dir: Path, build: Build, **environment: str) -> Iterator[Addresses]:
+    """Serve the edges that ``build`` makes, on a thread of their own; yield where they answer."""
+    free = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
+    settings = load_settings(environ=free | environment, data_dir=data_dir).collector
+    loop, stopping, ready = asyncio.new_event_loop(), asyncio.Event(), Future[Addresses]()
+
+    async def until() -> None:
+        await stopping.wait()
+
+    async def run() -> None:
+        app, grpc = build(settings)
+        await serve(settings, data_dir, app, grpc, until=until, ready=ready.set_result)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
+    thread.start()
+    try:
+        yield ready.result(timeout=PATIENCE_S)
+    finally:
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join(timeout=PATIENCE_S)
+        assert not thread.is_alive()
+        loop.close()
