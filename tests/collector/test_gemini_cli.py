@@ -170,8 +170,13 @@ REQUESTS = ("select model_calls, loop_length, tool_calls, tool_errors, session_i
             " from requests")  # fmt: skip
 
 
-@pytest.mark.parametrize("with_usage", [True, False])
-@pytest.mark.parametrize("order", permutations(("traces", "logs", "metrics")))
+ORDERS = [*permutations(("traces", "logs", "metrics"))]
+
+
+@pytest.mark.parametrize(
+    ("order", "with_usage"),
+    [*((order, True) for order in ORDERS), (ORDERS[0], False), (ORDERS[-1], False)],
+)
 def test_one_prompt_is_one_request_of_the_log_events_whatever_came_first(
     store: Store, order: tuple[Signal, ...], with_usage: bool
 ) -> None:

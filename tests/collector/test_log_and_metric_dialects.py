@@ -52,10 +52,11 @@ def runs() -> dict[str, list[Run]]:
     return found
 
 
-def deliver(store: Store, bodies: Sequence[Body]) -> None:
-    """Store the bodies; follow those of one signal before the next."""
+def deliver(store: Store, bodies: Sequence[Body], *, is_one_by_one: bool = False) -> None:
+    """Store the bodies, in few group commits or one in each; follow those of one signal before the next."""
     for _, group in groupby(bodies, key=lambda one: one[0]):
-        receive(store, group)
+        for commit in [[one] for one in group] if is_one_by_one else [list(group)]:
+            receive(store, commit)
         follow(store)
 
 
@@ -171,12 +172,14 @@ def test_generic_events_and_metrics_add_nothing_to_spans_and_stand_in_for_them(
         assert rows(store, TOOLS) == [tools(told)]
 
 
+@pytest.mark.parametrize("is_one_by_one", [False, True])
 def test_running_totals_exported_twice_count_once_and_only_where_no_span_is(
-    store: Store, runs: dict[str, list[Run]]
+    store: Store, runs: dict[str, list[Run]], is_one_by_one: bool
 ) -> None:
     told = [run for run in runs["google-adk"] if run.scenario in ("agent_loop", "thrash")]
     metrics = sent(told, ("metrics",))
-    deliver(store, [*metrics[::-1], *((signal, data + AGAIN) for signal, data in metrics)])
+    bodies = [*metrics[::-1], *((signal, data + AGAIN) for signal, data in metrics)]
+    deliver(store, bodies, is_one_by_one=is_one_by_one)
     assert rows(
         store, "select sum(prompt_tokens), sum(output_tokens) from calls where is_billed"
     ) == [(usage(told)[2], usage(told)[4])]
@@ -190,7 +193,8 @@ def test_records_sent_again_in_another_body_change_nothing(
 ) -> None:
     told = [run for run in runs[client] if run.has_telemetry]
     bodies = sent(told, ("logs", "metrics", "traces"))
-    deliver(store, [*bodies, *((signal, data + AGAIN) for signal, data in bodies)])
+    again = [(signal, data + AGAIN) for signal, data in bodies]
+    deliver(store, [*bodies, *again], is_one_by_one=client == "codex-cli")
     assert rows(store, BILLED) == [usage(told)]
     assert rows(store, TOOLS) == [tools(told)]
 

@@ -15,8 +15,10 @@ select n.*, md5(concat_ws(chr(31), r.attributes::varchar, scope_name, series, is
 from named n left join (select resource, map_from_entries(list({k: key, v: value} order by key, value)) as attributes
     from (select resource, key, first(value) as value from in_resource_attribute group by all) group by resource) r using (resource)
 where n.attribute is not null
--- Old and new names of one count: the first of the rules.
-qualify rank = min(rank) over (partition by request, resource, scope_name, attribute);
+-- Old and new names of one count: the first of the rules. A point sent again is one point, also in one group commit.
+qualify rank = min(rank) over (partition by request, resource, scope_name, attribute)
+    and row_number() over (partition by series_id, name, list_sort(map_entries(n.attributes)), start_time, end_time
+        order by "row") = 1;
 
 -- Counters of one call may start some milliseconds apart; what is exported together belongs together.
 create or replace temp table n_series as
