@@ -58,9 +58,13 @@ def test_a_flood_over_a_small_queue_arrives_once_and_whole(
     def send(at: int) -> SpanExportResult:
         exporter: SpanExporter
         if at % 2:
-            exporter = HttpExporter(f"http://127.0.0.1:{addresses.http_port}/v1/traces")
+            exporter = HttpExporter(
+                f"http://127.0.0.1:{addresses.http_port}/v1/traces", timeout=PATIENCE_S
+            )
         else:
-            exporter = GrpcExporter(f"127.0.0.1:{addresses.grpc_port}", insecure=True)
+            exporter = GrpcExporter(
+                f"127.0.0.1:{addresses.grpc_port}", insecure=True, timeout=PATIENCE_S
+            )
         try:
             return exporter.export(batches[at])
         finally:

@@ -56,7 +56,11 @@ def all_evidence(bench: Bench) -> list[Evidence]:
     ]  # fmt: skip
 
 
-CLIENTS = sorted(s.client for s in scenarios().values() if s.name == "agent_loop")
+CLIENTS = sorted(
+    scenario.client
+    for scenario in scenarios().values()
+    if scenario.name == "agent_loop" and any(one.signal == "traces" for one in scenario.exports)
+)
 
 
 @pytest.fixture(scope="module")
