@@ -11,14 +11,14 @@ from taximeter_collector.store import Store
 
 
 @pytest.fixture(scope="session")
-def _one_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def session_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = Store(tmp_path_factory.mktemp("store"))
     yield store
     store.close()
 
 
 @pytest.fixture
-def store(_one_store: Store) -> Store:
+def store(session_store: Store) -> Store:
     """Return an empty store; a test that changes its rules or prices makes one of its own."""
-    wipe(_one_store)
-    return _one_store
+    wipe(session_store)
+    return session_store

@@ -72,12 +72,15 @@ def test_a_flood_over_a_small_queue_arrives_once_and_whole(
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(send, range(len(batches))))
-    assert results == [SpanExportResult.SUCCESS] * len(batches)
+        given_up = [at for at, result in enumerate(results) if result is SpanExportResult.FAILURE]
+        again = list(pool.map(send, given_up))
+    assert again == [SpanExportResult.SUCCESS] * len(given_up)
     stored = client.query("select count(*) as n, count(distinct span_id) as d from spans")
     assert stored.to_pylist() == [{"n": 600, "d": 600}]
     status = client.status()
     assert status["stored"]["traces"] == 600
-    assert status["refused"]["traces"] > 0
+    # An exporter gives a batch up on a slow machine, but not before it has come six times.
+    assert status["refused"]["traces"] >= max(1, len(given_up) * 6 * len(batches[0]))
 
 
 def test_json_and_protobuf_store_the_same(addresses: Addresses, client: ReadClient) -> None:

@@ -6,41 +6,58 @@ from typing import Any
 
 import pytest
 from tests.definitions.spans import agent, call, plain, tool
-from tests.telemetry import Span, one, send
+from tests.telemetry import Span, one, rows, send, wipe
 
 from taximeter_collector.store import Store
 
 END = "select termination_reason, termination_evidence from agent_runs"
 
 
-@pytest.mark.parametrize(
-    ("finish", "reason"),
-    [
-        ("stop", "completed"), ('["end_turn"]', "completed"), ("STOP", "completed"), ("FINISH_REASON_STOP", "completed"),
-        ("max_tokens", "truncated"), ("length", "truncated"), ("MAX_TOKENS", "truncated"), ("max_output_tokens", "truncated"),
-        ("SAFETY", "refused"), ("content_filter", "refused"), ("content-filter", "refused"), ("refusal", "refused"),
-        ("guardrail_intervened", "guardrail"), ("error", "error"), ("tool_calls", "unknown"),
-    ],
-)  # fmt: skip
-def test_the_last_finish_reason_tells(store: Store, finish: str, reason: str) -> None:
-    send(store, [[agent(1), call(2, at=0, finish=finish)]])
-    assert one(store, END)[0] == reason
-    assert one(store, "select termination_reason from requests") == (reason,)
+FINISHES = {
+    "stop": "completed", '["end_turn"]': "completed", "STOP": "completed", "FINISH_REASON_STOP": "completed",
+    "max_tokens": "truncated", "length": "truncated", "MAX_TOKENS": "truncated", "max_output_tokens": "truncated",
+    "SAFETY": "refused", "content_filter": "refused", "content-filter": "refused", "refusal": "refused",
+    "guardrail_intervened": "guardrail", "error": "error", "tool_calls": "unknown",
+}  # fmt: skip
+ERRORS = {
+    "agents.exceptions.MaxTurnsExceeded": "iteration_cap", "langgraph.errors.GraphRecursionError": "iteration_cap",
+    "pydantic_ai.exceptions.UsageLimitExceeded": "iteration_cap", "AgentMaxStepsError": "iteration_cap",
+    "error_max_turns": "iteration_cap", "LlmCallsLimitExceededError": "iteration_cap",
+    "RecursionError": "error", "InputGuardrailTripwireTriggered": "guardrail", "ValueError": "error",
+    "litellm.BudgetExceededError": "cost_budget", "CancelledError": "cancelled",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        ("agents.exceptions.MaxTurnsExceeded", "iteration_cap"), ("langgraph.errors.GraphRecursionError", "iteration_cap"),
-        ("pydantic_ai.exceptions.UsageLimitExceeded", "iteration_cap"), ("AgentMaxStepsError", "iteration_cap"),
-        ("error_max_turns", "iteration_cap"), ("LlmCallsLimitExceededError", "iteration_cap"),
-        ("RecursionError", "error"), ("InputGuardrailTripwireTriggered", "guardrail"), ("ValueError", "error"),
-        ("litellm.BudgetExceededError", "cost_budget"), ("CancelledError", "cancelled"),
-    ],
-)  # fmt: skip
-def test_the_error_of_the_run_tells(store: Store, error: str, reason: str) -> None:
-    send(store, [[agent(1, failed=True, error__type=error), call(2, at=0, finish="tool_use")]])
-    assert one(store, END)[0] == reason
+@pytest.fixture(scope="module")
+def ends(session_store: Store) -> dict[str, tuple[str, str]]:
+    """Why the run and the request of every finish reason and every error ended, a trace each."""
+    wipe(session_store)
+    traces = dict(enumerate([*FINISHES, *ERRORS], 1))
+    spans: list[Span] = []
+    for trace, said in traces.items():
+        if trace <= len(FINISHES):
+            spans += [agent(1, trace=trace), call(2, at=0, finish=said, trace=trace)]
+        else:
+            spans.append(agent(1, trace=trace, failed=True, error__type=said))
+            spans.append(call(2, at=0, finish="tool_use", trace=trace))
+    send(session_store, [spans])
+    found = rows(session_store, "select trace_id, a.termination_reason, r.termination_reason"
+                 " from agent_runs a join requests r on request_id = trace_id")  # fmt: skip
+    return {traces[int(trace, 16)]: (run, request) for trace, run, request in found}
+
+
+@pytest.mark.parametrize(("finish", "reason"), FINISHES.items())
+def test_the_last_finish_reason_tells(
+    ends: dict[str, tuple[str, str]], finish: str, reason: str
+) -> None:
+    assert ends[finish] == (reason, reason)
+
+
+@pytest.mark.parametrize(("error", "reason"), ERRORS.items())
+def test_the_error_of_the_run_tells(
+    ends: dict[str, tuple[str, str]], error: str, reason: str
+) -> None:
+    assert ends[error][0] == reason
 
 
 @pytest.mark.parametrize(
@@ -57,8 +74,8 @@ def test_a_stated_limit_tells_only_when_the_model_wanted_to_go_on(store: Store) 
     limit: dict[str, Any] = {"taximeter__limit__iterations": 2}
     send(store, [[agent(1, name="a", trace=1, **limit), call(2, at=0), call(3, at=200, finish="stop")],
                  [agent(1, name="b", trace=2, **limit), call(2, at=0, trace=2), call(3, at=200, finish="tool_use", trace=2)]])  # fmt: skip
-    rows = "select list((termination_reason, termination_evidence) order by agent_name) from agent_runs"  # fmt: skip
-    assert one(store, rows) == ([("completed", "finish_reason"), ("iteration_cap", "limit")],)
+    found = "select list((termination_reason, termination_evidence) order by agent_name) from agent_runs"  # fmt: skip
+    assert one(store, found) == ([("completed", "finish_reason"), ("iteration_cap", "limit")],)
 
 
 def test_an_answer_by_tool_completes_and_is_no_execution(store: Store) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
+import subprocess
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,10 +23,20 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from taximeter.demo.deployment import Report
-from taximeter.demo.fleet import Fleet, open_history
 from taximeter.usage import normalise_usage
 
 DAYS = 0.06
+FLEET = """
+import pickle, sys
+from datetime import datetime
+from taximeter.demo.fleet import Fleet, open_history
+
+url, now, days = sys.argv[1:]
+fleet = Fleet(open_history(datetime.fromisoformat(now), float(days), seed=3), url, lambda text: None)
+report = fleet.run(is_live=False, is_forced=True, query_token=None)
+sys.stdout.buffer.write(pickle.dumps((report, fleet.served)))
+"""
+"""A process of its own: OpenTelemetry's provider, and with it the service, is set once in a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +134,13 @@ def run() -> Iterator[Run]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     now = datetime.now(UTC)
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    fleet = Fleet(open_history(now, DAYS, seed=3), url, print)
-    report = fleet.run(is_live=False, is_forced=True, query_token=None)
-    yield Run(report, fleet.served, capture.spans, now)
+    done = subprocess.run(
+        [sys.executable, "-c", FLEET, url, now.isoformat(), str(DAYS)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    report, served = pickle.loads(done.stdout)
+    yield Run(report, served, capture.spans, now)
     server.shutdown()
     server.server_close()
 

@@ -50,25 +50,28 @@ def test_the_last_batch_rule_decides_also_against_the_span(tmp_path: Path) -> No
     assert (usd(row), row["is_batch"]) == (1, False)
 
 
-@pytest.mark.parametrize(
-    ("call", "expected"),
-    [
-        (Call("anthropic", "claude-opus-5-5", PLAIN | {"speed": "fast"}), 8),
-        (Call("anthropic", "claude-opus-5-5", PLAIN | {"service_tier": "batch"}), 2),
-        (Call("anthropic", "claude-opus-5-5", PLAIN | {"inference_geo": "us"}), 4.4),
-        (Call("anthropic", "claude-opus-5-5", PLAIN | {"inference_geo": "global"}), 4),
-        (Call("anthropic", "claude-opus-5-5", PLAIN | {"service_tier": "priority"}), None),
-        (Call("gcp.gemini", "gemini-3.8-flash", {"promptTokenCount": 10**6, "candidatesTokenCount": 0, "trafficType": "ON_DEMAND_FLEX"}, "gemini"), 0.375),
-        (Call("gcp.gemini", "gemini-3.8-flash", {"prompt_token_count": 10**6, "candidates_token_count": 0, "traffic_type": "TrafficType.ON_DEMAND_PRIORITY"}, "gemini"), 1.35),
-        (Call("gcp.vertex_ai", "gemini-2.5-pro", {"promptTokenCount": 10**5, "candidatesTokenCount": 9, "trafficType": "PROVISIONED_THROUGHPUT"}, "gemini"), 0),
-        (Call("gcp.vertex_ai", "gemini-2.5-pro", {"promptTokenCount": 10**5, "candidatesTokenCount": 0, "trafficType": "ON_DEMAND_NEWKIND"}, "gemini"), None),
-    ],
-)  # fmt: skip
-def test_the_usage_object_says_on_what_terms(
-    tmp_path: Path, call: Call, expected: float | None
-) -> None:
-    (row,) = priced(tmp_path, [call])
-    assert usd(row) == expected
+ON_TERMS: list[tuple[Call, float | None]] = [
+    (Call("anthropic", "claude-opus-5-5", PLAIN | {"speed": "fast"}), 8),
+    (Call("anthropic", "claude-opus-5-5", PLAIN | {"service_tier": "batch"}), 2),
+    (Call("anthropic", "claude-opus-5-5", PLAIN | {"inference_geo": "us"}), 4.4),
+    (Call("anthropic", "claude-opus-5-5", PLAIN | {"inference_geo": "global"}), 4),
+    (Call("anthropic", "claude-opus-5-5", PLAIN | {"service_tier": "priority"}), None),
+    (Call("gcp.gemini", "gemini-3.8-flash", {"promptTokenCount": 10**6, "candidatesTokenCount": 0, "trafficType": "ON_DEMAND_FLEX"}, "gemini"), 0.375),
+    (Call("gcp.gemini", "gemini-3.8-flash", {"prompt_token_count": 10**6, "candidates_token_count": 0, "traffic_type": "TrafficType.ON_DEMAND_PRIORITY"}, "gemini"), 1.35),
+    (Call("gcp.vertex_ai", "gemini-2.5-pro", {"promptTokenCount": 10**5, "candidatesTokenCount": 9, "trafficType": "PROVISIONED_THROUGHPUT"}, "gemini"), 0),
+    (Call("gcp.vertex_ai", "gemini-2.5-pro", {"promptTokenCount": 10**5, "candidatesTokenCount": 0, "trafficType": "ON_DEMAND_NEWKIND"}, "gemini"), None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def on_terms(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The stored rows of all those calls."""
+    return priced(tmp_path_factory.mktemp("terms"), [call for call, _ in ON_TERMS])
+
+
+@pytest.mark.parametrize("number", range(len(ON_TERMS)), ids=lambda n: str(ON_TERMS[n][0].usage))
+def test_the_usage_object_says_on_what_terms(on_terms: list[dict[str, Any]], number: int) -> None:
+    assert usd(on_terms[number]) == ON_TERMS[number][1]
 
 
 def test_a_tier_on_the_span_is_not_lost_to_a_standard_in_the_usage(tmp_path: Path) -> None:
@@ -118,26 +121,27 @@ def test_openrouters_own_cost_is_what_was_charged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "call", "expected", "quality"),
+    ("rules", "cases"),
     [
-        ("", UNKNOWN, None, "unpriced"),
-        ("allow_reported_fallback = true\n", UNKNOWN, 0.25, "reported"),
-        ("allow_reported_fallback = true\n", LITELLM, 1.25, "exact"),
-        ("allow_reported_fallback = true\n", ROUTED, 0.123456, "reported"),
-        ("[[reported]]\nmatch.service_name = 'desk'\nuse = 'always'\n", LITELLM, 2.5, "reported"),
-        ("[[reported]]\nmatch.service_name = 'other'\nuse = 'always'\n", LITELLM, 1.25, "exact"),
-        ("[[reported]]\nuse = 'never'\n", ROUTED, 4, "exact"),
-        ("[[reported]]\nuse = 'fallback'\n[[price]]\nmodel = 'mystery'\ninput = '3'\noutput = '4'\n", UNKNOWN, 3, "exact"),
+        ("", [(UNKNOWN, None, "unpriced")]),
+        ("allow_reported_fallback = true\n",
+         [(UNKNOWN, 0.25, "reported"), (LITELLM, 1.25, "exact"), (ROUTED, 0.123456, "reported")]),
+        ("[[reported]]\nmatch.service_name = 'desk'\nuse = 'always'\n", [(LITELLM, 2.5, "reported")]),
+        ("[[reported]]\nmatch.service_name = 'other'\nuse = 'always'\n", [(LITELLM, 1.25, "exact")]),
+        ("[[reported]]\nuse = 'never'\n", [(ROUTED, 4, "exact")]),
+        ("[[reported]]\nuse = 'fallback'\n[[price]]\nmodel = 'mystery'\ninput = '3'\noutput = '4'\n",
+         [(UNKNOWN, 3, "exact")]),
     ],
 )  # fmt: skip
 def test_override_before_list_before_stated_cost_before_unknown(
-    tmp_path: Path, rules: str, call: Call, expected: float | None, quality: str
+    tmp_path: Path, rules: str, cases: list[tuple[Call, float | None, str]]
 ) -> None:
-    (row,) = priced(tmp_path, [call], rules)
-    assert (usd(row), row["cost_quality"]) == (expected, quality)
     parts = ("input", "cache_read", "cache_write", "output", "other")
-    if expected is not None:
-        assert sum(row[f"{part}_cost_pico"] for part in parts) == row["cost_pico"]
+    found = priced(tmp_path, [call for call, _, _ in cases], rules)
+    for row, (_, expected, quality) in zip(found, cases, strict=True):
+        assert (usd(row), row["cost_quality"]) == (expected, quality)
+        if expected is not None:
+            assert sum(row[f"{part}_cost_pico"] for part in parts) == row["cost_pico"]
 
 
 def test_an_absurd_stated_cost_is_no_cost(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ select
     regexp_replace(response_model, '\[1m\]$', '') as response_model, response_id, request_id,
     case when has_raw then raw_uncached_input
         when u is not null then u + extra_input
-        when exclusive_by is not null then i + extra_input
+        when exclusive_by is not null then greatest(i - ai - ii, 0) + extra_input
         when r is not null and w is not null then greatest(inclusive_rest, 0) + extra_input end as uncached_input_tokens,
     case when has_raw then case when raw_uncached_input is not null then 0 end
         when i is null then null
@@ -66,7 +66,7 @@ select
     case when has_raw then raw_web_searches when i is not null then coalesce(count_of(e.web_searches), 0) end as web_searches,
     -- Known as soon as the emitter says how much of the prompt lies outside its input count.
     case when has_raw then raw_prompt when i is null then null when u is not null then u + cached + ai + ii + extra_input
-        when exclusive_by is not null then i + r + w + extra_input
+        when exclusive_by is not null then greatest(i, ai + ii) + r + w + extra_input
         else greatest(i, cached + ai + ii) + extra_input end as prompt_tokens,
     has_raw or i > 0 or o > 0 as has_usage,
     case when has_raw then raw_cache_reported when i is not null then r is not null end as cache_reported,
@@ -74,7 +74,7 @@ select
         case when exclusive_by is not null or (u = i and cached > 0) then 'exclusive' else 'inclusive' end end as input_basis,
     case when has_raw then 'raw' when i is not null then coalesce(exclusive_by, case when u is not null then 'stated' when cache_out_rank is not null then 'table' else 'default' end) end as basis_evidence,
     case when has_raw then i is not null and i not in (raw_prompt, raw_uncached_input)
-        when i is not null then (exclusive_by is null and u is null and inclusive_rest < 0) or coalesce(o - ao - io < 0, false)
+        when i is not null then (exclusive_by is null and u is null and inclusive_rest < 0) or (exclusive_by is not null and i < ai + ii) or coalesce(o - ao - io < 0, false)
             or coalesce(u + cached <> i and u <> i, false) or coalesce(l > w, false) or not_readable
         when not_readable then true end as usage_conflict,
     case when has_raw or not_readable then usage_raw end as usage_raw,
