@@ -6,7 +6,6 @@ do: a provider's own usage object and the fingerprint of a foreign tool call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from taximeter.fingerprint import arguments_hash, result_hash
-from taximeter.usage import Usage, infer_shape, normalise_usage
+from taximeter.usage import Usage, infer_shape, normalise_usage, open_usage
 from taximeter_collector.decode import Rows
 from taximeter_collector.dialects import mapped_columns
 from taximeter_collector.sql_files import read_sql
@@ -135,7 +134,7 @@ def _raw_usage(con: duckdb.DuckDBPyConnection) -> pa.Table:
 def _usage_row(row: int, claimed_shape: str | None, text: str) -> dict[str, Any] | None:
     """Return the partition; None for what is no provider's usage object at all."""
     try:
-        raw = json.loads(text)
+        raw = open_usage(text)
         shape = claimed_shape or infer_shape(raw)
     except (ValueError, RecursionError):
         return None if claimed_shape is None else {"row": row, "is_unreadable": True}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.definitions.spans import agent, call, tool
-from tests.telemetry import Span, one, send
+from tests.definitions.spans import agent, call, plain, tool
+from tests.telemetry import Span, one, send, wipe
 
 from taximeter_collector.metrics import METRICS
 from taximeter_collector.store import Store
@@ -37,11 +38,14 @@ def test_the_same_question_after_a_failure_is_a_retry(store: Store) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_retry(store: Store, second: Span) -> None:
-    assert retries(store, agent(7, 1, end=500_000, name="b"), call(2, at=0, failed=True, **ASKED), second)[0] == 0  # fmt: skip
+    found = retries(
+        store, agent(7, 1, end=500_000, name="b"), call(2, at=0, failed=True, **ASKED), second
+    )
+    assert found[0] is None  # none is seen, and the emitter does not say that it resends nothing
 
 
 def test_parallel_calls_with_the_same_question_are_no_retries(store: Store) -> None:
-    assert retries(store, call(2, at=0, **ASKED), call(3, at=10, **ASKED)) == (0, 2)
+    assert retries(store, call(2, at=0, **ASKED), call(3, at=10, **ASKED)) == (None, 2)
 
 
 def test_numbers_tell_of_attempts_that_have_no_span(store: Store) -> None:
@@ -77,3 +81,86 @@ def test_a_request_that_ends_on_a_failed_call_is_failed_and_one_that_goes_on_is_
     assert rows == [(True, "error", 0), (False, "completed", 2)]
     recovered = METRICS["recovered_rate"].expression
     assert one(store, f"select {recovered} from usage_minute") == (0.5,)
+
+
+SDK = "com.anthropic.sdk.python"
+
+
+def test_silence_means_no_retry_only_of_those_who_would_tell(store: Store) -> None:
+    told = replace(call(2, at=0), scope=SDK)
+    assert retries(store, told)[0] == 0
+    wipe(store)
+    assert retries(store, call(2, at=0), replace(call(3, at=500), scope=SDK))[0] is None
+
+
+def counts(store: Store, *spans: Span) -> tuple[object, ...]:
+    send(store, [list(spans)])
+    return one(store, "select model_calls, failed_calls, retries from requests")
+
+
+def test_calls_are_counted_not_their_attempts(store: Store) -> None:
+    spans = (
+        call(2, at=0, failed=True, **ASKED),
+        call(3, at=900, **ASKED),
+        call(4, at=2000, failed=True, **OTHER),
+    )
+    assert counts(store, agent(1), *spans) == (2, 1, 1)
+
+
+def test_a_call_without_an_outcome_makes_the_failed_ones_unknown(store: Store) -> None:
+    silent = plain(
+        3,
+        1,
+        at=500,
+        end=900,
+        gen_ai__operation__name="chat",
+        gen_ai__request__model="claude-sonnet-4-5",
+    )
+    assert counts(store, agent(1), silent) == (1, None, None)
+
+
+def test_a_provider_error_of_the_request_that_no_call_shows_makes_them_unknown(
+    store: Store,
+) -> None:
+    assert counts(store, agent(1, failed=True, error__type="429"), call(2, at=0)) == (1, None, None)
+    wipe(store)
+    assert counts(store, agent(1, failed=True, error__type="KeyError"), call(2, at=0)) == (
+        1,
+        0,
+        None,
+    )
+
+
+def test_an_answer_that_is_an_error_is_a_failed_call(store: Store) -> None:
+    nothing = plain(
+        2, 1, at=0, end=90, gen_ai__operation__name="chat", gen_ai__response__finish_reasons="error"
+    )
+    assert counts(store, agent(1), nothing) == (1, 1, None)
+
+
+def test_a_call_failed_when_one_of_its_two_spans_says_so(store: Store) -> None:
+    outer = plain(
+        2,
+        1,
+        at=0,
+        end=200,
+        gen_ai__operation__name="chat",
+        gen_ai__request__model="claude-sonnet-4-5",
+        scope="langsmith",
+    )
+    inner = plain(
+        3,
+        1,
+        at=20,
+        end=90,
+        gen_ai__operation__name="chat",
+        gen_ai__request__model="claude-sonnet-4-5",
+        scope=SDK,
+        failed=True,
+        error__type="429",
+    )
+    assert counts(store, agent(1), outer, inner)[:2] == (1, 1)
+    assert one(store, "select status, error_class from calls where is_billed") == (
+        "error",
+        "throttled",
+    )

@@ -82,3 +82,41 @@ def test_nothing_seen_is_unknown_and_not_zero(store: Store) -> None:
     send(store, [[agent(1), tool(2, at=100)]])
     assert one(store, "select loop_length from requests") == (None,)
     assert one(store, "select sum(loop_length_requests), sum(requests) from usage_minute") == (0, 1)
+
+
+DELEGATED = "select tool_calls, tool_errors, loop_length from requests"
+
+
+def test_a_tool_that_starts_an_agent_hands_work_over_and_is_no_tool_call(store: Store) -> None:
+    send(store, [[agent(1), call(2, at=0), tool(3, at=200, name="ask", took=5000, failed=True), agent(4, 3, name="sub"),
+                  call(5, 4, at=300), tool(6, 4, at=600), call(7, 4, at=900), call(8, at=6000)]])  # fmt: skip
+    assert one(store, DELEGATED) == (1, 0, 2)
+    assert one(
+        store, "select list(tool_name) filter (is_delegation), count(*) from tool_calls"
+    ) == (["ask"], 2)
+    assert one(store, "select sum(tool_calls), sum(failed_tool_calls) from usage_minute") == (1, 0)
+
+
+def test_a_loop_without_an_agent_span_inside_a_tool_is_a_delegation_a_mere_call_is_not(
+    store: Store,
+) -> None:
+    loop = [tool(3, at=200, took=5000), call(5, 3, at=300), tool(6, 3, at=600, name="other")]
+    send(store, [[agent(1), call(2, at=0), *loop, tool(7, at=6000, took=900), call(8, 7, at=6100)]])
+    assert one(store, DELEGATED)[:2] == (2, 0)
+
+
+def test_tools_inside_a_call_that_did_not_ask_for_them_make_it_several(store: Store) -> None:
+    """Automatic function calling: one span, several calls, the last one's tokens."""
+    send(store, [[agent(1), call(2, at=0, took=9000, finish="stop"), tool(3, 2, at=100), tool(4, 2, at=900, q="y")]])  # fmt: skip
+    assert one(store, "select model_calls, loop_length, cost_usd, cost_quality from requests") == (None, 3, None, "unpriced")  # fmt: skip
+    assert one(store, "select prompt_tokens, basis_evidence from calls") == (
+        None,
+        "last_of_several",
+    )
+
+
+def test_a_tool_that_starts_while_the_call_that_asked_for_it_still_streams_is_its_own(
+    store: Store,
+) -> None:
+    send(store, [[agent(1), call(2, at=0, took=900, finish="tool-calls"), tool(3, 2, at=800), call(4, at=1000, finish="stop")]])  # fmt: skip
+    assert one(store, "select model_calls, loop_length from requests") == (2, 2)

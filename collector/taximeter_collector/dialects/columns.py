@@ -85,7 +85,7 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
         "basis": _choice("exclusive", "inclusive").optional("exclusive"),
     },
     "absent_is_zero": {
-        "column": _choice("*", "cache_read", "cache_write"),
+        "column": _choice("*", "cache_read", "cache_write", "resend_count"),
         "scope": ANY,
         "provider": ANY_LOWER,
         "model": ANY_LOWER,
@@ -124,7 +124,7 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
     "tools": {
         "scope": ANY,
         "tool": PATTERN,
-        "role": _choice("answering", "handoff", "polling", "mutating"),
+        "role": _choice("answering", "handoff", "delegation", "polling", "mutating"),
     },
     "input_keys": {"pattern": PATTERN},
     "thrash_levels": {

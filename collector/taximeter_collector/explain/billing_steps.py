@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from taximeter.pricing import Band, Catalog, Cost, Resolution
 from taximeter.pricing.bands import DAY_S, ENDLESS
-from taximeter.usage import Usage, normalise_usage
+from taximeter.usage import Usage, normalise_usage, open_usage
 from taximeter_collector.explain.evidence import Evidence
 from taximeter_collector.explain.proof import (
     Fact,
@@ -61,7 +60,7 @@ def _own_usage(evidence: Evidence) -> Usage:
     if not evidence.reading.raw_decides:
         return Usage()
     raw = evidence.reading.candidates["usage_raw"][0]
-    return normalise_usage(usage_shape(evidence.reading), json.loads(raw.value))
+    return normalise_usage(usage_shape(evidence.reading), open_usage(raw.value))
 
 
 def billed_step(evidence: Evidence) -> Step:

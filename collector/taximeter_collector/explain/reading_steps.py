@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taximeter.usage import infer_shape
+from taximeter.usage import infer_shape, open_usage
 from taximeter_collector.explain.evidence import CALLS, Evidence
 from taximeter_collector.explain.proof import (
     Check,
@@ -131,7 +131,7 @@ def _raw_usage_step(reading: Reading, ignored: Sequence[Table]) -> Step:
 def usage_shape(reading: Reading) -> str:
     """Return the shape that the emitter claims, else the one that the names in it tell."""
     claimed = _first(reading, "usage_shape")
-    return claimed or infer_shape(json.loads(reading.candidates["usage_raw"][0].value))
+    return claimed or infer_shape(open_usage(reading.candidates["usage_raw"][0].value))
 
 
 def _source_row(name: str, candidates: Sequence[Candidate]) -> list[Value]:
@@ -158,6 +158,9 @@ def basis_step(evidence: Evidence) -> Step:
     """Say whether the emitter's input holds the cached tokens, and how that is known."""
     call, typed = evidence.call or {}, evidence.reading.typed
     basis, why = call.get("input_basis"), call.get("basis_evidence")
+    if why == "last_of_several":
+        said = "The tools ran inside this span, so it stands for several calls and counts the last one at best: its tokens are unknown"
+        return Step("basis", "Input basis", said + ".", "none")
     if basis is None:
         return Step("basis", "Input basis", "No input is counted, so there is nothing to decide.",
                     "none")  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from typing import Any, Final
 
 _MARKS: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
@@ -17,6 +19,23 @@ _MARKS: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     ("anthropic", "input_tokens", frozenset()),
 )  # fmt: skip
 """Shape, the name that it must have, names of which one must be there (none: no matter)."""
+
+
+def open_usage(text: str) -> Any:
+    """Return the object in ``text``: JSON, else what Python prints for a dict. Raises ValueError.
+
+    >>> open_usage("{'prompt_tokens': 1, 'details': None}")
+    {'prompt_tokens': 1, 'details': None}
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        if not text.startswith("{'"):
+            raise
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, MemoryError) as error:
+        raise ValueError("neither JSON nor a printed dict") from error
 
 
 def infer_shape(raw: Any) -> str:

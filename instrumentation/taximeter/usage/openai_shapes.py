@@ -14,6 +14,12 @@ _RESPONSES: Final = ("input_tokens", "output_tokens", "input_tokens_details",
                      "output_tokens_details")  # fmt: skip
 _REALTIME: Final = ("input_tokens", "output_tokens", "input_token_details",
                     "output_token_details")  # fmt: skip
+# OpenAI's names, and a gateway's (LiteLLM) that gives every provider's usage this shape.
+_WRITES: Final = (("cache_write_tokens",), ("cache_creation_tokens",))
+_SHORT: Final = (("cache_write_tokens_details", "ttl_30m_tokens"),
+                 ("cache_creation_token_details", "ephemeral_5m_input_tokens"))  # fmt: skip
+_LONG: Final = (("cache_write_tokens_details", "ttl_12h_tokens"),
+                ("cache_creation_token_details", "ephemeral_1h_input_tokens"))  # fmt: skip
 _MODALITIES: Final = ("text_tokens", "audio_tokens", "image_tokens")
 
 
@@ -85,12 +91,8 @@ def deepseek(raw: Raw) -> Usage:
 
 
 def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage:
-    read, total = count(raw, said, "cached_tokens"), count(raw, said, "cache_write_tokens")
-    short, long = written(
-        total,
-        count(raw, said, "cache_write_tokens_details", "ttl_30m_tokens"),
-        count(raw, said, "cache_write_tokens_details", "ttl_12h_tokens"),
-    )
+    read, total = count(raw, said, "cached_tokens"), _first(raw, said, *_WRITES)
+    short, long = written(total, _first(raw, said, *_SHORT), _first(raw, said, *_LONG))
     leaves = _prompt(raw, count(raw, prompt), said, short + long)
     audio_out = count(raw, produced, "audio_tokens") or 0
     image_out = count(raw, produced, "image_tokens") or 0
@@ -109,6 +111,12 @@ def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage
         web_searches=count(raw, "web_search_requests"),
         cache_reported=read is not None or total is not None,
     )
+
+
+def _first(raw: Raw, said: str, *paths: tuple[str, ...]) -> int | None:
+    """Return the first count that one of the names below ``said`` states."""
+    found = (count(raw, said, *path) for path in paths)
+    return next((value for value in found if value is not None), None)
 
 
 def _prompt(raw: Raw, whole: int | None, said: str, writes: int) -> _Prompt:

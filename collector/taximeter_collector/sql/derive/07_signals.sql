@@ -6,7 +6,7 @@ select trace_id, min(batch) as first_batch from d_span group by trace_id;
 
 create or replace temp table d_item as
 select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') then 'tool' else 'call' end as class,
-    s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
+    s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name, s.scope_name,
     s.response_id, s.request_id, s.tool_call_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
     s.prompt_tokens as prompt,
     s.output_tokens, s.output_tokens - coalesce(s.reasoning_tokens, 0) as said_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
@@ -26,6 +26,13 @@ pair as (
     select s, l from span_item s join log_item l on l.class = 'call' and s.class = 'call' and l.request_id = s.request_id
     union all
     select s, l from span_item s join log_item l on l.class = 'call' and s.class = 'call' and l.response_id = s.response_id
+    union all  -- of one emitter, written inside the span with its very counts, under ids that nothing else has
+    select s, l from span_item s join log_item l on l.class = 'call' and s.class = 'call' and l.scope_name = s.scope_name
+        and l.service_name = s.service_name and l.prompt = s.prompt and l.output_tokens = s.output_tokens
+        and l.start_unix_nano >= s.start_unix_nano and l.start_unix_nano <= s.end_unix_nano
+    where l.response_id <> s.response_id
+        and not exists (from span_item other where other.response_id = l.response_id)
+        and not exists (from log_item other where other.response_id = s.response_id)
     union all
     select s, l from span_item s join log_item l on l.class = 'tool' and s.class = 'tool' and l.tool_call_id = s.tool_call_id
     union all

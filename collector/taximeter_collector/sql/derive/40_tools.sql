@@ -25,10 +25,21 @@ join tool_rule rule on coalesce(seen.scope_name, '') glob rule.scope
     and (lower(seen.tool_name) glob lower(rule.tool) or tool_base(seen.tool_name) glob lower(rule.tool))
 group by all;
 
+-- An agent, or a loop of calls and tools, inside a tool execution: the tool hands the work to a sub-agent.
+create or replace temp table d_delegation as
+select t.trace_id, t.tool_span_id as span_id
+from d_tree t
+join d_span s using (trace_id, span_id)
+left join (select trace_id, span_id from d_mark where mark = 'own_loop') own using (trace_id, span_id)
+left join d_tool_part part using (trace_id, span_id)
+where t.tool_span_id is not null
+group by all
+having bool_or(s.kind = 'agent' or own.span_id is not null) or (bool_or(s.kind = 'llm') and bool_or(s.kind = 'tool' and part.span_id is null));
+
 -- Left out: an answer or a hand-over in the form of a tool call, what came from a cache, and the side of an MCP
 -- server whose caller is in another trace.
 create or replace temp table d_execution as
-select s.*, o.run_span_id, coalesce(n.roles, []) as roles,
+select s.*, o.run_span_id, coalesce(n.roles, []) as roles, list_contains(coalesce(n.roles, []), 'delegation') or del.span_id is not null as is_delegation,
     coalesce(s.is_denied, false) or coalesce(p.is_denied, false) as denied,
     (s.status = 'error' or (s.status = 'unset' and p.last_status = 'error')) and not denied as failed,
     coalesce(s.error_type, nullif(p.last_error_type, '')) as found_error_type,
@@ -37,6 +48,7 @@ select s.*, o.run_span_id, coalesce(n.roles, []) as roles,
 from d_span s
 join d_owner o using (trace_id, span_id)
 join d_trace tr using (trace_id)
+left join d_delegation del using (trace_id, span_id)
 left join d_tool_named n on n.scope_name is not distinct from s.scope_name and n.tool_name = s.tool_name
 left join (
     select trace_id, tool_span_id as span_id, bool_or(coalesce(is_denied, false) or is_refused) as is_denied,
@@ -62,7 +74,9 @@ where p.is_billed and p.kind = 'llm';
 create or replace temp table d_tool_order as
 with turned as (
     select e.trace_id, e.span_id, coalesce(e.run_span_id, '') as run, e.start_unix_nano, e.end_unix_nano, e.failed,
-        e.tool_call_id, e.attempt, e.found_error_type, e.found_result_hash, d.turn, d.span_id as decision_span_id, d.cost_pico,
+        e.tool_call_id, e.attempt, e.found_error_type, e.found_result_hash,
+        -- What runs inside one span for several calls was not asked for at once.
+        case when (d.trace_id, d.span_id) not in (select (trace_id, span_id) from d_wrapping) then d.turn end as turn, d.span_id as decision_span_id, d.cost_pico,
         list_contains(e.roles, 'mutating') as is_mutating,
         case when not list_contains(e.roles, 'polling') then tool_base(e.tool_name) || '|' || e.found_arguments_hash end as key
     from (select *, coalesce(run_span_id, '') as run from d_execution

@@ -1,25 +1,18 @@
 -- Agent invocations: how many decisions, what came of them, why they ended → d_run.
 
-create or replace temp table d_finish as
-select seen.finish_reason, arg_min(rule.finish_class, rule.rank) as finish_class
-from (select distinct finish_reason from d_priced where finish_reason is not null) as seen
-join finish_rule rule
-    on regexp_replace(lower(seen.finish_reason), '^finish_?reason[._]', '') glob rule.pattern
-group by all;
-
 create or replace temp table d_answer as
 select p.trace_id, p.span_id, coalesce(p.agent_span_id, '') as run, p.kind, p.is_aggregate, p.status, p.error_type, p.error_class,
     p.start_unix_nano, p.end_unix_nano, p.cost_pico, f.finish_class, a.is_retry, a.unseen_attempts, a.is_last_attempt,
     p.kind = 'llm' and not p.is_aggregate and s.span_id is null as is_decision,
-    -- A client that runs the tools itself inside one span shows one call for several.
-    exists (from d_execution e where e.trace_id = p.trace_id and e.parent_span_id = p.span_id) as wraps_tools
+    w.span_id is not null as wraps_tools
 from d_priced p
 join d_attempt a using (trace_id, span_id)
 left join d_side s using (trace_id, span_id)
+left join d_wrapping w using (trace_id, span_id)
 left join d_finish f using (finish_reason);
 
 create or replace temp table d_run_call as
-select trace_id, run, count(*)::integer as model_calls, sum(cost_pico) as own_cost_pico,
+select trace_id, run, (count(*) filter (not is_retry))::integer as model_calls, sum(cost_pico) as own_cost_pico,
     count(*) filter (cost_pico is null) as unpriced, bool_or(is_aggregate) as has_aggregate,
     nullif(count(*) filter (is_decision and not is_retry), 0)::integer as decisions,
     arg_max(status, (start_unix_nano, span_id)) filter (is_decision or is_aggregate) as last_status,
@@ -72,7 +65,7 @@ select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, c.wra
         when c.decisions > s.iteration_limit or (c.decisions = s.iteration_limit and is_pending)
             then {'reason': 'iteration_cap', 'evidence': 'limit'}
         when a.with_handoff then {'reason': 'handoff', 'evidence': 'tool'}
-        when m.answered or a.with_answer then {'reason': 'completed', 'evidence': 'answer'}
+        when (m.answered and coalesce(c.last_finish, '') not in ('truncated', 'refused', 'guardrail')) or a.with_answer then {'reason': 'completed', 'evidence': 'answer'}
         when c.last_status in ('error', 'cancelled') and not coalesce(a.with_tool, false)
             then {'reason': c.last_status, 'evidence': 'last_call'}
         when is_pending and c.decisions > 1 then {'reason': 'iteration_cap', 'evidence': 'stopped_at_tool_request'}

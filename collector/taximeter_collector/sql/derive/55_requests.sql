@@ -1,7 +1,7 @@
 -- One row per trace with its sums, its error and its end → d_request.
 create or replace temp table d_request as
 with call_sum as (
-    select p.trace_id, case when not bool_or(p.is_aggregate) then count(*)::integer end as model_calls, sum(p.cost_pico) as cost_pico,
+    select p.trace_id, case when not bool_or(p.is_aggregate or w.span_id is not null) then (count(*) filter (not coalesce(a.is_retry, false)))::integer end as model_calls, sum(p.cost_pico) as cost_pico,
         count(*) filter (p.cost_pico is null) as unpriced,
         coalesce(coalesce(sum(p.total_tokens) filter (p.cost_pico is not null), 0) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
         case when unpriced > 0 then 'unpriced' else max(p.cost_quality) filter (p.cost_quality <> 'exact') end as worst_quality,
@@ -12,14 +12,18 @@ with call_sum as (
         sum(p.cache_read_tokens) filter (p.cache_reported)
             / nullif(sum(p.prompt_tokens) filter (p.cache_reported), 0) as cache_hit_ratio,
         sum(p.cache_saved_pico) as cache_saved_pico,
-        (count(*) filter (a.is_retry) + sum(a.unseen_attempts))::integer as retries,
-        count(*) filter (p.status = 'error') as failed_calls
-    from d_priced p left join d_attempt a using (trace_id, span_id)
+        -- A client that resends without a word looks as one that never had to.
+        (count(*) filter (a.is_retry) + sum(a.unseen_attempts))::integer as seen_retries,
+        case when seen_retries > 0 or bool_and(p.resend_count is not null) then seen_retries end as retries,
+        count(*) filter (p.status = 'error') as failed_attempts,
+        case when not bool_or(p.is_aggregate or p.status <> 'error' and not coalesce(p.has_usage, false) and p.finish_reason is null)
+            then (count(*) filter (p.status = 'error' and coalesce(a.is_last_attempt, true)))::integer end as failed_calls
+    from d_priced p left join d_attempt a using (trace_id, span_id) left join d_wrapping w using (trace_id, span_id)
     where p.is_billed group by p.trace_id
 ), asked as (  -- tools that the model asked for; who ran them may not have been traced
     select trace_id, bool_or(finish_class = 'tool') as for_tools from d_answer group by trace_id
 ), tool_sum as (
-    select trace_id, count(*)::integer as tool_calls, count(*) filter (is_error)::integer as tool_errors,
+    select trace_id, count(*) filter (not is_delegation)::integer as tool_calls, count(*) filter (is_error and not is_delegation)::integer as tool_errors,
         max(consecutive_repeat)::integer as max_consecutive_repeat
     from d_tool group by trace_id
 ), run_sum as (
@@ -56,7 +60,7 @@ select t.trace_id as request_id, t.is_request and t.trace_id not in (from d_shad
     case when is_error then coalesce(t.root_error_type, e.last_error_type) end as error_type,
     case when is_error then coalesce(case when t.root_error_class <> 'internal' then t.root_error_class end,
         e.last_error_class, t.root_error_class, 'internal') end as error_class,
-    (coalesce(c.failed_calls, 0) + coalesce(ts.tool_errors, 0))::integer as child_errors,
+    (coalesce(c.failed_attempts, 0) + coalesce(ts.tool_errors, 0))::integer as child_errors,
     case when is_error then 0 else child_errors end as recovered_errors,
     -- An agent whose calls nobody traced has unknown ones, not none.
     c.trace_id is null and t.has_foreign_agent as is_blind,
@@ -64,11 +68,14 @@ select t.trace_id as request_id, t.is_request and t.trace_id not in (from d_shad
     coalesce(c.worst_quality, case when is_blind then 'unpriced' else 'exact' end) as cost_quality,
     coalesce(c.priced_ratio, case when c.trace_id is null and not is_blind then 1 end) as priced_ratio,
     case when c.trace_id is not null then c.model_calls when not is_blind then 0 end as model_calls,
+    -- What failed at the provider without a failed call to be seen failed in one that is not traced.
+    case when is_error and error_class in ('throttled', 'timeout', 'provider', 'client') and child_errors = 0 then null
+        when c.trace_id is not null then c.failed_calls when not is_blind then 0 end as failed_calls,
     coalesce(ts.tool_calls, case when a.for_tools is not true then 0 end) as tool_calls,
     coalesce(ts.tool_errors, case when a.for_tools is not true then 0 end) as tool_errors, coalesce(r.loop_length, e.decisions) as loop_length,
     coalesce(r.agents, []) as agents, coalesce(c.models, []) as models,
     c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.output_tokens, c.cache_hit_ratio, c.cache_saved_pico,
-    coalesce(c.retries, 0) as retries, coalesce(ts.max_consecutive_repeat, 0) as max_consecutive_repeat,
+    case when c.trace_id is not null then c.retries when not is_blind then 0 end as retries, coalesce(ts.max_consecutive_repeat, 0) as max_consecutive_repeat,
     case when th.trace_id is null then 0 when th.unknown_cost = 0 then th.thrash_cost_pico end as thrash_cost_pico,
     e.reason as termination_reason,
     t.span_count, t.is_complete, t.first_received_at, t.last_received_at, t.first_batch

@@ -64,11 +64,18 @@ select seen.scope_name, seen.scope_version, rule."column" as column_name, rule."
 from (select distinct scope_name, scope_version from n_dialect) as seen
 join distrusted as rule on seen.scope_name glob rule.scope and is_version_up_to(seen.scope_version, rule.version_up_to);
 
--- Each column takes the first of its sources that is there (attribute_mapping, in order of rank).
+-- Each column takes the first of its sources that is there (attribute_mapping, in order of rank): attributes of the
+-- span, and of its events.
 create or replace temp table n_source as
 select a."row", m.column_name, m.rank,
     case when m.path is null then a.value else json_text(a.value, m.path) end as value
-from in_attribute a
+from (
+    select "row", key, value from in_attribute
+    union all  -- an attribute of an event: event.name:key
+    select s."row", e.name || ':' || pair.key, pair.value
+    from in_span s, unnest(s.events) as event(e), unnest(map_entries(e.attributes)) as entry(pair)
+    where e.name in (select split_part(key, ':', 1) from attribute_mapping where key like '%:%')
+) a
 join attribute_mapping m on m.key = a.key
 join n_dialect d on d."row" = a."row" and (m.dialect = '*' or m.dialect = d.dialect)
 where not exists (

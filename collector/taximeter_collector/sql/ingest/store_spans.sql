@@ -28,7 +28,7 @@ select
     case when failed and lower(error_type_found) in ('cancelled', 'cancellederror', 'aborterror', '499',
               'asyncio.cancellederror', 'generatorexit') then 'cancelled'
         when failed then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
-    nullif(status_message, '') as status_message, e.scope_name, e.scope_version,
+    coalesce(nullif(status_message, ''), case when failed then exception_message end) as status_message, e.scope_name, e.scope_version,
     e.attributes, n_resource.attributes as resource_attributes, e.events,
     e.signal, e.linked_span_id, e.is_side, e.is_cumulative,
     dialect, kind_found as kind, coalesce(operation, e.name) as operation,
@@ -82,7 +82,8 @@ select
     case when try_cast(cost_reported as double) > 0 then try_cast(cost_reported as double) end as cost_reported_usd,
     case when finish_reason like '[%' and json_valid(finish_reason) then json_extract_string(finish_reason, '$[0]')
         else finish_reason end as finish_reason,
-    coalesce(try_cast(attempt as integer), 1) as attempt, coalesce(try_cast(resend_count as integer), try_cast(attempts_made as integer) - 1) as resend_count,
+    coalesce(try_cast(attempt as integer), 1) as attempt, coalesce(try_cast(resend_count as integer), try_cast(attempts_made as integer) - 1,
+        case when absent_resend_is_zero and kind_found in ('llm', 'embedding') then 0 end) as resend_count,
     coalesce(try_cast(ttft_s as double) * 1000, try_cast(ttft_ms as double)) as ttft_ms,
     case when kind_found = 'tool' then coalesce(tool_name, entity_name, regexp_replace(e.name, '^(execute_tool|tools/call) ', '')) end as tool_name,
     tool_call_id, coalesce(arguments_hash, foreign_arguments_hash) as arguments_hash,

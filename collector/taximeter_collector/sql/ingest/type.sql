@@ -1,7 +1,8 @@
 -- n_pick → n_typed, n_emitter, n_error: values as numbers, kinds, errors, what is known of the emitter.
 
 create or replace temp table n_exception as
-select "row", list_filter(events, lambda e: e.name = 'exception')[1].attributes['exception.type'] as exception_type
+select "row", list_filter(events, lambda e: e.name = 'exception')[1].attributes as exception,
+    exception['exception.type'] as exception_type, exception['exception.message'] as exception_message
 from in_span where len(events) > 0;
 
 create or replace temp table n_named as
@@ -11,11 +12,11 @@ select s."row", s.scope_name, s.scope_version, d.dialect, p.* exclude ("row"),
     lower(concat_ws(' ', p.response_model, p.request_model)) as models_seen
 from in_span s
 join n_dialect d using ("row")
-left join (select n_pick.*, x.exception_type from n_pick full join n_exception x using ("row")) p using ("row");
+left join (select n_pick.*, x.exception_type, x.exception_message from n_pick full join n_exception x using ("row")) p using ("row");
 
 -- What the rule files know of an emitter: scope, version, provider and models together.
 create or replace temp table n_emitter as
-with seen as (select distinct scope_name, scope_version, provider_seen, models_seen from n_named where stated_input is not null),
+with seen as (select distinct scope_name, scope_version, provider_seen, models_seen from n_named where dialect <> 'other'),
 exclusive as (
     select seen.*, rule.leaf, coalesce(rule.basis, 'exclusive') as basis, rule.rank
     from seen join exclusive_rule as rule
@@ -32,6 +33,7 @@ select seen.*,
     coalesce(arg_min(exclusive.basis, exclusive.rank) filter (exclusive.leaf = 'reasoning') = 'exclusive', false) as leaves_reasoning_out,
     bool_or(zero.column_name in ('*', 'cache_read')) is true as absent_read_is_zero,
     bool_or(zero.column_name in ('*', 'cache_write')) is true as absent_write_is_zero,
+    bool_or(zero.column_name = 'resend_count') is true as absent_resend_is_zero,
     exists (from two_lifetimes as rule where seen.provider_seen glob rule.provider and seen.models_seen glob rule.model) as has_two_lifetimes
 from seen
 left join exclusive on exclusive.scope_name is not distinct from seen.scope_name
@@ -48,7 +50,7 @@ select n.* exclude (has_error_status, provider_seen, models_seen),
         when dialect <> 'other' and request_model is not null and stated_input is not null then 'llm'
         else 'other' end) as kind_found,
     coalesce(e.leaves_cache_out, false) as leaves_cache_out, e.cache_out_rank,
-    coalesce(e.has_two_lifetimes, false) as has_two_lifetimes,
+    coalesce(e.has_two_lifetimes, false) as has_two_lifetimes, coalesce(e.absent_resend_is_zero, false) as absent_resend_is_zero,
     count_of(stated_input) as i, count_of(stated_output) as o, count_of(stated_uncached) as u,
     count_of(reported_total) as total, count_of(reasoning) as thought,
     -- Some sum only what has no lifetime beside it.
@@ -66,7 +68,11 @@ select n.* exclude (has_error_status, provider_seen, models_seen),
         or e.leaves_reasoning_out and total is distinct from i + o) is true as reasoning_is_outside,
     coalesce(error_type, exception_type, http_status) as error_type_found,
     (has_error_status or error_type is not null or success = 'false'
-        or error_level = 'ERROR' or tool_status = 'error') is true as failed
+        or error_level = 'ERROR' or tool_status = 'error'
+        -- An exception beside a status that says ok was handled, unless nothing came of the call or the status is always ok.
+        or exception_type is not null and (kind_found in ('llm', 'embedding') and i is null and o is null
+            or exists (from n_distrusted t where t.column_name = 'status' and t.scope_name = n.scope_name
+                and t.scope_version is not distinct from n.scope_version))) is true as failed
 from n_named n
 left join n_kind k using ("row")
 left join n_emitter e on e.scope_name is not distinct from n.scope_name and e.scope_version is not distinct from n.scope_version

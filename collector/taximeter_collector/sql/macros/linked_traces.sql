@@ -13,4 +13,13 @@ join query_table(calls) c on c.service_name = l.service_name and c.kind = l.kind
     and coalesce(c.prompt_tokens, -1) = coalesce(l.prompt_tokens, -1)
 where l.kind in ('llm', 'embedding') and (l.parent_span_id is null or c.parent_span_id is null)
     and (c.response_id is null or l.response_id is null)
-    and c.start_time <= l.end_time and c.end_time >= l.start_time;
+    and c.start_time <= l.end_time and c.end_time >= l.start_time
+union
+select distinct c.trace_id
+from query_table(links) l
+join query_table(calls) c on c.service_name = l.service_name and c.kind = l.kind and c.dialect = l.dialect and c.trace_id <> l.trace_id
+where l.kind = 'llm' and (l.parent_span_id is null or c.parent_span_id is null)
+    and (l.start_time = l.end_time and c.start_time < c.end_time and c.prompt_tokens is null
+            and c.start_time between l.start_time - interval 10 minutes and l.start_time
+        or c.start_time = c.end_time and l.start_time < l.end_time and l.prompt_tokens is null
+            and c.start_time between l.start_time and l.start_time + interval 10 minutes);

@@ -6,7 +6,7 @@ create table if not exists request (
     start_time timestamptz, end_time timestamptz, duration_ms double,
     is_error boolean, error_type varchar, error_class varchar, recovered_errors integer, child_errors integer,
     cost_pico hugeint, cost_quality varchar, priced_ratio double,
-    model_calls integer, tool_calls integer, tool_errors integer, loop_length integer,
+    model_calls integer, failed_calls integer, tool_calls integer, tool_errors integer, loop_length integer,
     agents varchar[], models varchar[],
     uncached_input_tokens bigint, cache_read_tokens bigint, cache_write_tokens bigint, output_tokens bigint,
     cache_hit_ratio double, cache_saved_pico hugeint,

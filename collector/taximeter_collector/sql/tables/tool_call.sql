@@ -8,5 +8,6 @@ create table if not exists tool_call (
     tool_name varchar, tool_call_id varchar, arguments_hash varchar, result_hash varchar,
     is_error boolean, is_denied boolean, error_type varchar, error_class varchar, attempt integer,
     consecutive_repeat integer, is_repeat boolean,
-    is_same_result boolean, is_same_error boolean, is_fanout_duplicate boolean
+    is_same_result boolean, is_same_error boolean, is_fanout_duplicate boolean,
+    is_delegation boolean -- the work went to a sub-agent; no tool call of its own
 );
