@@ -31,7 +31,7 @@ def test_a_late_span_without_a_response_id_does_not_bill_the_twin_again(
 ) -> None:
     """The trace of a late tool span is derived again; its call still has its twin elsewhere."""
     twins = [chat(1, 11, response_id="msg_1"), chat(2, 21, response_id="msg_1", scope=SDK)]
-    tool = replace(TOOL, trace=late, parent=late * 10 + 1)
+    tool = replace(TOOL, trace=late, parent=0)
     expected = straight(store, *twins, tool)
     send(store, [[twins[0]], [twins[1]], [tool]])
     assert one(store, BILLED) == (1, 110)
@@ -74,7 +74,7 @@ def test_root_calls_without_a_response_id_are_twins_by_time_and_tokens(store: St
     outer = chat(1, 11, scope="litellm", start=0, end=1000)
     inner = chat(2, 21, response_id="x", scope=SDK, start=100, end=900)
     other = chat(3, 31, response_id="y", scope=SDK, start=100, end=900, tokens=101)
-    late = replace(TOOL, trace=2, parent=21)
+    late = replace(TOOL, trace=2, parent=0)
     expected = straight(store, outer, inner, other, late)
     send(store, [[inner], [other], [outer], [late]])
     assert one(store, BILLED) == (2, 221)

@@ -29,13 +29,14 @@ with pair as (
             or b.trace_id <> p.trace_id and (b.parent_span_id is null or p.parent_span_id is null))
     where p.kind = 'llm' and p.signal = 'span' and p.start_unix_nano = p.end_unix_nano
         and b.start_unix_nano < b.end_unix_nano and not coalesce(b.has_usage, false)
-), asked as (
-    select s.trace_id, s.span_id, md5(string_agg(e.key || e.value, chr(10) order by e.key)) as input_hash
+), said as (  -- each pair once, however often the span came
+    select distinct s.trace_id, s.span_id, e.key, e.value
     from (select trace_id, span_id, batch from pair union select call_trace_id, call_span_id, call_batch from pair) one
     join span s on s.trace_id = one.trace_id and s.span_id = one.span_id and s.batch = one.batch
     cross join unnest(map_entries(s.attributes)) as entry(e)
     where s.batch between $first_batch and $last_batch and exists (from input_key k where e.key glob k.pattern)
-    group by all
+), asked as (
+    select trace_id, span_id, md5(string_agg(key || value, chr(10) order by key, value)) as input_hash from said group by all
 )
 select p.trace_id, p.span_id, p.call_trace_id, p.call_span_id
 from pair p
