@@ -138,6 +138,18 @@ def test_an_answer_that_is_an_error_is_a_failed_call(store: Store) -> None:
     assert counts(store, agent(1), nothing) == (1, 1, None)
 
 
+def test_a_cancelled_call_stays_cancelled_whatever_its_twin_says(store: Store) -> None:
+    asked: dict[str, Any] = {
+        "gen_ai__operation__name": "chat",
+        "gen_ai__request__model": "claude-sonnet-4-5",
+    }
+    outer = plain(2, 1, at=0, end=200, scope="langsmith", failed=True, error__type="CancelledError", **asked)  # fmt: skip
+    inner = plain(3, 1, at=20, end=90, scope=SDK, failed=True, error__type="api_error", **asked)
+    send(store, [[agent(1), outer, inner]])
+    stored = "select list(status order by start_time) from calls"
+    assert one(store, stored) == (["cancelled", "error"],)
+
+
 def test_a_call_failed_when_one_of_its_two_spans_says_so(store: Store) -> None:
     outer = plain(
         2,

@@ -97,6 +97,14 @@ def test_a_tool_that_starts_an_agent_hands_work_over_and_is_no_tool_call(store: 
     assert one(store, "select sum(tool_calls), sum(failed_tool_calls) from usage_minute") == (1, 0)
 
 
+def test_tool_calls_that_an_older_version_derived_stay_in_their_minute(store: Store) -> None:
+    send(store, [[agent(1), call(2, at=0), tool(3, at=200)]])
+    with store.cursor() as cursor:
+        cursor.execute("update rollup.tool_call set is_delegation = null")
+    send(store, [[agent(1, trace=2), call(2, at=0, trace=2), tool(3, at=200, trace=2)]])
+    assert one(store, "select sum(tool_calls) from usage_minute") == (2,)
+
+
 def test_a_loop_without_an_agent_span_inside_a_tool_is_a_delegation_a_mere_call_is_not(
     store: Store,
 ) -> None:
@@ -109,6 +117,7 @@ def test_tools_inside_a_call_that_did_not_ask_for_them_make_it_several(store: St
     """Automatic function calling: one span, several calls, the last one's tokens."""
     send(store, [[agent(1), call(2, at=0, took=9000, finish="stop"), tool(3, 2, at=100), tool(4, 2, at=900, q="y")]])  # fmt: skip
     assert one(store, "select model_calls, loop_length, cost_usd, cost_quality from requests") == (None, 3, None, "unpriced")  # fmt: skip
+    assert one(store, "select model_calls from agent_runs") == (None,)
     assert one(store, "select prompt_tokens, basis_evidence from calls") == (
         None,
         "last_of_several",

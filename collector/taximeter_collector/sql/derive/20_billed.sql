@@ -157,7 +157,7 @@ select c.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags
         taken(d.span_id, d.basis_evidence, c.basis_evidence) as basis_evidence, taken(d.span_id, d.usage_conflict, c.usage_conflict) as usage_conflict,
         taken(d.span_id, d.usage_raw, c.usage_raw) as usage_raw,
         -- What came to nothing failed when any of the call's spans says so.
-        case when c.status <> 'error' and not coalesce(c.has_usage, false) and c.failure is not null then 'error' else c.status end as status,
+        case when c.status not in ('error', 'cancelled') and not coalesce(c.has_usage, false) and c.failure is not null then 'error' else c.status end as status,
         case when not coalesce(c.has_usage, false) and c.failure is not null and coalesce(c.error_class, 'internal') = 'internal' then c.failure.type else c.error_type end as error_type,
         case when not coalesce(c.has_usage, false) and c.failure is not null and coalesce(c.error_class, 'internal') = 'internal' then c.failure.class else c.error_class end as error_class,
         coalesce(d.response_model, c.response_model) as response_model, coalesce(d.response_id, c.response_id) as response_id, coalesce(d.service_tier, c.service_tier) as service_tier,

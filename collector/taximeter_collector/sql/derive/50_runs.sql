@@ -113,7 +113,7 @@ select s.trace_id, s.span_id, s.kind, coalesce(s.agent_name, s.tool_name, s.name
     coalesce(e.decisions + case when e.wraps_tools then e.groups_inside_calls else 0 end, case when e.has_aggregate then coalesce(e.tool_groups, 0)
         + case when coalesce(e.own_end.reason, '') in ('iteration_cap', 'error') and e.tool_groups > 0 then 0 else 1 end end)::integer as loop_length,
     case when e.wraps_tools then 'tool_groups' when e.decisions is not null then 'model_calls' when e.has_aggregate then 'tool_groups' end as loop_evidence,
-    coalesce(c.model_calls, 0) as model_calls,
+    case when c.trace_id is null then 0 when not (c.has_aggregate or c.wraps_tools) then c.model_calls end as model_calls,
     coalesce(t.tool_calls, 0) as tool_calls, coalesce(t.tool_errors, 0) as tool_errors,
     coalesce(t.distinct_tools, 0) as distinct_tools, coalesce(t.max_consecutive_repeat, 0) as max_consecutive_repeat,
     t.thrash_ratio, coalesce(t.max_repeats, 0) as max_repeats,

@@ -62,7 +62,7 @@ request_row as (
         count(*) as tool_calls, count(*) filter (is_error) as failed_tool_calls,
         count(*) filter (is_denied) as denied_tool_calls, count(*) filter (is_repeat) as repeated_tool_calls
     from rollup.tool_call t, bounds
-    where not t.is_delegation and t.start_time >= bounds.first and t.start_time < bounds.last
+    where t.is_delegation is not true and t.start_time >= bounds.first and t.start_time < bounds.last
         and date_trunc('minute', t.start_time) in (select minute from d_minute)
     group by all
 )
