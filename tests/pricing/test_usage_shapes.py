@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taximeter.usage import Usage, normalise_usage
+from taximeter.usage import Usage, normalise_usage, open_usage
 
 
 def leaves(shape: str, raw: dict[str, Any]) -> dict[str, int]:
@@ -212,3 +212,18 @@ def test_totals_add_every_leaf_once() -> None:
     usage = Usage(1, 2, 4, 8, 16, 5, 32, 64, 128, 256, 512)
     assert usage.prompt_tokens == 1 + 2 + 4 + 8 + 32 + 64 + 256
     assert usage.total_tokens == 1023
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'prompt_tokens': __import__('os').getpid()}",
+        "{'prompt_tokens': 1, 'note': '" + "x" * 9000 + "'}",
+        "{'a': " + "[" * 4000 + "]" * 4000 + "}",
+        "{'prompt_tokens': 1",
+        "prompt_tokens=1",
+    ],
+)
+def test_a_printed_dict_is_read_as_data_and_within_bounds(text: str) -> None:
+    with pytest.raises(ValueError):
+        open_usage(text)
