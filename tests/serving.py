@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, wait_until
 
+from taximeter.ports import live_port
 from taximeter.settings import CollectorSettings, load_settings
 from taximeter_collector.derive import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
@@ -57,6 +61,27 @@ def collecting(
 
         with serving(store.data_dir, build) as addresses:
             yield Collector(addresses, ingest, rollups)
+
+
+@contextmanager
+def collector_process(data_dir: Path) -> Iterator[str]:
+    """Run `python -m taximeter_collector` on ``data_dir`` and free ports; yield its URL."""
+    where = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0",
+             "TAXIMETER_STORE_DATA_DIR": str(data_dir)}  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "taximeter_collector"], cwd=data_dir, env=os.environ | where
+    )
+
+    def answers() -> bool:
+        assert process.poll() is None, "the collector ended"
+        return live_port(data_dir, "collector", "http_port") is not None
+
+    try:
+        wait_until(answers, "a collector's port")
+        yield f"http://127.0.0.1:{live_port(data_dir, 'collector', 'http_port')}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @contextmanager

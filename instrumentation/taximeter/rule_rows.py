@@ -30,9 +30,12 @@ class RuleRow:
 
 
 def read_rule_rows(section: Any, file: str, text: str) -> tuple[RuleRow, ...]:
-    """Return the rows in the order of the file. Raises ValueError for what is no list of tables."""
+    """Return the rows in the order of the file.
+
+    Raises TypeError where the section is no table, ValueError where a part is no list of tables.
+    """
     if not isinstance(section, dict):
-        raise ValueError(f"{SECTION} holds tables: write [[{SECTION}.detect]]")  # noqa: TRY004
+        raise TypeError(f"{SECTION} holds tables: write [[{SECTION}.detect]]")
     rows: list[RuleRow] = []
     for table, entries in section.items():
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

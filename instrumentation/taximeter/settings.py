@@ -141,7 +141,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         if section == DIALECTS:
             try:
                 values[DIALECTS] = read_rule_rows(keys, str(file), text)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise SettingsError(f"{where}: {error}.") from None
             continue
         if not isinstance(keys, dict):

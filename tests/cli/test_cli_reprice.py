@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import wait_until
 from tests.pricing.replay import Call, export
+from tests.serving import collector_process
 
 from taximeter import cli
-from taximeter.ports import live_port
 from taximeter_collector.client import ReadClient
 
 CARD = "[[price]]\nmodel = 'mine'\ninput = '{}'\noutput = '9'\n"
@@ -35,28 +32,14 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadClie
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(tmp_path / "prices.toml"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prices.toml").write_text(CARD.format(3))
-    ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taximeter_collector"], env=os.environ | ports
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while (port := live_port(tmp_path, "collector", "http_port")) is None:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        with ReadClient(f"http://127.0.0.1:{port}") as client:
-            request = urllib.request.Request(
-                f"{client.url}/v1/traces", export(CALLS), {"Content-Type": "application/x-protobuf"}
-            )
-            urllib.request.urlopen(request, timeout=30).close()
-            while costs(client) != [3, 3]:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            (tmp_path / "prices.toml").write_text(CARD.format(5))
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
+    with collector_process(tmp_path) as url, ReadClient(url) as client:
+        request = urllib.request.Request(
+            f"{url}/v1/traces", export(CALLS), {"Content-Type": "application/x-protobuf"}
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+        wait_until(lambda: costs(client) == [3, 3], "two priced calls")
+        (tmp_path / "prices.toml").write_text(CARD.format(5))
+        yield client
 
 
 def costs(client: ReadClient) -> list[float]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,8 +15,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from tests.patience import wait_until
+from tests.serving import collector_process
 
-from taximeter.ports import live_port
 from taximeter.pricing import load_catalog
 from taximeter_collector.client import ReadClient, plain_rows
 from taximeter_collector.dialects.columns import TABLES
@@ -107,22 +104,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReadClient]:
     home = tmp_path_factory.mktemp("data")
     (toml,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
     (home / "taximeter.toml").write_text(toml, encoding="utf-8")
-    ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taximeter_collector", "--data-dir", str(home)],
-        env=os.environ | ports,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while (port := live_port(home, "collector", "http_port")) is None:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        with ReadClient(f"http://127.0.0.1:{port}") as client:
-            send_everything(client)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
+    with collector_process(home) as url, ReadClient(url) as client:
+        send_everything(client)
+        yield client
 
 
 def send_everything(client: ReadClient) -> None:
@@ -141,14 +125,7 @@ def send_everything(client: ReadClient) -> None:
         "acme.infer", CALL | {"acme.usage": USAGE, "acme.thread": "t-2", "acme.ms": "2500"}
     )
     Sender(client, "metrics-only").tokens({"in": 900_000, "out": 1000, "cached": 100_000})
-    wait_for(client, "select 1 from calls having count(*) = 6")
-
-
-def wait_for(client: ReadClient, sql: str) -> None:
-    deadline = time.monotonic() + 30
-    while not client.query(sql).num_rows:
-        assert time.monotonic() < deadline, client.query("from calls").to_pylist()
-        time.sleep(0.05)
+    wait_until(lambda: client.query("from calls").num_rows == 6, "six calls")
 
 
 def rows(client: ReadClient, sql: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.patience import wait_until
 from tests.serving import collecting
 
 from taximeter_collector.client import ReadClient
@@ -297,12 +297,7 @@ class Collector:
         )
         urllib.request.urlopen(request, timeout=30).read()
         with ReadClient(self.url) as client:
-            for _ in range(600):
-                found = client.query("select count(*) as calls from calls").to_pylist()
-                if found[0]["calls"] == expected:
-                    return
-                time.sleep(0.05)
-        raise AssertionError("the calls were not derived in time")
+            wait_until(lambda: client.query("from calls").num_rows == expected, "the derived calls")
 
 
 @pytest.fixture

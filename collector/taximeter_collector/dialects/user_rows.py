@@ -40,9 +40,9 @@ def _checked(row: RuleRow, dialects: Collection[str]) -> Row:
     for name, other in TOGETHER.get(row.table, {}).items():
         if found[name] is not None and found[other] is None:
             _fault(row, name, f"{name} needs {other} beside it")
-    for name in ("column",) if row.table in ("attributes", "distrusted") else ():
-        if found[name] not in mapped_columns():
-            _fail(row, name, f"unknown column = {found[name]!r}", found[name], mapped_columns())
+    allowed = mapped_columns() + (("status",) if row.table == "distrusted" else ())
+    if row.table in ("attributes", "distrusted") and found["column"] not in allowed:
+        _fail(row, "column", f"unknown column = {found['column']!r}", found["column"], allowed)
     for name in ("dialect", "inner"):
         if found.get(name) not in (None, "*", *dialects):
             said = f"unknown {name} = {found[name]!r}; a row of {SECTION}.detect makes a new one"
@@ -60,9 +60,9 @@ def _value(row: RuleRow, name: str, cell: Cell) -> str | None:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     try:
         if not isinstance(value, bool | int | str):
-            raise ValueError  # noqa: TRY004 - as all faults of a row
+            raise TypeError(text)
         return cell.read(text)
-    except ValueError:
+    except (TypeError, ValueError):
         near = difflib.get_close_matches(text, cell.allowed, 1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         _fault(row, name, f"{name} = {value!r} is not allowed; {meant}it must be {cell.must_be}")
