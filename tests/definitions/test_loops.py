@@ -118,6 +118,9 @@ def test_tools_inside_a_call_that_did_not_ask_for_them_make_it_several(store: St
     send(store, [[agent(1), call(2, at=0, took=9000, finish="stop"), tool(3, 2, at=100), tool(4, 2, at=900, q="y")]])  # fmt: skip
     assert one(store, "select model_calls, loop_length, cost_usd, cost_quality from requests") == (None, 3, None, "unpriced")  # fmt: skip
     assert one(store, "select model_calls from agent_runs") == (None,)
+    assert one(store, "select failed_calls from requests") == (None,)
+    (advice,) = one(store, "select how_to_price from unpriced_models")
+    assert advice.startswith("one span stands for several calls")
     assert one(store, "select prompt_tokens, basis_evidence from calls") == (
         None,
         "last_of_several",

@@ -29,7 +29,7 @@ QUALITY: Final = {
     "assumed_uncached": "as if nothing was cached: the sender does not say what was",
     "assumed_tier": "the tier's price was not listed at that time: today's ratio to standard",
     "reported": "as the sender reported it",
-    "unpriced": "no price is known for it",
+    "unpriced": "a price, or a count to price, is not known",
 }
 LEAF_OF: Final = {
     "input": "uncached_input_tokens", "cache_read": "cache_read_tokens",

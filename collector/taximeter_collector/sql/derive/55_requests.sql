@@ -16,7 +16,7 @@ with call_sum as (
         (count(*) filter (a.is_retry) + sum(a.unseen_attempts))::integer as seen_retries,
         case when seen_retries > 0 or bool_and(p.resend_count is not null) then seen_retries end as retries,
         count(*) filter (p.status = 'error') as failed_attempts,
-        case when not bool_or(p.is_aggregate or p.status <> 'error' and not coalesce(p.has_usage, false) and p.finish_reason is null)
+        case when not bool_or(p.is_aggregate or w.span_id is not null or p.status <> 'error' and not coalesce(p.has_usage, false) and p.finish_reason is null)
             then (count(*) filter (p.status = 'error' and coalesce(a.is_last_attempt, true)))::integer end as failed_calls
     from d_priced p left join d_attempt a using (trace_id, span_id) left join d_wrapping w using (trace_id, span_id)
     where p.is_billed group by p.trace_id
