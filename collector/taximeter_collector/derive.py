@@ -38,7 +38,8 @@ _STEPS: Final = (
     "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
     "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
 )  # fmt: skip
-
+_ONLY_FOR: Final = {"06_log_parents": "log", "09_metrics": "metric"}
+"""Steps that have something to do only when a span row was made from this signal."""
 
 Work = Callable[[duckdb.DuckDBPyConnection], Any]
 
@@ -241,10 +242,18 @@ def compute(
 ) -> None:
     """Fill the ``d_`` tables of the touched traces from their spans in batches ``first`` to ``last``."""
     for step in _STEPS:
+        if step in _ONLY_FOR and not _has_signal(cursor, _ONLY_FOR[step]):
+            continue
         if step == "30_price":
             price(cursor, prices)
             continue
         run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
+
+
+def _has_signal(cursor: duckdb.DuckDBPyConnection, signal: str) -> bool:
+    return bool(
+        cursor.execute("select 1 from d_span where signal = $1 limit 1", [signal]).fetchone()
+    )
 
 
 def replace_rows(cursor: duckdb.DuckDBPyConnection, into: str = "rollup.") -> None:
