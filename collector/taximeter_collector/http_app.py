@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -23,6 +27,7 @@ from taximeter_collector.status import Follows, Keeps, StatusReport, Takes
 Handler = Callable[[Request], Awaitable[Response]]
 
 QUERIES_AT_ONCE: Final = 4
+READERS_NICENESS: Final = 10
 MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -96,8 +101,10 @@ def _query(store: Readable) -> Handler:
             _refuse_forms(request)
             asked = parse_query(await _body(request))
             format = _format(request.headers.get("accept", ""))
-            async with slots:
-                answer = await run_in_threadpool(run_query, store, asked, format)
+            async with _slot(slots, asked.timeout_ms):
+                answer = await _while_connected(
+                    request, lambda gone: run_query(store, asked, format, gone)
+                )
         except QueryFault as fault:
             return _fault_response(fault)
         except ClientDisconnect:
@@ -105,6 +112,48 @@ def _query(store: Readable) -> Handler:
         return Response(answer, media_type=_ARROW if format == "arrow" else "application/json")
 
     return query
+
+
+@asynccontextmanager
+async def _slot(slots: asyncio.Semaphore, timeout_ms: int) -> AsyncIterator[None]:
+    """Hold one of the slots. Raises QueryFault 503 when none came free in the query's own time."""
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            await slots.acquire()
+    except TimeoutError:
+        raise QueryFault(
+            503, "busy", f"{QUERIES_AT_ONCE} other queries were running all the time: ask again."
+        ) from None
+    try:
+        yield
+    finally:
+        slots.release()
+
+
+async def _while_connected(request: Request, work: Callable[[threading.Event], bytes]) -> bytes:
+    """Return what the work on a thread gives; tell it when the client goes away."""
+    gone = threading.Event()
+    working = asyncio.get_running_loop().run_in_executor(_readers, work, gone)
+    leaving = asyncio.ensure_future(_disconnect(request))
+    leaving.add_done_callback(lambda _: gone.set())
+    try:
+        return await working
+    finally:
+        leaving.cancel()
+
+
+def _stand_back() -> None:
+    """Let the writer run first: on Linux a thread has a niceness of its own."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICENESS)
+
+
+_readers: Final = ThreadPoolExecutor(QUERIES_AT_ONCE, "reader", initializer=_stand_back)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _task(task: Answers) -> Handler:

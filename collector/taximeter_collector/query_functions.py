@@ -1,11 +1,13 @@
 """The SQL functions that a query may call: a closed list, so that a new DuckDB adds none unseen.
 
 Left out on purpose: whatever reads files, settings, variables, secrets or the catalog, sleeps,
-logs, takes a statement as text, or turns raw bytes into internal states.
+logs, takes a statement as text, turns raw bytes into internal states, or needs time or memory that
+grows with the square of a value's length (edit distances, indented JSON).
 """
 
 from __future__ import annotations
 
+import csv
 from importlib import resources
 from typing import Final
 
@@ -21,6 +23,10 @@ SIZED_FUNCTIONS: Final = {
     "list_resize": 1,
     "array_resize": 1,
     "bar": 3,
+    "approx_top_k": 1,
+    "reservoir_quantile": 2,
+    "equi_width_bins": 2,
+    "to_base": 2,
 }
 """Function -> position of the argument that sets how much memory it takes.
 
@@ -33,5 +39,17 @@ REPLACING_FUNCTIONS: Final = {"replace": 2, "regexp_replace": 2}
 
 TEMPLATE_FUNCTIONS: Final = frozenset({"printf", "format"})
 """Functions whose first argument may hold a width; it must be a constant with small numbers."""
+
+RESULTS: Final = {
+    row["function"]: (row["result"], int(row["times"]))
+    for row in csv.DictReader(
+        resources.files(__package__).joinpath("query_sizes.csv").read_text("utf-8").splitlines()
+    )
+}
+"""Function -> what its result holds, and how many times longer than that it may be.
+
+`joins`: all arguments; `gathers`: the values of many rows; `keeps`: one argument; `short`: a number.
+What is not named keeps.
+"""
 
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree"})

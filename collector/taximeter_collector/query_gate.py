@@ -15,12 +15,23 @@ from typing import Any, Final
 import duckdb
 
 from taximeter_collector.query_functions import (
-    REPLACING_FUNCTIONS,
     SCALAR_FUNCTIONS,
     SIZED_FUNCTIONS,
     TABLE_FUNCTIONS,
     TEMPLATE_FUNCTIONS,
 )
+from taximeter_collector.query_nodes import (
+    Forbidden,
+    Malformed,
+    Node,
+    arguments,
+    constant,
+    function_name,
+    with_clauses,
+)
+from taximeter_collector.query_size import check_sizes
+
+__all__ = ["VIEWS", "Forbidden", "Malformed", "check_statement"]
 
 VIEWS: Final = frozenset(
     [
@@ -42,8 +53,6 @@ VIEWS: Final = frozenset(
 )
 MAX_SQL_CHARS: Final = 200_000
 MAX_VALUE_SIZE: Final = 10_000
-MAX_GROWTH: Final = 1_000_000
-"""How many times larger than its input the functions of one statement may make a value."""
 
 _QUERY_NODES: Final = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLE_NODES: Final = {"BASE_TABLE", "TABLE_FUNCTION", "SHOW_REF"}
@@ -75,20 +84,7 @@ _EXPRESSIONS: Final = frozenset(
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*")
 _HOMES: Final = {(), ("main",), ("memory", "main")}
 
-Node = dict[str, Any]
 Scope = frozenset[str]
-
-
-class Forbidden(Exception):
-    """The statement is not a plain read of the views; the message says what is wrong."""
-
-
-class Malformed(Exception):
-    """The statement can't be understood; `offset` counts bytes from its start, None if unknown."""
-
-    def __init__(self, message: str, offset: int | None = None) -> None:
-        super().__init__(message)
-        self.offset = offset
 
 
 def check_statement(con: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -102,16 +98,13 @@ def check_statement(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     if len(statements) > 1:
         raise Forbidden("Send one statement at a time.")
     waiting: list[tuple[Any, Scope]] = [(statements[0].get("node"), frozenset())]
-    growth = 1
     while waiting:
         node, scope = waiting.pop()
         if isinstance(node, list):
             waiting.extend((item, scope) for item in node)
         elif isinstance(node, dict):
             waiting.extend(_check(node, scope))
-            growth *= _growth(node)
-            if growth > MAX_GROWTH:
-                raise Forbidden("The statement's repeats and replacements could fill the memory.")
+    check_sizes(statements[0].get("node") or {})
 
 
 def _parse(con: duckdb.DuckDBPyConnection, sql: str) -> Node:
@@ -150,14 +143,11 @@ def _check(node: Node, scope: Scope) -> Iterator[tuple[Any, Scope]]:
 
 
 def _children_with_names(node: Node, scope: Scope) -> Iterator[tuple[Any, Scope]]:
-    for entry in (node["cte_map"] or {}).get("map", []):
-        name = str(entry["key"])
+    for name, query in with_clauses(node):
         if not _PLAIN_NAME.fullmatch(name):
             raise Forbidden(f"{name!r} is not allowed as the name of a WITH clause.")
-        body = entry["value"]
-        query = body.get("query_node") or (body.get("query") or {}).get("node") or {}
         recursive = query.get("type") == "RECURSIVE_CTE_NODE"
-        yield body, scope | {name.lower()} if recursive else scope
+        yield query, scope | {name.lower()} if recursive else scope
         scope |= {name.lower()}
     own = node.get("cte_name") or node.get("ctename")
     if isinstance(own, str) and _PLAIN_NAME.fullmatch(own):
@@ -169,7 +159,7 @@ def _check_kind(node: Node, kind: str, scope: Scope) -> None:
     if kind == "BASE_TABLE":
         _check_table(node, scope)
     elif kind == "TABLE_FUNCTION":
-        name = _function_name(node.get("function") or {})
+        name = function_name(node.get("function") or {})
         if name not in TABLE_FUNCTIONS:
             raise Forbidden(f"The table function {name} is not allowed in a query.")
     elif kind == "SHOW_REF":
@@ -204,7 +194,7 @@ def _check_expression(node: Node, category: str) -> None:
         raise Forbidden(f"The expression {category} is not allowed in a query.")
     if category not in ("FUNCTION", "WINDOW"):
         return
-    name = _function_name(node)
+    name = function_name(node)
     if name in SIZED_FUNCTIONS:
         _check_size(name, node)
     elif name in TEMPLATE_FUNCTIONS:
@@ -215,55 +205,21 @@ def _check_expression(node: Node, category: str) -> None:
 
 def _check_size(name: str, node: Node) -> None:
     position = SIZED_FUNCTIONS[name]
-    arguments = _arguments(node)
-    if len(arguments) <= position:
+    given = arguments(node)
+    if len(given) <= position:
         return
-    text = _constant(arguments[position])
+    text = constant(given[position])
     if text is None or not text.isdigit() or int(text) > MAX_VALUE_SIZE:
         raise Forbidden(
             f"{name} needs a whole number of at most {MAX_VALUE_SIZE}, written in the statement."
         )
 
 
-def _growth(node: Node) -> int:
-    """Return how many times larger than its input a function may make a value."""
-    name = _function_name(node) if "function_name" in node else ""
-    position = SIZED_FUNCTIONS.get(name, REPLACING_FUNCTIONS.get(name))
-    arguments = _arguments(node) if position is not None else []
-    if position is None or len(arguments) <= position:
-        return 1
-    text = _constant(arguments[position])
-    if text is None:
-        return MAX_VALUE_SIZE
-    return max(int(text) if name in SIZED_FUNCTIONS else len(text), 1)
-
-
 def _check_template(name: str, node: Node) -> None:
-    arguments = _arguments(node)
-    text = _constant(arguments[0]) if arguments else ""
+    given = arguments(node)
+    text = constant(given[0]) if given else ""
     if text is None or re.search(r"\d{4}|\*|\{[^}]*\{", text):
         raise Forbidden(f"{name} needs its template in the statement, with widths below 1000.")
-
-
-def _function_name(node: Node) -> str:
-    path = (node.get("qualified_name") or {}).get("path")
-    return str(path[-1] if path else node.get("function_name", "")).lower()
-
-
-def _arguments(node: Node) -> list[Node]:
-    if "arguments" in node:
-        return [argument.get("expression", argument) for argument in node["arguments"]]
-    return list(node.get("children", []))
-
-
-def _constant(node: Node) -> str | None:
-    """Return a constant's text in the layouts of DuckDB 2 (`literal`) and 1 (`value`)."""
-    if node.get("class") != "CONSTANT":
-        return None
-    literal = node.get("literal")
-    if isinstance(literal, dict):
-        return str(literal.get("text"))
-    return str((node.get("value") or {}).get("value"))
 
 
 def _offset(node: Node) -> int | None:

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,14 +21,15 @@ import duckdb
 import pyarrow as pa
 
 from taximeter_collector.query_gate import Forbidden, Malformed, check_statement
+from taximeter_collector.query_watch import WATCH
 
 Format = Literal["arrow", "json"]
 
 DEFAULT_TIMEOUT_MS: Final = 30_000
 MAX_TIMEOUT_MS: Final = 300_000
 DEFAULT_MAX_ROWS: Final = 1_000_000
-MAX_ANSWER_BYTES: Final = 512 * 1024 * 1024
-_BATCH_ROWS: Final = 65_536
+MAX_ANSWER_BYTES: Final = 128 * 1024 * 1024
+_BATCH_ROWS: Final = 8_192
 _MARK: Final = "\n\nLINE "
 
 
@@ -82,12 +83,15 @@ def parse_query(body: bytes) -> QueryRequest:
     )
 
 
-def run_query(store: Readable, request: QueryRequest, format: Format) -> bytes:
-    """Return the answer's body. Raises QueryFault."""
+def run_query(
+    store: Readable, request: QueryRequest, format: Format, gone: threading.Event | None = None
+) -> bytes:
+    """Return the answer's body; stop when ``gone`` is set. Raises QueryFault."""
     started = time.perf_counter()
     with store.read() as cursor:
         _gate(cursor, request.sql)
-        with _time_limit(cursor, request.timeout_ms), _sql_faults(cursor, request.sql):
+        limits = _limits(cursor, request.timeout_ms, gone or threading.Event())
+        with limits, _sql_faults(cursor, request.sql):
             relation = cursor.sql(request.sql, params=request.params or None)
             schema, batches = _fetch(relation, request.max_rows)
             if format == "arrow":
@@ -119,27 +123,22 @@ def _gate(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 @contextmanager
-def _time_limit(cursor: duckdb.DuckDBPyConnection, timeout_ms: int) -> Iterator[None]:
-    expired = threading.Event()
-
-    def stop() -> None:
-        expired.set()
-        with suppress(duckdb.Error):
-            cursor.interrupt()
-
-    timer = threading.Timer(timeout_ms / 1000, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except QueryFault:
-        if expired.is_set():
-            raise QueryFault(
-                504, "timeout", f"The query took longer than {timeout_ms} ms and was stopped."
-            ) from None
-        raise
-    finally:
-        timer.cancel()
+def _limits(
+    cursor: duckdb.DuckDBPyConnection, timeout_ms: int, gone: threading.Event
+) -> Iterator[None]:
+    with WATCH.watching(cursor, timeout_ms / 1000, gone) as query:
+        try:
+            yield
+        except QueryFault:
+            match query.stopped:
+                case "timeout":
+                    text = f"The query took longer than {timeout_ms} ms and was stopped."
+                    raise QueryFault(504, "timeout", text) from None
+                case "memory":
+                    raise _too_much_memory() from None
+                case "gone":
+                    raise QueryFault(499, "gone", "The client went away.") from None
+            raise
 
 
 @contextmanager
@@ -149,7 +148,7 @@ def _sql_faults(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[None]:
     except QueryFault:
         raise
     except duckdb.OutOfMemoryException:
-        raise QueryFault(413, "memory", "The query needs more memory than it may use.") from None
+        raise _too_much_memory() from None
     # While rows stream, pyarrow wraps DuckDB's errors as its own or as OSError.
     except (duckdb.Error, pa.ArrowException, OSError, OverflowError) as error:
         text = str(error)
@@ -171,7 +170,7 @@ def _fault_of(text: str, lines_before: int = 0) -> QueryFault:
     head, _, tail = text.partition(_MARK)
     kind = re.match(r"(\w[\w ]*?) Error: ", head)
     if kind and kind[1] == "Out of Memory":
-        return QueryFault(413, "memory", "The query needs more memory than it may use.")
+        return _too_much_memory()
     position = None
     if marked := re.match(r"(\d+): (.*)\n(\s*)\^", tail):
         column = len(marked[3]) - len(f"LINE {marked[1]}: ") + 1
@@ -179,6 +178,12 @@ def _fault_of(text: str, lines_before: int = 0) -> QueryFault:
         shortened = marked[2].startswith("...")
         position = (int(marked[1]) - lines_before, 1 if shortened else max(column, 1))
     return QueryFault(400, kind[1].lower() if kind else "sql", head.strip(), position)
+
+
+def _too_much_memory() -> QueryFault:
+    return QueryFault(
+        413, "memory", "The query needs more memory than it may use: read fewer rows or columns."
+    )
 
 
 def _bounded(reader: pa.RecordBatchReader, max_rows: int) -> Iterator[pa.RecordBatch]:
