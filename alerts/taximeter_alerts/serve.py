@@ -59,7 +59,7 @@ def run(
             f"alerts.host = {host} would let anybody on the network read and silence alerts:"
             " set TAXIMETER_QUERY_TOKEN, or stay on 127.0.0.1."
         )
-    reader = ReadClient(collector_url(settings), token.reveal() if token else None)
+    reader = ReadClient(collector_url(settings), token)
     with (
         contextlib.closing(NotificationLog(data_dir)) as log,
         contextlib.closing(reader),

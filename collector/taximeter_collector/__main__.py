@@ -33,7 +33,7 @@ def run(settings: Settings) -> None:
         async def receive() -> None:
             tasks = Verifier(store, rollups), Repricer(store, rollups)
             app = build_app(edges, ingest, store, rollups, *tasks)
-            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token)
+            grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token, edges.tls)
             await serve(edges, data_dir, app, grpc)
 
         asyncio.run(receive())

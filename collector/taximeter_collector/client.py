@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from taximeter.secret import Secret
+from taximeter.tls import reader_context
+
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _JSON: Final = "application/json"
 _MAX_IDLE: Final = 8
@@ -40,15 +43,15 @@ class QueryError(Exception):
 class ReadClient:
     """A thread-safe client of the read API, with kept-alive connections."""
 
-    def __init__(self, url: str, token: str | None = None, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, token: str | Secret | None = None, timeout_s: float = 30) -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.hostname is None or parts.scheme not in ("http", "https"):
             raise ValueError(f"{url!r} is not an http address such as http://127.0.0.1:4318")
         self.url = url
-        self._secure = parts.scheme == "https"
+        self._tls = reader_context() if parts.scheme == "https" else None
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")
-        self._token = token
+        self._token = (Secret(token) if token else None) if isinstance(token, str) else token
         self._timeout_s = timeout_s
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
@@ -97,8 +100,9 @@ class ReadClient:
     def _ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self._token is not None:
+            # Asked anew each time: a token file may have changed.
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
         try:
             status, answer = self._exchange(method, self._prefix + path, body, headers)
         except TimeoutError as error:
@@ -143,8 +147,12 @@ class ReadClient:
         return response.status, answer
 
     def _connect(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=self._timeout_s + _MARGIN_S)
+        patience = self._timeout_s + _MARGIN_S
+        if self._tls is not None:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=patience, context=self._tls
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=patience)
 
     def _take_idle(self) -> http.client.HTTPConnection | None:
         with self._lock:

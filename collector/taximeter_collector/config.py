@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from taximeter.exposure import check_exposure
@@ -16,8 +17,12 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     )
     parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
+    parser.add_argument(
+        "--insecure", action="store_true", help="listen beyond loopback without TLS"
+    )
     given = parser.parse_args(arguments)
-    settings = load_settings(given.config, data_dir=given.data_dir)
+    wanted = {"TAXIMETER_COLLECTOR_INSECURE": "true"} if given.insecure else {}
+    settings = load_settings(given.config, os.environ | wanted, data_dir=given.data_dir)
     check_exposure(settings.collector)
     if not settings.store.url.startswith("duckdb:"):
         raise SettingsError(

@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from taximeter.secret import Secret
+from taximeter.tls import TlsFiles
 from taximeter_collector.acceptance import Acceptor, accept, say
 from taximeter_collector.decode import Signal
 from taximeter_collector.responses import (
@@ -34,7 +35,10 @@ Handler = Callable[[bytes, Context], Awaitable[bytes]]
 class GrpcReceiver:
     """A gRPC server on one port; `start` returns the port that it got."""
 
-    def __init__(self, ingest: Acceptor, limit: int, token: Secret | None) -> None:
+    def __init__(
+        self, ingest: Acceptor, limit: int, token: Secret | None, tls: TlsFiles | None = None
+    ) -> None:
+        self._credentials = None if tls is None else _credentials(tls)
         self._server = grpc.aio.server(options=_options(limit))
         # The type stubs do not know the asyncio half of the package.
         health_package: Any = health
@@ -54,7 +58,11 @@ class GrpcReceiver:
         """Listen and serve. Raises OSError if the address can't be had."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            bound = (
+                self._server.add_insecure_port(address)
+                if self._credentials is None
+                else self._server.add_secure_port(address, self._credentials)
+            )
         except RuntimeError:
             bound = 0
         if not bound:
@@ -71,6 +79,12 @@ class GrpcReceiver:
         """Refuse new calls, let running ones end."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
+    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=bool(client_ca))
 
 
 def _options(limit: int) -> list[tuple[str, Any]]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.applications import Starlette
 
 from taximeter.ports import remove_ports, url_of, write_ports
 from taximeter.settings import CollectorSettings
+from taximeter.tls import TlsFiles
 from taximeter_collector.grpc_receiver import GrpcReceiver
 
 DRAIN_S: Final = 10
@@ -30,6 +32,7 @@ class Addresses:
     host: str
     http_port: int
     grpc_port: int
+    scheme: str = "http"
 
 
 class _Uvicorn(uvicorn.Server):
@@ -60,9 +63,11 @@ async def serve(
     except OSError:
         listener.close()
         raise
-    server = _Uvicorn(_uvicorn_config(app))
+    server = _Uvicorn(_uvicorn_config(app, settings.tls))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    addresses = Addresses(settings.host, http_port, grpc_port)
+    addresses = Addresses(
+        settings.host, http_port, grpc_port, "http" if settings.tls is None else "https"
+    )
     write_ports(data_dir, "collector", http_port=http_port, grpc_port=grpc_port, pid=os.getpid())
     (ready or _announce)(addresses)
     try:
@@ -73,9 +78,13 @@ async def serve(
         remove_ports(data_dir, "collector")
 
 
-def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+def _uvicorn_config(app: Starlette, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
+        ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
         log_config=None,
         # Below that every malformed request of a port scan would be a line.
         log_level="error",
@@ -118,7 +127,7 @@ async def _signal() -> None:
 
 def _announce(addresses: Addresses) -> None:
     print(
-        f"taximeter collector: OTLP/HTTP and queries on {url_of(addresses.host, addresses.http_port)}"
+        f"taximeter collector: OTLP/HTTP and queries on {url_of(addresses.host, addresses.http_port, addresses.scheme)}"
         f", OTLP/gRPC on {addresses.host}:{addresses.grpc_port}",
         flush=True,
     )

@@ -89,10 +89,7 @@ def reader_from(environ: Mapping[str, str] = os.environ) -> Reader:
 
 
 def _client_for(settings: Settings) -> Client:
-    token = settings.collector.query_token
-    return ReadClient(
-        collector_url(settings), token.reveal() if token is not None else None, _TIMEOUT_S
-    )
+    return ReadClient(collector_url(settings), settings.collector.query_token, _TIMEOUT_S)
 
 
 def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -27,7 +27,10 @@ def add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     up = commands.add_parser("up", help="collector, alerts and dashboard together")
     up.add_argument("--config", metavar="FILE", help="taximeter.toml")
     up.add_argument("--data-dir", metavar="DIR", help="where the data lies (~/.taximeter)")
-    up.add_argument("--host", metavar="H", help="listen here instead of 127.0.0.1 (needs tokens)")
+    up.add_argument(
+        "--host", metavar="H", help="listen here instead of 127.0.0.1 (needs tokens and TLS)"
+    )
+    up.add_argument("--insecure", action="store_true", help="listen there without TLS")
     up.add_argument("--demo", action="store_true", help="also start the demo fleet")
     up.add_argument("--days", metavar="N", help="days of demo history")
     up.add_argument("--no-browser", action="store_true", help="do not open the page")
@@ -39,6 +42,8 @@ def run_up(options: argparse.Namespace) -> int:
     environment = dict(os.environ)
     if options.host:
         environment.update(dict.fromkeys(_HOSTS, options.host))
+    if options.insecure:
+        environment["TAXIMETER_COLLECTOR_INSECURE"] = "true"
     settings = load_settings(options.config, environment, data_dir=options.data_dir)
     check_exposure(settings.collector)
     parts = ("collector", "alerts", "dashboard", *(("demo",) if options.demo else ()))
@@ -112,7 +117,8 @@ def _banner(
     dashboard: str,
     is_demo: bool,
 ) -> str:
-    http = url_of(settings.collector.host, collector["http_port"])
+    scheme = "http" if settings.collector.tls is None else "https"
+    http = url_of(settings.collector.host, collector["http_port"], scheme)
     lines = [
         "",
         "taximeter is running.",

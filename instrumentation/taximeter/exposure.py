@@ -1,4 +1,4 @@
-"""Who may reach a port: this machine only, unless tokens guard it."""
+"""Who may reach a port: this machine only, unless tokens and TLS guard it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from taximeter.settings import CollectorSettings, SettingsError
 
 
 def check_exposure(settings: CollectorSettings) -> None:
-    """Raise SettingsError if the ports would be open to others without tokens."""
+    """Raise SettingsError if the ports would be open to others without tokens, or in plain text."""
     if is_loopback(settings.host):
         return
     missing = [
@@ -23,6 +23,12 @@ def check_exposure(settings: CollectorSettings) -> None:
         raise SettingsError(
             f"collector.host = {settings.host} would let anybody on the network send and read"
             f" telemetry: set {' and '.join(missing)}, or stay on 127.0.0.1."
+        )
+    if settings.tls is None and not settings.is_insecure:
+        raise SettingsError(
+            f"collector.host = {settings.host} without TLS would send tokens and telemetry in plain"
+            " text: set collector.tls_cert_file and collector.tls_key_file, or start with --insecure"
+            " behind a proxy that speaks TLS."
         )
 
 

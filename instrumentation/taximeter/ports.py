@@ -73,17 +73,18 @@ def web_port(entry: Mapping[str, int]) -> int | None:
 def collector_url(settings: Settings) -> str:
     """Return the address of the read API: of the running collector here, else as configured."""
     port = live_port(settings.store.data_dir, "collector")
-    return url_of(settings.collector.host, port or settings.collector.http_port)
+    scheme = "http" if settings.collector.tls is None else "https"
+    return url_of(settings.collector.host, port or settings.collector.http_port, scheme)
 
 
-def url_of(host: str, port: int) -> str:
-    """Return an http address that a client on this machine can use.
+def url_of(host: str, port: int, scheme: str = "http") -> str:
+    """Return an address that a client on this machine can use.
 
     >>> url_of("0.0.0.0", 4318), url_of("::1", 80)
     ('http://127.0.0.1:4318', 'http://[::1]:80')
     """
     host = _ANY_ADDRESS.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def is_alive(pid: int) -> bool:

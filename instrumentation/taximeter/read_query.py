@@ -9,6 +9,7 @@ import urllib.request
 from typing import Any, Final
 
 from taximeter.secret import Secret
+from taximeter.tls import reader_context
 
 # The server stops the statement first, so that its own answer arrives.
 _MARGIN_S: Final = 5.0
@@ -71,7 +72,10 @@ def open_url(
         headers["Authorization"] = f"Bearer {token.reveal()}"
     request = urllib.request.Request(url, body, headers)
     # Never by way of a proxy from the environment: the collector is near.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url.startswith("https:"):
+        handlers.append(urllib.request.HTTPSHandler(context=reader_context()))
+    opener = urllib.request.build_opener(*handlers)
     response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
     return response
 

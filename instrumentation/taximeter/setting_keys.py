@@ -79,6 +79,15 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in items)
 
 
+def _yes(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"true": True, "false": False}.get(_text(value).lower())
+    if known is None:
+        raise ValueError
+    return known
+
+
 def _size(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
@@ -112,7 +121,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         None,
         _path,
         is_path=True,
-        description="file with the bearer token for sending (or TAXIMETER_INGEST_TOKEN)",
+        description="file with the bearer tokens for sending, one a line (or TAXIMETER_INGEST_TOKEN)",
     ),
     Setting(
         "collector",
@@ -121,7 +130,42 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         None,
         _path,
         is_path=True,
-        description="file with the bearer token for reading (or TAXIMETER_QUERY_TOKEN)",
+        description="file with the bearer tokens for reading, one a line (or TAXIMETER_QUERY_TOKEN)",
+    ),
+    Setting(
+        "collector",
+        "tls_cert_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="certificate (PEM, with its chain): both ports speak TLS only",
+    ),
+    Setting(
+        "collector",
+        "tls_key_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="the certificate's key (PEM)",
+    ),
+    Setting(
+        "collector",
+        "tls_client_ca_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="only clients with a certificate of this authority are heard (mTLS)",
+    ),
+    Setting(
+        "collector",
+        "insecure",
+        "true or false",
+        False,
+        _yes,
+        description="listen beyond loopback without TLS, behind a proxy that has it (or --insecure)",
     ),
     Setting(
         "store",

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from taximeter.rule_rows import SECTION as DIALECTS
 from taximeter.rule_rows import RuleRow, read_rule_rows
-from taximeter.secret import Secret
+from taximeter.secret import Secret, SecretFile
 from taximeter.setting_keys import DEFAULT_DATA_DIR, POLLING, SETTINGS, Setting, SettingsError
+from taximeter.tls import TlsFiles, check_tls
 
 __all__ = ["SETTINGS", "Settings", "SettingsError", "load_settings"]
 
@@ -33,6 +34,10 @@ class CollectorSettings:
     """The largest request body, before and after decompression."""
     ingest_token: Secret | None
     query_token: Secret | None
+    tls: TlsFiles | None = None
+    """Both ports speak TLS only; None for plaintext."""
+    is_insecure: bool = False
+    """Plaintext beyond loopback is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,8 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             max_request_mib=values["collector.max_request_mib"],
             ingest_token=token("ingest"),
             query_token=token("query"),
+            tls=_tls(values),
+            is_insecure=values["collector.insecure"],
         ),
         store=StoreSettings(
             values["store.data_dir"].expanduser(), values["store.url"], values["store.memory"]
@@ -226,14 +233,33 @@ def _token(from_environment: str | None, kind: str, values: Mapping[str, Any]) -
     if file is None:
         return None
     try:
-        text = file.read_text(encoding="utf-8").strip()
+        return SecretFile(file)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"collector.{kind}_token_file: {file} cannot be read ({type(error).__name__})."
         ) from error
-    if not text:
-        raise SettingsError(f"collector.{kind}_token_file: {file} is empty; write the token in it.")
-    return Secret(text)
+    except ValueError:
+        raise SettingsError(
+            f"collector.{kind}_token_file: {file} is empty; write the token in it."
+        ) from None
+
+
+def _tls(values: Mapping[str, Any]) -> TlsFiles | None:
+    certificate, key, client_ca = (
+        values[f"collector.tls_{name}_file"] for name in ("cert", "key", "client_ca")
+    )
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise SettingsError(
+            "TLS needs collector.tls_cert_file and collector.tls_key_file: set both."
+        )
+    files = TlsFiles(certificate, key, client_ca)
+    try:
+        check_tls(files)
+    except ValueError as error:
+        raise SettingsError(f"collector.tls_*_file: {error}.") from None
+    return files
 
 
 def _line_of(text: str, section: str, key: str | None = None) -> int:

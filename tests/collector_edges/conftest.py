@@ -164,7 +164,8 @@ def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
 
     def build(settings: CollectorSettings) -> tuple[Starlette, GrpcReceiver]:
         app = build_app(settings, ingest, store, Rollups(), NeverAsked(), NeverAsked())
-        return app, GrpcReceiver(ingest, settings.max_request_mib << 20, settings.ingest_token)
+        limit = settings.max_request_mib << 20
+        return app, GrpcReceiver(ingest, limit, settings.ingest_token, settings.tls)
 
     running = ExitStack()
     addresses = running.enter_context(serving(data_dir, build, **environment))

@@ -24,6 +24,9 @@ def test_an_open_address_needs_both_tokens(host: str) -> None:
     with pytest.raises(SettingsError, match="set TAXIMETER_QUERY_TOKEN, or stay"):
         check_exposure(load_settings(environ=environment).collector)
     environment["TAXIMETER_QUERY_TOKEN"] = "y"
+    with pytest.raises(SettingsError, match="plain text: set collector.tls_cert_file"):
+        check_exposure(load_settings(environ=environment).collector)
+    environment["TAXIMETER_COLLECTOR_INSECURE"] = "true"
     check_exposure(load_settings(environ=environment).collector)
 
 
