@@ -10,6 +10,7 @@ import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
+from taximeter.broken_streams import account_broken
 from taximeter.guard import guarded
 from taximeter.model_calls import account, before_model_call, count_model_call, plain
 from taximeter.runs import AgentRun, Request, current_agent, current_request
@@ -31,6 +33,8 @@ _BATCHES_REMEMBERED: Final = 100_000
 Owners = tuple[AgentRun | None, Request | None]
 _owners: Final[dict[int, Owners]] = {}
 """Whose a native span is, from its start to its end: a stream may end in another context."""
+_pieces: Final[dict[int, int]] = {}
+"""How many pieces of text the stream of a native span has given."""
 
 
 class NativeCalls(SpanProcessor):
@@ -56,6 +60,7 @@ class NativeCalls(SpanProcessor):
         context = span.get_span_context()
         if context is not None:
             _owners.pop(context.span_id, None)
+            _pieces.pop(context.span_id, None)
 
 
 @guarded(default=None)
@@ -117,25 +122,46 @@ def _add_usage() -> None:
             span: Any, message: Any, *, _sums: Callable[..., None] = sums, **known: Any
         ) -> None:
             _sums(span, message, **known)
-            if known.get("complete"):
-                _account_native(span, message)
+            _account_native(span, message, is_complete=bool(known.get("complete")))
 
         setattr(module, "set_usage_sums", with_object)
+    item = _streaming.StreamedMessage.item
+
+    @functools.wraps(item)
+    def counted(self: Any, event: object) -> None:
+        item(self, event)
+        _count_piece(self, event)
+
+    setattr(_streaming.StreamedMessage, "item", counted)
 
 
 @guarded(default=None)
-def _account_native(span: Span, message: Any) -> None:
+def _count_piece(recorder: Any, event: Any) -> None:
+    if _is_text(event):
+        span_id = recorder._span.get_span_context().span_id
+        if span_id in _owners:
+            _pieces[span_id] = _pieces.get(span_id, 0) + 1
+
+
+def _is_text(event: Any) -> bool:
+    return _get(event, "type") == "content_block_delta" and bool(_get(_get(event, "delta"), "text"))
+
+
+@guarded(default=None)
+def _account_native(span: Span, message: Any, *, is_complete: bool) -> None:
     usage = _get(message, "usage")
     if usage is None or not lifecycle.is_active():
         return
     attributes = getattr(span, "attributes", None) or {}
     provider = attributes.get(semconv.PROVIDER)
-    account(
+    span_id = span.get_span_context().span_id
+    tell = account if is_complete else partial(account_broken, pieces=_pieces.get(span_id, 0))
+    tell(
         span, usage, "anthropic",
         provider=provider if isinstance(provider, str) else "anthropic",
         model=_get(message, "model"),
         server_address=_text(attributes.get(semconv.SERVER_ADDRESS)),
-        owners=_owners.get(span.get_span_context().span_id),
+        owners=_owners.get(span_id),
     )  # fmt: skip
 
 
@@ -274,7 +300,7 @@ class _Call:
         self._owners = (current_agent.get(), current_request.get())
         self._started = time.perf_counter()
         self._usage: dict[str, Any] = {}
-        self._is_complete = False
+        self._is_complete, self._is_stream, self._pieces = False, False, 0
         self._model: Any = None
         self.span: Span = trace.INVALID_SPAN
         self._begin(body if isinstance(body, Mapping) else {})
@@ -291,6 +317,8 @@ class _Call:
                 semconv.REQUEST_MODEL: str(self._model),
             },
         )
+        if isinstance(limit := body.get("max_tokens"), int):
+            self.span.set_attribute(semconv.REQUEST_MAX_TOKENS, limit)
         count_model_call(self.span)
 
     def answered(self, answer: Any) -> Any:
@@ -301,6 +329,7 @@ class _Call:
     @guarded(default=None)
     def _take(self, answer: Any) -> None:
         if hasattr(answer, "_iterator"):
+            self._is_stream = True
             observe(answer, self)
             return
         self._message(answer)
@@ -325,14 +354,17 @@ class _Call:
             self._is_complete = True
             if isinstance(reason := _get(_get(event, "delta"), "stop_reason"), str):
                 self.span.set_attribute(semconv.FINISH_REASONS, [reason])
+        elif _is_text(event):
+            self._pieces += 1
         return True
 
     @guarded(default=None)
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known."""
-        if self._usage and self._is_complete:
-            account(
-                self.span, self._usage, "anthropic",
+        if self._is_stream and not self._is_complete or self._usage:
+            tell = account if self._is_complete else partial(account_broken, pieces=self._pieces)
+            tell(
+                self.span, self._usage or None, "anthropic",
                 provider="anthropic", model=self._model, owners=self._owners,
             )  # fmt: skip
         if error is not None:

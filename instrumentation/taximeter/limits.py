@@ -51,6 +51,8 @@ class Used:
     cost_usd: float
     unpriced_calls: int
     elapsed_s: float
+    unsettled_usd: float = 0.0
+    """What streams that broke off may have cost: counted in the budget, not in ``cost_usd``."""
 
 
 class LimitReached(Exception):

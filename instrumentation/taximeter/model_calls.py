@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span
@@ -61,11 +62,29 @@ def account(
     owners: tuple[AgentRun | None, Request | None] | None = None,
 ) -> None:
     """Stamp the provider's usage object on the span; add tokens and cost to run and request."""
-    from taximeter.usage import normalise_usage
-
     raw = plain(usage)
     if not isinstance(raw, Mapping):
         return
+    run, request = owners or (current_agent.get(), current_request.get())
+    terms = Terms(provider, model, tier, batch, None, server_address, run.name if run else None)
+    partition, terms = stamp_usage(span, raw, shape, terms)
+    cost = cost_pico(span, partition, raw, terms)
+    for level in run.lineage() if run else ():
+        level.note_usage(partition.total_tokens, cost)
+    if request is not None:
+        with request.lock:
+            request.cost_pico += cost or 0
+            request.unpriced_calls += cost is None
+        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+
+
+def stamp_usage(
+    span: Span, raw: Mapping[str, Any], shape: str, terms: Terms
+) -> tuple[Usage, Terms]:
+    """Stamp the usage object and what it says of the terms; return its tokens and those terms."""
+    from taximeter.usage import normalise_usage
+
+    tier, batch = terms.tier, terms.batch
     if raw.get("speed") == "fast":
         tier = "fast"
     tier = tier or _text(raw.get("service_tier"))
@@ -81,18 +100,7 @@ def account(
     span.set_attribute(semconv.USAGE_SHAPE, shape)
     partition = normalise_usage(shape, raw)
     _stamp_tokens(span, partition)
-    run, request = owners or (current_agent.get(), current_request.get())
-    name = run.name if run else None
-    cost = cost_pico(
-        span, partition, raw, Terms(provider, model, tier, batch, region, server_address, name)
-    )
-    for level in run.lineage() if run else ():
-        level.note_usage(partition.total_tokens, cost)
-    if request is not None:
-        with request.lock:
-            request.cost_pico += cost or 0
-            request.unpriced_calls += cost is None
-        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+    return partition, replace(terms, tier=tier, region=region)
 
 
 def _stamp_tokens(span: Span, usage: Usage) -> None:

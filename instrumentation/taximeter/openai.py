@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
+from taximeter.broken_streams import account_broken
 from taximeter.guard import guarded
 from taximeter.model_calls import account, before_model_call, count_model_call, plain
 from taximeter.runs import current_agent, current_request
@@ -125,6 +127,7 @@ class _Call:
         self._usage: Any = None
         self._hides_usage_chunk = False
         self._finish_reasons: list[str] = []
+        self._is_stream, self._pieces = False, 0
         self._noted: dict[str, Any] = {}
         self._started = time.perf_counter()
         self._owners = (current_agent.get(), current_request.get())
@@ -151,6 +154,7 @@ class _Call:
             semconv.REQUEST_STREAM: True if self.kwargs.get("stream") else None,
             semconv.REQUEST_MAX_TOKENS: self._body.get("max_completion_tokens")
             or self._body.get("max_output_tokens") or self._body.get("max_tokens"),
+            semconv.REQUEST_CHOICES: self._body.get("n") if self._body.get("n") != 1 else None,
             semconv.OPENAI_REQUEST_TIER: self._body.get("service_tier"),
         }  # fmt: skip
         if lifecycle.captures_content():
@@ -206,6 +210,7 @@ class _Call:
         if retries := self._noted.get("retries"):
             self._span.set_attribute(semconv.RESEND_COUNT, retries)
         if hasattr(answer, "_iterator"):
+            self._is_stream = True
             observe(answer, self)
             return
         self._read(_data_of(answer))
@@ -244,6 +249,7 @@ class _Call:
         if self._started:
             waited, self._started = time.perf_counter() - self._started, 0.0
             self._span.set_attribute(semconv.TIME_TO_FIRST_CHUNK, waited)
+        self._pieces += _pieces_of(item)
         response = _attribute(item, "response")
         if response is not None:
             self._read(response)
@@ -258,18 +264,20 @@ class _Call:
         span = self._span
         if self._finish_reasons:
             span.set_attribute(semconv.FINISH_REASONS, list(dict.fromkeys(self._finish_reasons)))
-        if self._usage is not None:
-            self._count(plain(self._usage))
+        if self._is_stream and (self._usage is None or not self._finish_reasons):
+            self._count(partial(account_broken, pieces=self._pieces))
+        elif self._usage is not None:
+            self._count(account)
         if error is not None:
             self._fail(error)
             return
         span.end()
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, tell: Callable[..., None]) -> None:
         attributes = getattr(self._span, "attributes", None) or {}
         tier = attributes.get(semconv.OPENAI_RESPONSE_TIER)
-        account(
-            self._span, usage, self._shape,
+        tell(
+            self._span, plain(self._usage), self._shape,
             provider=self._provider,
             model=attributes.get(semconv.RESPONSE_MODEL) or self._body.get("model"),
             tier=tier if isinstance(tier, str) else None,
@@ -296,6 +304,14 @@ def _data_of(answer: Any) -> Any:
 
 def _attribute(item: Any, name: str) -> Any:
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def _pieces_of(item: Any) -> int:
+    """Return how many pieces of text a chunk or event brings; each is a token at least."""
+    if _attribute(item, "type") == "response.output_text.delta":
+        return int(bool(_attribute(item, "delta")))
+    deltas = (_attribute(choice, "delta") for choice in _attribute(item, "choices") or ())
+    return sum(bool(_attribute(delta, "content")) for delta in deltas)
 
 
 def _responses_reason(status: str, details: Any) -> str:

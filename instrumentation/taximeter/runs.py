@@ -34,7 +34,7 @@ class Request:
     """Stamped on every span of the request."""
     cost_pico: int = 0
     unpriced_calls: int = 0
-    """Calls whose cost is not in ``cost_usd`` because no price list knows them."""
+    """Calls whose cost is not in ``cost_usd`` because a price, or what they used, is unknown."""
     model_calls: int = 0
     tool_calls: int = 0
     loop_length: int = 0
@@ -63,6 +63,9 @@ class AgentRun:
     tokens: int = 0
     cost_pico: int = 0
     unpriced_calls: int = 0
+    unsettled_tokens: int = 0
+    unsettled_pico: int = 0
+    """What streams that broke off may have used: in the budgets, never in the cost."""
     last_call: tuple[str, str | None] | None = None
     repeats: int = 0
     tool_errors: int = 0
@@ -91,6 +94,7 @@ class AgentRun:
             tokens=self.tokens,
             cost_usd=self.cost_pico / PICO,
             unpriced_calls=self.unpriced_calls,
+            unsettled_usd=self.unsettled_pico / PICO,
             elapsed_s=self.clock() - self.started,
         )
 
@@ -109,9 +113,10 @@ class AgentRun:
     def check_budgets(self) -> None:
         """Raise LimitReached where tokens, money or time are used up."""
         limits = self.limits
-        if limits.tokens is not None and self.tokens >= limits.tokens:
+        if limits.tokens is not None and self.tokens + self.unsettled_tokens >= limits.tokens:
             raise self._reached(TokenBudgetReached, limits.tokens)
-        if limits.cost_usd is not None and self.cost_pico >= limits.cost_usd * PICO:
+        spent = self.cost_pico + self.unsettled_pico
+        if limits.cost_usd is not None and spent >= limits.cost_usd * PICO:
             raise self._reached(CostBudgetReached, limits.cost_usd)
         if limits.deadline_s is not None and self.clock() - self.started >= limits.deadline_s:
             raise self._reached(DeadlineReached, limits.deadline_s)
@@ -139,6 +144,13 @@ class AgentRun:
             self.tokens += tokens or 0
             self.cost_pico += cost_pico or 0
             self.unpriced_calls += cost_pico is None
+
+    def note_broken_stream(self, tokens: int, cost_pico: int) -> None:
+        """Let a call of unknown cost use up budgets by a bound of what it used."""
+        with self.lock:
+            self.unsettled_tokens += tokens
+            self.unsettled_pico += cost_pico
+            self.unpriced_calls += 1
 
     def _reached(self, kind: type[LimitReached], limit: float) -> LimitReached:
         reached = kind(self.name, limit, self.used(), self.partial)

@@ -127,6 +127,11 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
         "role": _choice("answering", "handoff", "delegation", "polling", "mutating"),
     },
     "input_keys": {"pattern": PATTERN},
+    "output_limits": {
+        "key": TEXT,
+        "path": TEXT.optional(),
+        "says": _choice("at_least", "at_most", "choices"),
+    },
     "thrash_levels": {
         "measure": _choice("consecutive_run", "repeats", "cycle_repeats"),
         "at_least": NUMBER,

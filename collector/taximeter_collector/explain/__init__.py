@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from taximeter.pricing import Catalog
 from taximeter_collector.explain import billing_steps, cost_steps, reading_steps, work_steps
+from taximeter_collector.explain.bounds_step import bounds_step
 from taximeter_collector.explain.evidence import (
     Ask,
     Evidence,
@@ -64,8 +65,9 @@ def _call_steps(evidence: Evidence, catalog: Catalog) -> list[Step]:
         billing_steps.price_step(evidence, priced),
         cost_steps.arithmetic_step(evidence, priced),
     ]
+    bounds = bounds_step(evidence, cost_steps.prices_of(priced))
     savings = cost_steps.savings_step(evidence, priced)
-    return steps if savings is None else [*steps, savings]
+    return [*steps, *(step for step in (bounds, savings) if step is not None)]
 
 
 def _call_summary(evidence: Evidence) -> str:
@@ -73,6 +75,11 @@ def _call_summary(evidence: Evidence) -> str:
     cost = shown(call["cost_pico"], "pico_usd")
     words = [f"cost {cost}" if call["cost_pico"] is not None else "cost unknown",
              call["cost_quality"]]  # fmt: skip
+    low, high = call["cost_lower_bound_pico"], call["cost_upper_bound_pico"]
+    if low is not None:
+        words.append(f"at least {shown(low, 'pico_usd')}")
+    if high is not None:
+        words.append(f"at most {shown(high, 'pico_usd')}")
     if not call["is_billed"]:
         words.append("not billed here")
     return ", ".join(filter(None, words))

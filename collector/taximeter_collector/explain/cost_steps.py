@@ -93,7 +93,7 @@ def arithmetic_step(evidence: Evidence, priced: Priced) -> Step:
         f"The parts add up to {usd(total)}, and {usd(call['cost_pico'])} is stored: the price files"
         " have changed since it was priced, or this machine's differ from the collector's."
     )  # fmt: skip
-    facts = [*_reasoning_cost(call, _prices(priced)), *_beside(call)]
+    facts = [*_reasoning_cost(call, prices_of(priced)), *_beside(call)]
     return Step("arithmetic", "Arithmetic", says, verdict, facts, [table], checks)
 
 
@@ -115,13 +115,14 @@ def _stated_step(call: Mapping[str, Any], priced: Priced) -> Step:
     return Step("arithmetic", "Arithmetic", says, verdict, facts, tables, checks)
 
 
-def _prices(priced: Priced) -> Prices:
+def prices_of(priced: Priced) -> Prices:
+    """Return the pico-USD of each kind of token, None where there is no price."""
     held = priced.band.prices if priced.band is not None else (None,) * len(FIELDS)
     return dict(zip(FIELDS, held, strict=True))
 
 
 def _sum_up(call: Mapping[str, Any], priced: Priced) -> tuple[Table, int]:
-    prices = _prices(priced)
+    prices = prices_of(priced)
     rows: list[Sequence[Value]] = [
         [
             kind,
@@ -149,7 +150,7 @@ def _cost(kind: str, call: Mapping[str, Any], prices: Prices) -> int:
 
 def _parts(call: Mapping[str, Any], priced: Priced) -> dict[str, int]:
     """Return pico-USD by stored part, other models' included."""
-    prices = _prices(priced)
+    prices = prices_of(priced)
     parts = dict.fromkeys(("input", "cache_read", "cache_write", "output", "other"), 0)
     for kind in FIELDS:
         parts[_PART_OF.get(kind, "other")] += _cost(kind, call, prices)
@@ -225,7 +226,7 @@ def _unpriced_step(evidence: Evidence, priced: Priced) -> Step:
     elif priced.band is None:
         missing.append("a price at that time")
     else:
-        prices = _prices(priced)
+        prices = prices_of(priced)
         missing += [
             f"a price of {kind}"
             for kind in FIELDS
@@ -245,7 +246,7 @@ def savings_step(evidence: Evidence, priced: Priced) -> Step | None:
     call = evidence.call or {}
     if priced.band is None or call["cache_saved_pico"] is None:
         return None
-    prices = _prices(priced)
+    prices = prices_of(priced)
     rows: list[Sequence[Value]] = []
     total = 0
     for kind, plain in _CACHED:

@@ -19,6 +19,7 @@ def price_calls(
     version = {"price_version": book.version}
     run_script(cursor, read_sql("derive/27_terms"), {})
     book.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
+    run_script(cursor, read_sql("derive/28_output_bounds"), {})
     run_script(cursor, read_sql("derive/30_price"), {})
     price_other_models(cursor, book.catalog)
     run_script(cursor, read_sql("derive/35_settle_price"), version)

@@ -2,7 +2,7 @@
 -- Boxes of a key never overlap, so a call meets at most one. A used unit without a price makes the cost NULL.
 create or replace temp table d_priced as
 with named as (
-    select c.*, coalesce(c.service_tier, 'standard') as tier, answered.price_key as answered_key,
+    select c.*, bound.output_tokens_lower_bound, bound.output_tokens_upper_bound, coalesce(c.service_tier, 'standard') as tier, answered.price_key as answered_key,
         coalesce(answered.price_key, asked.price_key) as price_key,
         coalesce(answered.provider, asked.provider, c.provider_raw) as provider,
         -- The user says how long writes live whose lifetime the emitter leaves out.
@@ -15,6 +15,7 @@ with named as (
         extract(hour from c.start_time) * 3600 + extract(minute from c.start_time) * 60
             + floor(extract(second from c.start_time)) as second_of_day
     from d_call c
+    left join d_output_bound bound on bound.trace_id = c.trace_id and bound.span_id = c.span_id
     left join model_alias answered on answered.model = c.response_model
         and answered.provider_raw is not distinct from c.provider_raw
         and answered.tier = coalesce(c.service_tier, 'standard') and answered.is_batch = c.is_batch
@@ -44,7 +45,16 @@ with named as (
             + priced(coalesce(image_output_tokens, 0), p_image_output) + priced(coalesce(web_searches, 0), p_web_search) as other_pico,
         (coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0))::hugeint * p_input
             - read_pico - write_pico
-            + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico
+            + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico,
+        -- Of a call whose output was not counted: what is known at its lowest and its highest price.
+        coalesce(cache_write_tokens > 0 and cache_write_short_tokens is null, false) as is_open_write,
+        priced(coalesce(uncached_input_tokens, 0), p_input) + priced(unclassified_input_tokens, least(p_input, p_cache_read)) + read_pico + other_pico
+            + case when is_open_write then priced(cache_write_tokens, least(p_cache_write_short, p_cache_write_long)) else write_pico end as prompt_low_pico,
+        priced(coalesce(uncached_input_tokens, 0), p_input)
+            + priced(unclassified_input_tokens, greatest(p_input, p_cache_write_short, p_cache_write_long)) + read_pico + other_pico
+            + case when is_open_write then priced(cache_write_tokens, greatest(p_cache_write_short, p_cache_write_long)) else write_pico end as prompt_high_pico,
+        priced(output_tokens_lower_bound, p_output) as output_low_pico,
+        priced(output_tokens_upper_bound, case when p_output is not null then greatest(p_output, p_audio_output, p_image_output) end) as output_high_pico
     from named n
     left join price_band b on b.price_key = n.price_key
         and n.started >= b.valid_from and n.started < b.valid_to
@@ -55,16 +65,19 @@ with named as (
     -- Refused before it produced anything: providers do not bill it.
     select *, status = 'error' and not coalesce(has_usage, false) and ttft_ms is null
             and error_class in ('throttled', 'client', 'provider') as is_free,
-        input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico
+        input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico,
+        is_billed and kind = 'llm' and not is_aggregate and output_tokens is null and not is_free as is_bounded
     from costed
 )
-select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, assumption, band_source, band_quality, price_key, ttl, ttl_source),
+select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, is_bounded, is_open_write, prompt_low_pico, prompt_high_pico, output_low_pico, output_high_pico, assumption, band_source, band_quality, price_key, ttl, ttl_source),
     case when is_free then 0 else computed_pico end as cost_pico,
     case when is_free then 0 when computed_pico is not null then input_pico end as input_cost_pico,
     case when is_free then 0 when computed_pico is not null then read_pico end as cache_read_cost_pico,
     case when is_free then 0 when computed_pico is not null then write_pico end as cache_write_cost_pico,
     case when is_free then 0 when computed_pico is not null then output_pico end as output_cost_pico,
     case when is_free then 0 when computed_pico is not null then other_pico end as other_cost_pico,
+    case when is_bounded then coalesce(prompt_low_pico + coalesce(output_low_pico, 0), output_low_pico) end as cost_lower_bound_pico,
+    case when is_bounded then prompt_high_pico + output_high_pico end as cost_upper_bound_pico,
     case when computed_pico is not null then saved_pico end as cache_saved_pico,
     case when is_free then 'exact' when computed_pico is null then 'unpriced'
         when is_aggregate then 'aggregate' else coalesce(assumption, band_quality) end as cost_quality,

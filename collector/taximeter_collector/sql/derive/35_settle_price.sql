@@ -27,6 +27,8 @@ with whole as (
 )
 select j.* exclude (stated_pico, stated_source) replace (
         coalesce(stated_pico, cost_pico) as cost_pico,
+        case when coalesce(stated_pico, cost_pico) is null and other_models is null then cost_lower_bound_pico end as cost_lower_bound_pico,
+        case when coalesce(stated_pico, cost_pico) is null and other_models is null then cost_upper_bound_pico end as cost_upper_bound_pico,
         case when stated_pico is null then input_cost_pico else 0 end as input_cost_pico,
         case when stated_pico is null then cache_read_cost_pico else 0 end as cache_read_cost_pico,
         case when stated_pico is null then cache_write_cost_pico else 0 end as cache_write_cost_pico,

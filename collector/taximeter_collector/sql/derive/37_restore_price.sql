@@ -5,6 +5,7 @@ from d_stored c where c.trace_id = p.trace_id and c.span_id = p.span_id;
 
 update d_priced p set
     is_batch = c.is_batch, provider = c.provider, model = c.model, other_models = c.other_models,
+    cost_lower_bound_pico = c.cost_lower_bound_pico, cost_upper_bound_pico = c.cost_upper_bound_pico,
     cost_pico = c.cost_pico, cost_computed_pico = c.cost_computed_pico,
     input_cost_pico = c.input_cost_pico, cache_read_cost_pico = c.cache_read_cost_pico,
     cache_write_cost_pico = c.cache_write_cost_pico, output_cost_pico = c.output_cost_pico,

@@ -1,6 +1,7 @@
 -- Put back what a repricing changed, where nothing has changed it since.
 update rollup.call c set
     provider = j.before.provider, model = j.before.model, is_batch = j.before.is_batch,
+    cost_lower_bound_pico = j.before_lower_bound_pico, cost_upper_bound_pico = j.before_upper_bound_pico,
     other_models = j.before.other_models, cost_pico = j.before.cost_pico,
     cost_computed_pico = j.before.cost_computed_pico, input_cost_pico = j.before.input_cost_pico,
     cache_read_cost_pico = j.before.cache_read_cost_pico, cache_write_cost_pico = j.before.cache_write_cost_pico,

@@ -21,6 +21,9 @@ create table if not exists call (
     is_billed boolean not null, billed_reason varchar,
     cost_pico hugeint, input_cost_pico hugeint, cache_read_cost_pico hugeint,
     cache_write_cost_pico hugeint, output_cost_pico hugeint, other_cost_pico hugeint,
+    -- unknown output: what it was at least and at most, and what the call then cost; NULL beside a known cost
+    output_tokens_lower_bound bigint, output_tokens_upper_bound bigint,
+    cost_lower_bound_pico hugeint, cost_upper_bound_pico hugeint,
     cost_quality varchar, cost_reported_usd double, price_source varchar, cache_saved_pico hugeint,
     price_version varchar, cost_computed_pico hugeint,  -- from tokens, also where the stated cost counts
     -- tokens of the call on other models, at their prices: in the costs, not in the token columns

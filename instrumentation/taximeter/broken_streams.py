@@ -1,0 +1,92 @@
+"""A stream that broke off: what is known of it, on its span and in the budgets. Never zero.
+
+The prompt is what the provider's first event said. The output is at least the pieces of text that
+came, one token each, and at most what the request allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import Span
+
+from taximeter import semconv
+from taximeter.call_cost import Terms, cost_pico
+from taximeter.guard import guarded
+from taximeter.model_calls import plain, stamp_usage
+from taximeter.runs import AgentRun, Request, current_agent, current_request
+
+if TYPE_CHECKING:
+    from taximeter.usage import Usage
+
+_OUTPUT: Final = (
+    "output_tokens", "output_tokens_details", "completion_tokens", "completion_tokens_details",
+    "total_tokens", "server_tool_use", "iterations",
+)  # fmt: skip
+"""Fields of usage objects that are not final before the stream's end."""
+
+
+@guarded(default=None)
+def account_broken(
+    span: Span,
+    usage: Any,
+    shape: str,
+    *,
+    pieces: int,
+    provider: str,
+    model: str | None,
+    tier: str | None = None,
+    server_address: str | None = None,
+    owners: tuple[AgentRun | None, Request | None] | None = None,
+) -> None:
+    """Stamp what a broken stream had told; let it use up the budgets of its run and of those above.
+
+    By the upper bound where the request had a token limit and the prompt is known, else by the
+    lower one. ``usage`` is the last usage object, None where none came; ``pieces`` are the
+    non-empty pieces of text that came.
+    """
+    run, request = owners or (current_agent.get(), current_request.get())
+    terms = Terms(
+        provider, model, tier, server_address=server_address, agent_name=run.name if run else None
+    )
+    least = max(pieces, _counted(usage))
+    if least:
+        span.set_attribute(semconv.OUTPUT_AT_LEAST, least)
+    prompt, raw, most = None, {}, None
+    if isinstance(seen := plain(usage), Mapping):
+        raw = {key: value for key, value in seen.items() if key not in _OUTPUT}
+        prompt, terms = stamp_usage(span, raw, shape, terms)
+        most = _allowed(span)
+    tokens, cost = _settled(span, prompt, raw, terms, max(least, most or 0))
+    for level in run.lineage() if run else ():
+        level.note_broken_stream(tokens, cost)
+    if request is not None:
+        with request.lock:
+            request.unpriced_calls += 1
+        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+
+
+def _settled(
+    span: Span, prompt: Usage | None, raw: Mapping[str, Any], terms: Terms, output: int
+) -> tuple[int, int]:
+    """Return tokens and pico-USD of the prompt, where it is known, with so much output."""
+    from taximeter.usage import Usage
+
+    known = prompt or Usage(uncached_input=0, cache_read=0, cache_write_short=0, cache_write_long=0)
+    whole = replace(known, output=output)
+    return whole.total_tokens or 0, cost_pico(span, whole, raw, terms) or 0
+
+
+def _counted(usage: Any) -> int:
+    """Return the output that some providers count in every chunk; Anthropic's first is no count."""
+    count = plain(usage).get("completion_tokens") if isinstance(plain(usage), Mapping) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else 0
+
+
+def _allowed(span: Span) -> int | None:
+    """Return the most output that the request allowed; None where it set no limit."""
+    said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    limit, choices = said.get(semconv.REQUEST_MAX_TOKENS), said.get(semconv.REQUEST_CHOICES, 1)
+    return limit * choices if isinstance(limit, int) and isinstance(choices, int) else None
