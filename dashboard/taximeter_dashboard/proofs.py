@@ -13,7 +13,7 @@ Address = Callable[[str, str], str]
 """Trace id and span id in, the address of the span's page out."""
 _TONE: Final[dict[Verdict, Tone]] = {"ok": "good", "note": "warn", "failed": "bad", "none": ""}
 _BADGE: Final[dict[Verdict, str]] = {"note": "note", "failed": "does not hold"}
-_ALWAYS_OPEN: Final = frozenset({"arithmetic", "loop", "repeats", "below"})
+_ALWAYS_OPEN: Final = frozenset({"arithmetic", "bounds", "loop", "repeats", "below"})
 
 
 def proof_blocks(proof: Proof, address: Address) -> list[Block]:

@@ -184,7 +184,7 @@ def request(reader: Reads, request_id: str) -> Row | None:
 _SPANS: Final = """select s.span_id, s.parent_span_id, s.kind, s.name, s.dialect, s.start_time,
     s.duration_ms, s.status, s.error_type, s.error_class,
     c.model, c.prompt_tokens, c.output_tokens, c.cache_read_tokens, c.cost_pico, c.cost_usd,
-    c.cost_quality, c.is_billed, t.consecutive_repeat, t.is_repeat
+    c.cost_lower_bound_pico, c.cost_upper_bound_pico, c.cost_quality, c.is_billed, t.consecutive_repeat, t.is_repeat
 from spans s
 left join calls c on c.trace_id = s.trace_id and c.span_id = s.span_id
 left join tool_calls t on t.trace_id = s.trace_id and t.span_id = s.span_id

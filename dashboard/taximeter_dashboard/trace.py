@@ -126,8 +126,15 @@ def _cost_text(span: Row, below: int | None) -> str:
         text = format.usd(span["cost_pico"] / PICO)
         return f"({text})" if span["is_billed"] is False else text
     if span["kind"] in ("llm", "embedding"):
-        return format.UNKNOWN
+        return _bounds_text(span["cost_lower_bound_pico"], span["cost_upper_bound_pico"])
     return f"Σ {format.usd(below / PICO)}" if below is not None else ""
+
+
+def _bounds_text(low: int | None, high: int | None) -> str:
+    if low is None:
+        return format.UNKNOWN
+    least = format.usd(low / PICO)
+    return f"≥ {least}" if high is None else f"{least} to {format.usd(high / PICO)}"
 
 
 def _token_text(span: Row) -> str:

@@ -46,6 +46,7 @@ def span(span_id: str, parent: str | None, **values: Any) -> dict[str, Any]:
         "start_time": START, "duration_ms": 10.0, "status": "ok", "error_type": None,
         "error_class": None, "prompt_tokens": None, "output_tokens": None,
         "cache_read_tokens": None, "cost_pico": None, "is_billed": None,
+        "cost_lower_bound_pico": None, "cost_upper_bound_pico": None,
         "consecutive_repeat": None, "is_repeat": None,
     }  # fmt: skip
     return {**known, **values}
@@ -65,6 +66,14 @@ def test_a_span_shows_the_sum_of_what_is_below_it() -> None:
 def test_a_call_without_a_price_is_unknown_and_not_zero() -> None:
     columns = trace.waterfall_columns([span("root", None), span("a", "root", kind="llm")])
     assert columns["costText"] == ["", "—"]
+    assert columns["own"] == [None, None]
+
+
+def test_a_call_that_broke_off_shows_its_bounds() -> None:
+    cut = span("a", None, kind="llm", cost_lower_bound_pico=2 * 10**10)
+    allowed = cut | {"cost_upper_bound_pico": 5 * 10**10}
+    columns = trace.waterfall_columns([cut, allowed | {"span_id": "b"}])
+    assert columns["costText"] == ["≥ $0.02", "$0.02 to $0.05"]
     assert columns["own"] == [None, None]
 
 

@@ -29,10 +29,10 @@ GPT_PROMPT_PICO, GPT_OUTPUT_PICO = 1_000 * 2_500_000, 15_000_000
 
 
 def claude_events(pieces: int) -> list[str]:
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": CLAUDE,
+    message: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": CLAUDE,
                "content": [], "stop_reason": None, "stop_sequence": None,
                "usage": PROMPT | {"output_tokens": 1}}  # fmt: skip
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *({"type": "content_block_delta", "index": 0,
@@ -41,7 +41,7 @@ def claude_events(pieces: int) -> list[str]:
     return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
 
 
-def gpt_chunks(pieces: int, usage: dict[str, int] | None = None) -> list[str]:
+def gpt_chunks(pieces: int, usage: dict[str, Any] | None = None) -> list[str]:
     """The role, then pieces; some servers count the usage so far in every chunk."""
     deltas = [{"role": "assistant", "content": ""}, *[{"content": "once "}] * pieces]
     chunks = [
@@ -53,10 +53,10 @@ def gpt_chunks(pieces: int, usage: dict[str, int] | None = None) -> list[str]:
 
 
 def gpt_response_events(pieces: int) -> list[str]:
-    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": GPT,
+    response: dict[str, Any] = {"id": "resp_1", "object": "response", "created_at": 1, "model": GPT,
                 "status": "in_progress", "output": [], "usage": None, "parallel_tool_calls": True,
                 "tool_choice": "auto", "tools": []}  # fmt: skip
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "response.created", "sequence_number": 0, "response": response},
         *({"type": "response.output_text.delta", "sequence_number": n, "item_id": "m", "logprobs": [],
            "output_index": 0, "content_index": 0, "delta": "once "} for n in range(pieces)),
@@ -173,7 +173,7 @@ def test_a_cut_chat_tells_only_what_came(spans: SpanList, store: Store) -> None:
 
 
 def test_a_running_count_of_a_cut_chat_is_a_lower_bound(spans: SpanList, store: Store) -> None:
-    so_far = {"prompt_tokens": 1_000, "completion_tokens": 7, "total_tokens": 1_007,
+    so_far: dict[str, Any] = {"prompt_tokens": 1_000, "completion_tokens": 7, "total_tokens": 1_007,
               "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}  # fmt: skip
     with cutting(gpt_chunks(3, so_far)) as url:
         read_gpt(url, max_completion_tokens=50, n=2)

@@ -48,7 +48,8 @@ def bounds_step(evidence: Evidence, prices: Prices) -> Step | None:
         return None
     prompt = _prompt(call, prices)
     parts = [*(prompt or ()), _output(call, prices)]
-    ours_low = sum(part.least_pico() or 0 for part in parts)
+    least = [part.least_pico() for part in prompt or ()]
+    ours_low = (0 if None in least else sum(filter(None, least))) + (parts[-1].least_pico() or 0)
     checks = [_same("The lower parts add up to the stored lower bound", ours_low, low)]
     if high is not None:
         most = [part.most_pico() for part in parts]
