@@ -73,7 +73,7 @@ def test_a_call_that_broke_off_shows_its_bounds() -> None:
     cut = span("a", None, kind="llm", cost_lower_bound_pico=2 * 10**10)
     allowed = cut | {"cost_upper_bound_pico": 5 * 10**10}
     columns = trace.waterfall_columns([cut, allowed | {"span_id": "b"}])
-    assert columns["costText"] == ["≥ $0.02", "$0.02 to $0.05"]
+    assert columns["costText"] == ["≥ $0.020", "$0.020 to $0.050"]
     assert columns["own"] == [None, None]
 
 
