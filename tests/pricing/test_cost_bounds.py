@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pricing.replay import Call, priced
+from tests.pricing.replay import Call, priced, rows, send, store_with
+
+from taximeter_collector.derive import Deriver
+from taximeter_collector.prices.reprice_api import Repricer
+from taximeter_collector.store import Store
 
 PROMPT = {
     "input_tokens": 1_000,
@@ -80,3 +85,31 @@ def test_an_untold_share_of_cached_tokens_widens_the_bounds(tmp_path: Path) -> N
     assert row["cost_lower_bound_pico"] is not None
     assert row["cost_lower_bound_pico"] <= 1_000 * 2_000_000
     assert row["cost_upper_bound_pico"] >= 1_000 * 2_000_000 + 50 * 10_000_000
+
+
+CARD = "[[price]]\nmodel = 'mine'\ninput = '{}'\noutput = '9'\n"
+
+
+def bounds(store: Store) -> list[tuple[int | None, int | None]]:
+    return [(r["cost_lower_bound_pico"], r["cost_upper_bound_pico"]) for r in rows(store)]
+
+
+def test_bounds_are_priced_again_with_the_rest_and_taken_back(tmp_path: Path) -> None:
+    cut = Call("acme", "mine", {"prompt_tokens": 1_000}, "openai_chat", attributes={CAP: "50"})
+    with store_with(tmp_path, CARD.format(3)) as store:
+        send(store, [cut])
+        first = bounds(store)
+        (tmp_path / "prices.toml").write_text(CARD.format(5))
+        follower = Deriver(store, settle_s=0)
+        try:
+            repricer = Repricer(store, follower)
+            seen = repricer.answer(b"{}")
+            wanted = {"apply": True, "price_version": seen["price_version"]}
+            repricer.answer(json.dumps(wanted).encode())
+            again = bounds(store)
+            repricer.answer(json.dumps({"undo": None}).encode())
+        finally:
+            follower.close()
+        assert first == [(1_000 * 3_000_000, 1_000 * 3_000_000 + 50 * 9_000_000)]
+        assert again == [(1_000 * 5_000_000, 1_000 * 5_000_000 + 50 * 9_000_000)]
+        assert bounds(store) == first

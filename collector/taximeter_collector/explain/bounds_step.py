@@ -21,6 +21,8 @@ _OTHERS: Final = {
     "image_output": "image_output_tokens", "web_search": "web_searches",
 }  # fmt: skip
 Prices = Mapping[str, int | None]
+_Shown = tuple[str, int | None, int | None]
+"""Name, tokens, pico-USD a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,16 @@ def bounds_step(evidence: Evidence, prices: Prices) -> Step | None:
     parts = [*(prompt or ()), _output(call, prices)]
     least = [part.least_pico() for part in prompt or ()]
     ours_low = (0 if None in least else sum(filter(None, least))) + (parts[-1].least_pico() or 0)
+    tables = [_table("At least", [(p.name, p.least, p.low) for p in parts], low)]
     checks = [_same("The lower parts add up to the stored lower bound", ours_low, low)]
     if high is not None:
         most = [part.most_pico() for part in parts]
         ours_high = sum(cost or 0 for cost in most) if prompt and None not in most else None
+        tables.append(_table("At most", [(p.name, p.most, p.high) for p in parts], high))
         checks.append(_same("The upper parts add up to the stored upper bound", ours_high, high))
     return Step(
         "bounds", "Bounds", _says(call, low, high), worst(["note", *(c.verdict for c in checks)]),
-        tables=[_table(parts, low, high)], checks=checks,
+        tables=tables, checks=checks,
     )  # fmt: skip
 
 
@@ -103,22 +107,16 @@ def _says(call: Mapping[str, Any], low: int | None, high: int | None) -> str:
     return f"{says}; how much at most is unknown: {reason}."
 
 
-def _table(parts: Sequence[_Part], low: int | None, high: int | None) -> Table:
+def _table(title: str, parts: Sequence[_Shown], total: int | None) -> Table:
     rows: list[Sequence[Value]] = [
-        [part.name, part.least, _rates(part), part.least_pico(), part.most, part.most_pico()]
-        for part in parts
-        if part.least or part.most
+        [name, tokens, shown(price, "pico_usd_per_token"), _times(tokens, price)]
+        for name, tokens, price in parts
+        if tokens
     ]
-    rows.append(["total", None, None, low, None, high])
-    columns = (Column("Part"), Column("Tokens at least", "count"), Column("Per million"),
-               Column("Cost at least", "pico_usd"), Column("Tokens at most", "count"),
-               Column("Cost at most", "pico_usd"))  # fmt: skip
+    rows.append(["total", None, None, total])
+    columns = (Column("Part"), Column("Tokens", "count"), Column("Per million"),
+               Column(title, "pico_usd"))  # fmt: skip
     return Table(columns, rows)
-
-
-def _rates(part: _Part) -> str:
-    low, high = (shown(price, "pico_usd_per_token") for price in (part.low, part.high))
-    return low if low == high else f"{low} to {high}"
 
 
 def _at(name: str, tokens: int | None, price: int | None) -> _Part:

@@ -236,7 +236,8 @@ def _unpriced_step(evidence: Evidence, priced: Priced) -> Step:
     says = f"No cost: {' and '.join(missing) or 'it was priced by other price files'}"
     says += " is missing." if missing else "."
     facts = [*_beside(call), Fact("Tokens", call["total_tokens"], "count")]
-    if evidence.how_to_price:
+    is_half_told = call["prompt_tokens"] is not None and call["output_tokens"] is None
+    if evidence.how_to_price and not is_half_told:
         facts.append(Fact("What to do", evidence.how_to_price))
     return Step("arithmetic", "Arithmetic", says, "note", facts)
 
