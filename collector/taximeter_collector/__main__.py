@@ -27,7 +27,7 @@ def run(settings: Settings) -> None:
     with (
         closing(Store(data_dir, prices, settings.store.memory, *rules)) as store,
         closing(Deriver(store)) as rollups,
-        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
+        closing(Ingest(store, on_commit=rollups.notify, redaction=settings.redaction)) as ingest,
     ):
 
         async def receive() -> None:

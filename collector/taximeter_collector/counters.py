@@ -7,13 +7,14 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Literal
 
-Fate = Literal["received", "stored", "rejected", "duplicate", "refused"]
+Fate = Literal["received", "stored", "rejected", "duplicate", "refused", "redacted"]
 
 
 class Counters:
     """Counts since start of spans, log records and metrics by signal, fate and reason.
 
-    ``refused`` items were asked to come again (queue full, store down) and are not ``received``.
+    ``refused`` items were asked to come again (queue full, store down) and are not ``received``;
+    ``redacted`` counts values, not items.
     """
 
     def __init__(self) -> None:

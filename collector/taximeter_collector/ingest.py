@@ -10,7 +10,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -20,11 +20,13 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from taximeter.settings import RedactionSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Rows, Signal, Undecodable, count_items, flatten, parse
 from taximeter_collector.dialects import metric_names
 from taximeter_collector.metric_points import metric_points
 from taximeter_collector.normalise import store_events, store_points, store_spans
+from taximeter_collector.redaction import Redactor
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
@@ -76,6 +78,7 @@ class Ingest:
         *,
         on_commit: Callable[[], None] = lambda: None,
         queue_bytes: int = 128 * 1024 * 1024,
+        redaction: RedactionSettings = RedactionSettings(),  # noqa: B008 - frozen
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counters = Counters()
@@ -89,6 +92,7 @@ class Ingest:
         with store.cursor() as cursor:
             self._batch = _last_batch(cursor)
             self._recall_digests(cursor)
+            self._redactor = Redactor(redaction, cursor)
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
 
@@ -242,27 +246,41 @@ class Ingest:
         cursor.execute("begin")
         try:
             outcomes = [Outcome(request.items) for request in group]
+            masked = Counter[tuple[Signal, str]]()
             for signal, insert in _INSERTS.items():
                 at = [i for i, request in enumerate(group) if request.signal == signal]
                 if not at:
                     continue
-                batches = [group[i].batch for i in at]
-                for i, bad in zip(
-                    at, insert(cursor, batches, day, batch, received_at), strict=True
-                ):
-                    if bad:
-                        outcomes[i] = Outcome(group[i].items - bad, bad, _BAD_IDS)
+                rows = self._rows(cursor, signal, [group[i].batch for i in at], masked)
+                bad = insert(cursor, rows, day, batch, received_at)
+                for place, rejected in bad.items():
+                    i = at[place]
+                    outcomes[i] = Outcome(group[i].items - rejected, rejected, _BAD_IDS)
             _store_digests(cursor, day, batch, received_at, group, outcomes)
             cursor.execute("commit")
         except BaseException:
             cursor.execute("rollback")
             raise
         self._batch = batch
+        for (signal, reason), values in masked.items():
+            self.counters.count(signal, "redacted", reason, values)
         self.counters.committed(
             [(r.signal, o.accepted, o.rejected) for r, o in zip(group, outcomes, strict=True)],
             time.perf_counter() - started,
         )
         return outcomes
+
+    def _rows(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        signal: Signal,
+        batches: Sequence[pa.RecordBatch],
+        masked: Counter[tuple[Signal, str]],
+    ) -> Rows:
+        def count(reason: str, values: int) -> None:
+            masked[signal, reason] += values
+
+        return self._redactor.apply(cursor, signal, flatten(signal, batches), count)
 
     def _remember(self, digest: bytes, outcome: Outcome) -> None:
         with self._lock:
@@ -294,48 +312,44 @@ def _last_batch(cursor: duckdb.DuckDBPyConnection) -> int:
 
 def _insert_spans(
     cursor: duckdb.DuckDBPyConnection,
-    batches: Sequence[pa.RecordBatch],
+    rows: Rows,
     day: str,
     batch: int,
     received_at: datetime,
-) -> list[int]:
-    """Store the spans; return how many of each request were rejected for their ids."""
-    rows = flatten("traces", batches)
+) -> dict[int, int]:
+    """Store the spans; return the requests with spans rejected for their ids, and how many."""
     stored = store_spans(cursor, rows, day, batch, received_at)
     if stored == rows.items.num_rows:
-        return [0] * len(batches)
-    bad = dict(cursor.execute(read_sql("ingest/rejected_spans")).fetchall())
-    return [bad.get(i, 0) for i in range(len(batches))]
+        return {}
+    return dict(cursor.execute(read_sql("ingest/rejected_spans")).fetchall())
 
 
 def _insert_metrics(
     cursor: duckdb.DuckDBPyConnection,
-    batches: Sequence[pa.RecordBatch],
+    rows: Rows,
     day: str,
     batch: int,
     received_at: datetime,
-) -> list[int]:
+) -> dict[int, int]:
     """Store the metrics as sent, and the points that count tokens or cost as such."""
-    rows = flatten("metrics", batches)
     _store_plain(cursor, rows, "ingest/store_metrics", day, batch, received_at)
     points = metric_points(rows, metric_names(cursor))
     if points.items.num_rows:
         store_points(cursor, points, day, batch, received_at)
-    return [0] * len(batches)
+    return {}
 
 
 def _insert_logs(
     cursor: duckdb.DuckDBPyConnection,
-    batches: Sequence[pa.RecordBatch],
+    rows: Rows,
     day: str,
     batch: int,
     received_at: datetime,
-) -> list[int]:
+) -> dict[int, int]:
     """Store the records as sent, and those that tell of calls, tools and turns as such."""
-    rows = flatten("logs", batches)
     _store_plain(cursor, rows, "ingest/store_logs", day, batch, received_at)
     store_events(cursor, rows, day, batch, received_at)
-    return [0] * len(batches)
+    return {}
 
 
 def _store_plain(
@@ -355,9 +369,7 @@ def _store_plain(
 _INSERTS: Final[
     dict[
         Signal,
-        Callable[
-            [duckdb.DuckDBPyConnection, Sequence[pa.RecordBatch], str, int, datetime], list[int]
-        ],
+        Callable[[duckdb.DuckDBPyConnection, Rows, str, int, datetime], dict[int, int]],
     ]
 ] = {
     "traces": _insert_spans,

@@ -15,7 +15,14 @@ import duckdb
 from taximeter_collector.counters import Fate
 from taximeter_collector.decode import SIGNALS
 
-FATES: Final[tuple[Fate, ...]] = ("received", "stored", "rejected", "duplicate", "refused")
+FATES: Final[tuple[Fate, ...]] = (
+    "received",
+    "stored",
+    "rejected",
+    "duplicate",
+    "refused",
+    "redacted",
+)
 
 
 class CountsItems(Protocol):

@@ -88,6 +88,13 @@ def _yes(value: Any) -> bool:
     return known
 
 
+def _pattern_sets(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    if not set(names) <= {"secrets", "pii"}:
+        raise ValueError
+    return names
+
+
 def _size(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
@@ -99,6 +106,7 @@ _PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
 _HOST: Final = "a host name or address"
 _FILE: Final = "the path of a file"
 _LOOPBACK: Final = "127.0.0.1"
+_KEYS: Final = "a list of attribute names, * for any part of one"
 _TOOLS: Final = "a list of tool names, * for any part of one"
 POLLING: Final = ("*_status", "wait", "sleep", "read_log")
 
@@ -191,6 +199,38 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "1GB",
         _size,
         description="what the store may use before it writes to a temporary file",
+    ),
+    Setting(
+        "redaction",
+        "built_in",
+        "a list of secrets, pii",
+        (),
+        _pattern_sets,
+        description="shipped patterns that are masked in what is stored (redaction_patterns.csv)",
+    ),
+    Setting(
+        "redaction",
+        "patterns",
+        "a list of regular expressions (RE2)",
+        (),
+        _names,
+        description="your own, masked as [redacted]",
+    ),
+    Setting(
+        "redaction",
+        "deny_keys",
+        _KEYS,
+        (),
+        _names,
+        description="attributes that are thrown away, facts or not",
+    ),
+    Setting(
+        "redaction",
+        "allow_keys",
+        _KEYS,
+        (),
+        _names,
+        description="if given, only these attributes are stored, and those with facts",
     ),
     Setting("prices", "file", _FILE, None, _path, is_path=True, description="your own prices.toml"),
     Setting(

@@ -63,6 +63,16 @@ class ToolsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionSettings:
+    """What is masked or thrown away before it is stored."""
+
+    built_in: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    deny_keys: tuple[str, ...] = ()
+    allow_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AlertsSettings:
     host: str
     port: int
@@ -83,6 +93,7 @@ class Settings:
     tools: ToolsSettings
     alerts: AlertsSettings
     dashboard: DashboardSettings
+    redaction: RedactionSettings
     dialects: tuple[RuleRow, ...]
     """Rows for the collector's dialect rules, unchecked."""
     file: Path | None
@@ -215,6 +226,9 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
         ),
         alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
         dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
+        redaction=RedactionSettings(
+            *(values[f"redaction.{key}"] for key in RedactionSettings.__slots__)
+        ),
         dialects=values.get(DIALECTS, ()),
         file=file,
     )
