@@ -20,6 +20,7 @@ from taximeter.ports import remove_ports, url_of, write_ports
 from taximeter.settings import CollectorSettings
 from taximeter.tls import TlsFiles
 from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.slow_clients import PatientProtocol
 
 DRAIN_S: Final = 10
 _BACKLOG: Final = 1024
@@ -81,6 +82,7 @@ async def serve(
 def _uvicorn_config(app: Starlette, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=PatientProtocol,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
         ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,

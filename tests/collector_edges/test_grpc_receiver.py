@@ -105,6 +105,7 @@ def test_a_passing_fault_carries_retry_info_in_both_trailers(
 
 
 def test_a_message_over_the_limit_is_exhausted_without_retry_info(start_edges: Start) -> None:
+    """C5."""
     edges = start_edges(TAXIMETER_COLLECTOR_MAX_REQUEST_MIB="1")
     with grpc.insecure_channel(edges.grpc_address) as channel:
         for compression in (None, grpc.Compression.Gzip):

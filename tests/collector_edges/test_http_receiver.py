@@ -63,6 +63,7 @@ def span_bytes(names: int = 1) -> bytes:
 def test_a_body_arrives_whatever_its_compression(
     edges: Edges, encoding: str, compress: Callable[[bytes], bytes]
 ) -> None:
+    """C2, C8."""
     body = span_bytes(40)
     status, headers, answer = edges.ask(
         "POST", "/v1/traces", compress(body), {**PROTOBUF, "Content-Encoding": encoding}
@@ -87,6 +88,7 @@ def test_damaged_compression_is_a_400_with_a_status(
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_refused(start_edges: Start, encoding: str) -> None:
+    """C5."""
     edges = start_edges(TAXIMETER_COLLECTOR_MAX_REQUEST_MIB="1")
     bomb = COMPRESS[encoding](b"\0" * (20 << 20))
     status, _, answer = edges.ask(
@@ -97,6 +99,7 @@ def test_a_bomb_is_refused(start_edges: Start, encoding: str) -> None:
 
 
 def test_a_body_over_the_limit_hears_413_and_not_a_reset(start_edges: Start) -> None:
+    """C5."""
     edges = start_edges(TAXIMETER_COLLECTOR_MAX_REQUEST_MIB="1")
     status, _, _ = edges.ask("POST", "/v1/traces", b"\0" * (3 << 20), PROTOBUF)
     assert status == 413
@@ -113,10 +116,12 @@ def test_a_body_over_the_limit_hears_413_and_not_a_reset(start_edges: Start) -> 
     ids=["type", "no type", "encoding"],
 )
 def test_what_is_not_read_is_a_415(edges: Edges, headers: dict[str, str], status: int) -> None:
+    """C27."""
     assert edges.ask("POST", "/v1/traces", span_bytes(), headers)[0] == status
 
 
 def test_wrong_method_and_wrong_path(edges: Edges) -> None:
+    """C27."""
     assert edges.ask("GET", "/v1/traces")[0] == 405
     assert edges.ask("POST", "/v1development/profiles", b"", PROTOBUF)[0] == 404
 
@@ -159,6 +164,7 @@ def test_an_error_message_is_shortened(edges: Edges) -> None:
 def test_a_passing_fault_asks_to_come_again_in_a_second(
     edges: Edges, error: Exception, status: int
 ) -> None:
+    """C28, C29."""
     edges.ingest.error = error
     answered, headers, body = edges.ask("POST", "/v1/traces", span_bytes(), JSON | PROTOBUF)
     assert (answered, headers["retry-after"]) == (status, "1")

@@ -30,6 +30,7 @@ def value_of(value: Any) -> AnyValue:
 
 
 def test_ids_are_hex_in_either_case() -> None:
+    """C17."""
     span = decoded(links=[{"traceId": TRACE_ID.lower(), "spanId": "EEE19B7EC3C1B174"}])
     assert span.trace_id == bytes.fromhex(TRACE_ID) == span.links[0].trace_id
     assert span.span_id == bytes.fromhex("eee19b7ec3c1b174") == span.links[0].span_id
@@ -41,6 +42,7 @@ def test_a_bad_id_does_not_refuse_its_neighbours() -> None:
 
 @pytest.mark.parametrize("number", [12, "12", -5, "-5", "9223372036854775807", 12.0])
 def test_64_bit_integers_are_texts_or_numbers(number: object) -> None:
+    """C18."""
     assert value_of({"intValue": number}).int_value == int(str(number).removesuffix(".0"))
 
 
@@ -50,6 +52,7 @@ def test_times_are_texts_or_numbers(time: object) -> None:
 
 
 def test_doubles_may_be_nan_infinite_or_null() -> None:
+    """C19."""
     assert math.isnan(value_of({"doubleValue": "NaN"}).double_value)
     assert value_of({"doubleValue": "-Infinity"}).double_value == -math.inf
     assert value_of({"doubleValue": None}).WhichOneof("value") is None
@@ -62,12 +65,14 @@ def test_bytes_are_base64_and_nested_values_are_read() -> None:
 
 
 def test_null_means_absent_and_unknown_fields_are_ignored() -> None:
+    """C16, C19."""
     span = decoded(attributes=None, events=None, parentSpanId=None, novelty=[[{"a": None}]])
     assert not span.attributes and span.name == "chat"
 
 
 @pytest.mark.parametrize(("kind", "number"), [(3, 3), ("SPAN_KIND_CLIENT", 3), (99, 99)])
 def test_enums_are_numbers_or_names(kind: object, number: int) -> None:
+    """C18."""
     assert decoded(kind=kind, status={"code": 7}).kind == number
 
 
@@ -77,6 +82,7 @@ def test_snake_case_is_forgiven() -> None:
 
 
 def test_half_a_character_is_replaced() -> None:
+    """C22."""
     assert decoded(name="x\ud800y").name == "x?y"
 
 
@@ -111,6 +117,7 @@ def test_a_deep_value_within_reason_is_read() -> None:
     ids=lambda body: body[:40].decode("latin-1") or "empty",
 )
 def test_what_is_no_request_is_undecodable(body: bytes) -> None:
+    """C23, C26."""
     with pytest.raises(Undecodable):
         json_to_protobuf("traces", body)
 
