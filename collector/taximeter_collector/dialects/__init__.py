@@ -5,8 +5,8 @@ Within a table the first row that fits wins.
 `detect.csv` dialect by scope, resource or attribute key · `kinds.csv` kind by attribute value ·
 `attributes.csv` column by attribute key (and JSON path) · `exclusive.csv` emitters whose input
 leaves cached tokens out · `absent_is_zero.csv`, `two_lifetimes.csv`, `distrusted.csv` what a missing or
-known-wrong count means · `errors.csv` error class by error type · `preference.csv` whose span of
-one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
+known-wrong count means · `errors.csv` error class by error type · `messages.csv` what only the text
+of an error says · `preference.csv` whose span of one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
 how their request and times are found · `signals.csv` dialects whose log tells more than the span ·
 `metrics.csv` which attribute a metric's points stand for · `nested.csv` agents that run a
 program which sends telemetry of its own, so that their sums repeat its calls.

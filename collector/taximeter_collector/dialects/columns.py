@@ -63,6 +63,7 @@ ANY: Final = PATTERN.optional("*")
 ANY_LOWER: Final = LOWER.optional("*")
 KIND: Final = _choice("llm", "embedding", "tool", "agent", "workflow", "chain", "retriever",
                       "reranker", "guardrail", "memory", "step", "other")  # fmt: skip
+ERROR_CLASS: Final = _choice("throttled", "provider", "client", "timeout", "tool", "internal")
 
 TABLES: Final[dict[str, dict[str, Cell]]] = {
     "detect": {
@@ -97,9 +98,11 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
         "column": TEXT,
         "value": ANY,
     },
-    "errors": {
+    "errors": {"pattern": LOWER, "error_class": ERROR_CLASS},
+    "messages": {
         "pattern": LOWER,
-        "error_class": _choice("throttled", "provider", "client", "timeout", "tool", "internal"),
+        "error_class": ERROR_CLASS.optional(),
+        "finish_reason": TEXT.optional(),
     },
     "preference": {"dialect": NAME, "preference": NUMBER},
     "finish_reasons": {

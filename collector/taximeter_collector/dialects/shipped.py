@@ -18,6 +18,7 @@ RULE_FILES: Final = {
     "two_lifetimes": "two_lifetimes.csv",
     "distrusted": "distrusted.csv",
     "error_rule": "errors.csv",
+    "message_rule": "messages.csv",
     "dialect_preference": "preference.csv",
     "finish_rule": "finish_reasons.csv",
     "termination_rule": "terminations.csv",

@@ -68,6 +68,8 @@ select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, c.wra
         when (m.answered and coalesce(c.last_finish, '') not in ('truncated', 'refused', 'guardrail')) or a.with_answer then {'reason': 'completed', 'evidence': 'answer'}
         when c.last_status in ('error', 'cancelled') and not coalesce(a.with_tool, false)
             then {'reason': c.last_status, 'evidence': 'last_call'}
+        -- The model answered, but the client raised on an answer that ended early.
+        when c.last_error.type is not null and c.last_finish in ('truncated', 'refused', 'guardrail') then {'reason': 'error', 'evidence': 'last_call'}
         when is_pending and c.decisions > 1 then {'reason': 'iteration_cap', 'evidence': 'stopped_at_tool_request'}
         when is_pending then {'reason': 'unknown', 'evidence': 'stopped_at_tool_request'}
         when c.last_finish in ('truncated', 'refused', 'guardrail', 'error', 'cancelled')

@@ -9,7 +9,7 @@ with based as (
         coalesce(count_of(t.compaction_input), 0) as extra_input,
         coalesce(count_of(t.compaction_output), 0) + case when t.reasoning_is_outside then t.thought else 0 end as extra_output,
         coalesce(u.is_unreadable, false) as not_readable,
-        coalesce(n_error.error_class, by_status.error_class) as class_found
+        coalesce(n_error.error_class, by_status.error_class, t.said_class) as class_found
     from in_span s
     join n_typed t using ("row")
     left join in_usage u using ("row")
@@ -27,7 +27,7 @@ select
     (e.end_time::hugeint - e.start_time::hugeint) / 1e6 as duration_ms,
     case when failed and lower(error_type_found) in ('cancelled', 'cancellederror', 'aborterror', '499',
               'asyncio.cancellederror', 'generatorexit') then 'cancelled'
-        when failed then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
+        when failed and not is_answered then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
     coalesce(nullif(status_message, ''), case when failed then exception_message end) as status_message, e.scope_name, e.scope_version,
     e.attributes, n_resource.attributes as resource_attributes, e.events,
     e.signal, e.linked_span_id, e.is_side, e.is_cumulative,

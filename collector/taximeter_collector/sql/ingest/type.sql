@@ -7,7 +7,7 @@ from in_span where len(events) > 0;
 
 create or replace temp table n_named as
 select s."row", s.scope_name, s.scope_version, d.dialect, p.* exclude ("row"),
-    s.status_code = 2 as has_error_status,
+    s.status_code = 2 as has_error_status, lower(coalesce(nullif(s.status_message, ''), p.exception_message)) as error_message,
     lower(coalesce(p.provider_raw, '')) as provider_seen,
     lower(concat_ws(' ', p.response_model, p.request_model)) as models_seen
 from in_span s
@@ -44,11 +44,22 @@ left join zero on zero.scope_name is not distinct from seen.scope_name
     and zero.provider_seen = seen.provider_seen and zero.models_seen = seen.models_seen
 group by all;
 
+-- What the text of an error says that nothing else does: its class, or that it was an answer which ended early.
+create or replace temp table n_message as
+select seen.error_message,
+    arg_min(rule.error_class, rule.rank) filter (rule.error_class is not null) as said_class,
+    arg_min(rule.finish_reason, rule.rank) filter (rule.finish_reason is not null) as said_finish
+from (select distinct error_message from n_named where error_message is not null) as seen
+join message_rule as rule on seen.error_message glob rule.pattern
+group by all;
+
 create or replace temp table n_typed as
-select n.* exclude (has_error_status, provider_seen, models_seen),
+select n.* exclude (has_error_status, provider_seen, models_seen, error_message, finish_reason), m.said_class,
     coalesce(k.kind, case when tool_name is not null then 'tool'
         when dialect <> 'other' and request_model is not null and stated_input is not null then 'llm'
         else 'other' end) as kind_found,
+    said_finish is not null and kind_found in ('llm', 'embedding') as is_answered,
+    coalesce(n.finish_reason, case when is_answered then said_finish end) as finish_reason,
     coalesce(e.leaves_cache_out, false) as leaves_cache_out, e.cache_out_rank,
     coalesce(e.has_two_lifetimes, false) as has_two_lifetimes, coalesce(e.absent_resend_is_zero, false) as absent_resend_is_zero,
     count_of(stated_input) as i, count_of(stated_output) as o, count_of(stated_uncached) as u,
@@ -75,6 +86,7 @@ select n.* exclude (has_error_status, provider_seen, models_seen),
                 and t.scope_version is not distinct from n.scope_version))) is true as failed
 from n_named n
 left join n_kind k using ("row")
+left join n_message m using (error_message)
 left join n_emitter e on e.scope_name is not distinct from n.scope_name and e.scope_version is not distinct from n.scope_version
     and e.provider_seen = n.provider_seen and e.models_seen = n.models_seen;
 

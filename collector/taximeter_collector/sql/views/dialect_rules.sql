@@ -8,6 +8,7 @@ union all select 'absent_is_zero', rank, to_json(r)::varchar from absent_is_zero
 union all select 'two_lifetimes', rank, to_json(r)::varchar from two_lifetimes r
 union all select 'distrusted', rank, to_json(r)::varchar from distrusted r
 union all select 'error_rule', rank, to_json(r)::varchar from error_rule r
+union all select 'message_rule', rank, to_json(r)::varchar from message_rule r
 union all select 'dialect_preference', rank, to_json(r)::varchar from dialect_preference r
 union all select 'finish_rule', rank, to_json(r)::varchar from finish_rule r
 union all select 'termination_rule', rank, to_json(r)::varchar from termination_rule r
