@@ -15,6 +15,7 @@ from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
+from taximeter_collector.retention import Retention
 from taximeter_collector.server import serve
 from taximeter_collector.store import Store, StoreError
 from taximeter_collector.verify_api import Verifier
@@ -27,6 +28,7 @@ def run(settings: Settings) -> None:
     with (
         closing(Store(data_dir, prices, settings.store.memory, *rules)) as store,
         closing(Deriver(store)) as rollups,
+        closing(Retention(store, rollups, settings.store)),
         closing(Ingest(store, on_commit=rollups.notify, redaction=settings.redaction)) as ingest,
     ):
 

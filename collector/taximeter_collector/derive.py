@@ -35,7 +35,7 @@ STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = (
-    "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
+    "02_beyond", "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
     "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
 )  # fmt: skip
 _ONLY_FOR: Final = {"06_log_parents": "log", "09_metrics": "metric"}

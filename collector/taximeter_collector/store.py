@@ -77,7 +77,8 @@ class Store:
             self._con.execute(read_sql(name))
         self._attach("rollup", data_dir / "rollup.duckdb", ROLLUP_TABLES)
         self._con.execute(
-            "insert into rollup.progress select 0 where not exists (from rollup.progress)"
+            "insert into rollup.progress (derived_batch) select 0"
+            " where not exists (from rollup.progress)"
         )
         for file in sorted(data_dir.glob("spans-????-??-??.duckdb")):
             self._attach(_day_name(file.stem.removeprefix("spans-")), file, DAY_TABLES)
@@ -154,8 +155,34 @@ class Store:
         name = _day_name(day.isoformat())
         with self._lock:
             if name not in self._days:
-                self._attach(name, self.data_dir / f"spans-{day.isoformat()}.duckdb", DAY_TABLES)
+                self._attach(name, self._file_of(day), DAY_TABLES)
         return name
+
+    def days(self) -> list[date]:
+        """Return the days that have a file, the oldest first."""
+        with self._lock:
+            return sorted(_day_of(name) for name in self._days)
+
+    def catalog_of(self, day: date) -> str:
+        """Return the catalog name of a day's file."""
+        return _day_name(day.isoformat())
+
+    def hide_days(self, days: Sequence[date]) -> None:
+        """Take these days out of what queries read; their files stay until `delete_day`."""
+        with self._lock:
+            self._days -= {self.catalog_of(day) for day in days}
+            self._create_day_views()
+
+    def delete_day(self, day: date) -> None:
+        """Delete the file of a day that is hidden. Raises OSError or duckdb.Error."""
+        file = self._file_of(day)
+        with self._lock:
+            self._con.execute(f"detach {self.catalog_of(day)}")
+        for part in (file.with_name(f"{file.name}.wal"), file):
+            part.unlink(missing_ok=True)
+
+    def _file_of(self, day: date) -> Path:
+        return self.data_dir / f"spans-{day.isoformat()}.duckdb"
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -215,6 +242,10 @@ class Store:
 
 def _day_name(day: str) -> str:
     return f"day_{date.fromisoformat(day):%Y%m%d}"
+
+
+def _day_of(name: str) -> date:
+    return datetime.strptime(name, "day_%Y%m%d").date()
 
 
 def _quoted(path: Path) -> str:

@@ -47,6 +47,10 @@ def _mebibytes(value: Any) -> int:
     return _integer(value, 1, 1024)
 
 
+def _days(value: Any) -> int:
+    return _integer(value, 0, 36_500)
+
+
 def _integer(value: Any, low: int, high: int) -> int:
     number = int(str(value))  # by way of text: True and 1.5 are no port numbers
     if not low <= number <= high:
@@ -103,6 +107,7 @@ def _size(value: Any) -> str:
 
 
 _PORT: Final = "a port number from 0 to 65535 (0 takes a free one)"
+_DAYS: Final = "a whole number of days, 0 for ever"
 _HOST: Final = "a host name or address"
 _FILE: Final = "the path of a file"
 _LOOPBACK: Final = "127.0.0.1"
@@ -199,6 +204,22 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "1GB",
         _size,
         description="what the store may use before it writes to a temporary file",
+    ),
+    Setting(
+        "store",
+        "retention_days",
+        _DAYS,
+        30,
+        _days,
+        description="how long spans, logs and metrics are kept; then their day's file is deleted",
+    ),
+    Setting(
+        "store",
+        "rollup_retention_days",
+        _DAYS,
+        400,
+        _days,
+        description="how long calls, requests, runs and minutes are kept",
     ),
     Setting(
         "redaction",

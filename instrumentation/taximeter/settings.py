@@ -45,6 +45,10 @@ class StoreSettings:
     data_dir: Path
     url: str
     memory: str = "1GB"
+    retention_days: int = 0
+    """Days that spans, logs and metrics are kept; 0 for ever."""
+    rollup_retention_days: int = 0
+    """Days that calls, requests and the other roll-ups are kept; 0 for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +222,11 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             is_insecure=values["collector.insecure"],
         ),
         store=StoreSettings(
-            values["store.data_dir"].expanduser(), values["store.url"], values["store.memory"]
+            values["store.data_dir"].expanduser(),
+            values["store.url"],
+            values["store.memory"],
+            values["store.retention_days"],
+            values["store.rollup_retention_days"],
         ),
         prices=PricesSettings(values["prices.file"]),
         tools=ToolsSettings(

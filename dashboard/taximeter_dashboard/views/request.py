@@ -30,6 +30,9 @@ def draw() -> None:
     sheet([_heading(found, request_id), *_facts(found, spans)], key="request-head")
     if spans:
         _body(request_id, spans)
+    else:
+        gone = "Its spans are no longer kept (store.retention_days); these numbers were derived from them."
+        sheet([blocks.note(gone)], key="spans-gone")
 
 
 def _heading(found: queries.Row | None, request_id: str) -> blocks.Block:
