@@ -71,8 +71,10 @@ select t.trace_id as request_id, t.is_request and t.trace_id not in (from d_shad
     -- What failed at the provider without a failed call to be seen failed in one that is not traced.
     case when is_error and error_class in ('throttled', 'timeout', 'provider', 'client') and child_errors = 0 then null
         when c.trace_id is not null then c.failed_calls when not is_blind then 0 end as failed_calls,
-    coalesce(ts.tool_calls, case when a.for_tools is not true then 0 end) as tool_calls,
-    coalesce(ts.tool_errors, case when a.for_tools is not true then 0 end) as tool_errors, coalesce(r.loop_length, e.decisions) as loop_length,
+    -- No tool was traced: none ran, unless a model asked for one, or one agent span is all that was.
+    a.for_tools is true or (is_blind and t.span_count = 1) as is_blind_to_tools,
+    coalesce(ts.tool_calls, case when not is_blind_to_tools then 0 end) as tool_calls,
+    coalesce(ts.tool_errors, case when not is_blind_to_tools then 0 end) as tool_errors, coalesce(r.loop_length, e.decisions) as loop_length,
     coalesce(r.agents, []) as agents, coalesce(c.models, []) as models,
     c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.output_tokens, c.cache_hit_ratio, c.cache_saved_pico,
     case when c.trace_id is not null then c.retries when not is_blind then 0 end as retries, coalesce(ts.max_consecutive_repeat, 0) as max_consecutive_repeat,

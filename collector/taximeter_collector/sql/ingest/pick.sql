@@ -80,5 +80,6 @@ join attribute_mapping m on m.key = a.key
 join n_dialect d on d."row" = a."row" and (m.dialect = '*' or m.dialect = d.dialect)
 where not exists (
     from n_distrusted t where t.scope_name = d.scope_name and t.scope_version is not distinct from d.scope_version
-        and t.column_name = m.column_name and a.value glob t."value"
+        and t.column_name = m.column_name
+        and case when m.path is null then a.value else json_text(a.value, m.path) end glob t."value"
 );

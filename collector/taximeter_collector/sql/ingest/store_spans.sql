@@ -45,6 +45,7 @@ select
     regexp_replace(response_model, '\[1m\]$', '') as response_model, response_id, request_id,
     case when has_raw then raw_uncached_input
         when u is not null then u + extra_input
+        when i is null then null
         when exclusive_by is not null then greatest(i - ai - ii, 0) + extra_input
         when r is not null and w is not null then greatest(inclusive_rest, 0) + extra_input end as uncached_input_tokens,
     case when has_raw then case when raw_uncached_input is not null then 0 end
@@ -85,7 +86,7 @@ select
     coalesce(try_cast(attempt as integer), 1) as attempt, coalesce(try_cast(resend_count as integer), try_cast(attempts_made as integer) - 1,
         case when absent_resend_is_zero and kind_found in ('llm', 'embedding') then 0 end) as resend_count,
     coalesce(try_cast(ttft_s as double) * 1000, try_cast(ttft_ms as double)) as ttft_ms,
-    case when kind_found = 'tool' then coalesce(tool_name, entity_name, regexp_replace(e.name, '^(execute_tool|tools/call) ', '')) end as tool_name,
+    case when kind_found = 'tool' then coalesce(tool_name, entity_name, regexp_replace(e.name, '^(execute_tool|tools/call) |\.__call__$', '')) end as tool_name,
     tool_call_id, coalesce(arguments_hash, foreign_arguments_hash) as arguments_hash,
     coalesce(result_hash, foreign_result_hash) as result_hash,
     case when kind_found = 'tool' then coalesce(denied = 'true', false) end as is_denied,
