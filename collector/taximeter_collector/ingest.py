@@ -23,11 +23,8 @@ import pyarrow as pa
 from taximeter.settings import RedactionSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Rows, Signal, Undecodable, count_items, flatten, parse
-from taximeter_collector.dialects import metric_names
-from taximeter_collector.metric_points import metric_points
-from taximeter_collector.normalise import store_events, store_points, store_spans
+from taximeter_collector.insert import INSERTS
 from taximeter_collector.redaction import Redactor
-from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 
 __all__ = ["Ingest", "Outcome", "QueueFull", "StoreUnavailable", "Undecodable"]
@@ -247,7 +244,7 @@ class Ingest:
         try:
             outcomes = [Outcome(request.items) for request in group]
             masked = Counter[tuple[Signal, str]]()
-            for signal, insert in _INSERTS.items():
+            for signal, insert in INSERTS.items():
                 at = [i for i, request in enumerate(group) if request.signal == signal]
                 if not at:
                     continue
@@ -308,74 +305,6 @@ def _last_batch(cursor: duckdb.DuckDBPyConnection) -> int:
     row = cursor.execute("select coalesce(max(batch), 0) from export_request").fetchone()
     derived = cursor.execute("select derived_batch from rollup.progress").fetchone()
     return max(int(row[0]) if row else 0, int(derived[0]) if derived else 0)
-
-
-def _insert_spans(
-    cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
-    day: str,
-    batch: int,
-    received_at: datetime,
-) -> dict[int, int]:
-    """Store the spans; return the requests with spans rejected for their ids, and how many."""
-    stored = store_spans(cursor, rows, day, batch, received_at)
-    if stored == rows.items.num_rows:
-        return {}
-    return dict(cursor.execute(read_sql("ingest/rejected_spans")).fetchall())
-
-
-def _insert_metrics(
-    cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
-    day: str,
-    batch: int,
-    received_at: datetime,
-) -> dict[int, int]:
-    """Store the metrics as sent, and the points that count tokens or cost as such."""
-    _store_plain(cursor, rows, "ingest/store_metrics", day, batch, received_at)
-    points = metric_points(rows, metric_names(cursor))
-    if points.items.num_rows:
-        store_points(cursor, points, day, batch, received_at)
-    return {}
-
-
-def _insert_logs(
-    cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
-    day: str,
-    batch: int,
-    received_at: datetime,
-) -> dict[int, int]:
-    """Store the records as sent, and those that tell of calls, tools and turns as such."""
-    _store_plain(cursor, rows, "ingest/store_logs", day, batch, received_at)
-    store_events(cursor, rows, day, batch, received_at)
-    return {}
-
-
-def _store_plain(
-    cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
-    statement: str,
-    day: str,
-    batch: int,
-    received_at: datetime,
-) -> None:
-    cursor.register("in_item", rows.items)
-    cursor.register("in_resource_attribute", rows.resource_attributes)
-    sql = read_sql(statement).replace("{day}", day)
-    cursor.execute(sql, {"batch": batch, "received_at": received_at})
-
-
-_INSERTS: Final[
-    dict[
-        Signal,
-        Callable[[duckdb.DuckDBPyConnection, Rows, str, int, datetime], dict[int, int]],
-    ]
-] = {
-    "traces": _insert_spans,
-    "logs": _insert_logs,
-    "metrics": _insert_metrics,
-}
 
 
 def _store_digests(
