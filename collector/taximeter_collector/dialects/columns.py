@@ -122,7 +122,7 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
         "key": TEXT,
         "pattern": PATTERN,
         "mark": _choice("side", "own_loop", "tool_part", "denied", "not_executed", "answered",
-                        "hit_limit"),
+                        "hit_limit", "one_call"),
     },
     "tools": {
         "scope": ANY,

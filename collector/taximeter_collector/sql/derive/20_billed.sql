@@ -77,13 +77,15 @@ join finish_rule rule
     on regexp_replace(lower(seen.finish_reason), '^finish_?reason[._]', '') glob rule.pattern
 group by all;
 
--- A client that runs the tools itself inside one span shows one call for several, with the last one's usage at best.
+-- A client that runs the tools itself inside one span shows one call for several, with the last one's usage at best;
+-- unless it is known to open such a span for every call (mark one_call).
 create or replace temp table d_wrapping as
 select distinct c.trace_id, c.span_id
 from d_candidate c
 join d_span t on t.trace_id = c.trace_id and t.parent_span_id = c.span_id and t.kind = 'tool'
 left join d_finish f on f.finish_reason = c.finish_reason
-where c.kind = 'llm' and c.signal = 'span' and c.not_billed_by_tree is null and coalesce(f.finish_class, '') <> 'tool';
+where c.kind = 'llm' and c.signal = 'span' and c.not_billed_by_tree is null and coalesce(f.finish_class, '') <> 'tool'
+    and not exists (from span_mark m where m.mark = 'one_call' and m.key = 'span.name' and m.dialect in ('*', c.dialect) and lower(c.name) glob m.pattern);
 
 -- One call seen by two instrumentations: the same response id within ten minutes (across traces too: a gateway, or an
 -- SDK whose own span found no parent), else the same prompt inside the same time.
