@@ -11,22 +11,22 @@ from taximeter.pricing import PriceFileError
 from taximeter.settings import Settings, SettingsError
 from taximeter_collector.config import read_settings
 from taximeter_collector.derive import Deriver
+from taximeter_collector.directory_lock import UnusableStoreError
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.retention import Retention
 from taximeter_collector.server import serve
-from taximeter_collector.store import Store, StoreError
+from taximeter_collector.store import StoreError, open_store
 from taximeter_collector.verify_api import Verifier
 
 
 def run(settings: Settings) -> None:
     """Run a collector until a signal stops it; closing goes backwards, so nothing is left."""
-    data_dir, edges, prices = settings.store.data_dir, settings.collector, settings.prices.file
-    rules = settings.tools, settings.dialects
+    data_dir, edges = settings.store.data_dir, settings.collector
     with (
-        closing(Store(data_dir, prices, settings.store.memory, *rules)) as store,
+        closing(open_store(settings)) as store,
         closing(Deriver(store)) as rollups,
         closing(Retention(store, rollups, settings.store)),
         closing(Ingest(store, on_commit=rollups.notify, redaction=settings.redaction)) as ingest,
@@ -42,11 +42,11 @@ def run(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Return the exit code: 0 after a clean stop, 2 for a wrong configuration, 1 otherwise."""
+    """Return the exit code: 0 after a clean stop, 2 for what another start would not help, 1 otherwise."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         run(read_settings())
-    except (SettingsError, PriceFileError) as error:
+    except (SettingsError, PriceFileError, UnusableStoreError) as error:
         print(f"taximeter collector: {error}", file=sys.stderr)
         return 2
     except (StoreError, OSError) as error:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 Fate = Literal["received", "stored", "rejected", "duplicate", "refused", "redacted"]
+
+_SETTLED: Final = ("stored", "rejected", "duplicate")
 
 
 class Counters:
     """Counts since start of spans, log records and metrics by signal, fate and reason.
 
-    ``refused`` items were asked to come again (queue full, store down) and are not ``received``;
-    ``redacted`` counts values, not items.
+    An item is ``received`` when its fate is known, so the sum holds at every moment. ``refused`` items were
+    asked to come again (queue full, disk low, store down) and are not ``received``; ``redacted`` counts
+    values, not items.
     """
 
     def __init__(self) -> None:
@@ -27,17 +30,22 @@ class Counters:
     def count(self, signal: str, fate: Fate, reason: str, items: int) -> None:
         """Add ``items`` to one count."""
         with self._lock:
-            self._counts[signal, fate, reason] += items
+            self._add(signal, fate, reason, items)
 
     def committed(self, stored: Sequence[tuple[str, int, int]], seconds: float) -> None:
         """Count a commit of ``(signal, accepted, rejected)`` requests that took ``seconds``."""
         with self._lock:
             for signal, accepted, rejected in stored:
-                self._counts[signal, "stored", ""] += accepted
+                self._add(signal, "stored", "", accepted)
                 if rejected:
-                    self._counts[signal, "rejected", "invalid_id"] += rejected
+                    self._add(signal, "rejected", "invalid_id", rejected)
             self._commit_seconds.append(seconds)
             self.commits += 1
+
+    def _add(self, signal: str, fate: Fate, reason: str, items: int) -> None:
+        self._counts[signal, fate, reason] += items
+        if fate in _SETTLED:
+            self._counts[signal, "received", ""] += items
 
     def snapshot(self) -> dict[tuple[str, Fate, str], int]:
         """Return the counts by (signal, fate, reason)."""

@@ -20,9 +20,11 @@ from typing import Any, Final
 
 import duckdb
 
+from taximeter_collector.health import invalidated_file, is_store_fault
+from taximeter_collector.lending import release
 from taximeter_collector.prices import PriceBook, price_calls
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import Store
+from taximeter_collector.store import ROLLUP, Store
 
 logger: Final = logging.getLogger(__name__)
 PAUSE_PER_WORK: Final = 4.0
@@ -58,7 +60,7 @@ class Deriver:
         self._wake, self._stop = threading.Event(), threading.Event()
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
-        self._worked_s, self._failures = 0.0, 0
+        self._worked_s, self._failures, self._is_ill = 0.0, 0, False
         self._tasks: SimpleQueue[_Task] = SimpleQueue()
         with store.read() as cursor:
             self._derived, self._revision = derived_batch(cursor), revision(cursor)
@@ -101,6 +103,7 @@ class Deriver:
                 self._wake.clear()
                 self._catch_up(cursor)
                 self._do_tasks(cursor)
+                release(cursor)
                 if self._stop.is_set():
                     return
                 self._stop.wait(
@@ -136,14 +139,22 @@ class Deriver:
         """Follow the next commits; after a failure one by one, so that the bad one is found."""
         batches = STEP_BATCHES if self._failures == 0 else 0
         following = derive_step(cursor, self._store.prices, self._derived, batches)
-        self._failures = 0
+        self._failures, self._is_ill = 0, False
+        if following != self._derived:
+            self._store.note_derived(following)
         return following
 
     def _after_failure(self, cursor: duckdb.DuckDBPyConnection, error: Exception) -> int:
-        """Try again; pass by a commit that fails alone for the third time. Its spans stay stored."""
-        self._failures += 1
+        """Try again; pass by a commit that fails alone for the third time. Its spans stay stored.
+
+        A disk that is full or a file that was given up is no fault of a commit: it is waited for.
+        """
         self.last_error = f"{type(error).__name__}: {error}"
         self._wake.set()
+        if is_store_fault(error):
+            self._bring_back(cursor, error)
+            return self._derived
+        self._failures += 1
         if self._failures <= PATIENCE:
             return self._derived
         self._failures = 0
@@ -154,6 +165,15 @@ class Deriver:
             return self._derived
         logger.error("commit %d could not be followed and is left out: %s", passed, error)
         return passed
+
+    def _bring_back(self, cursor: duckdb.DuckDBPyConnection, error: Exception) -> None:
+        if not self._is_ill:
+            logger.warning("the roll-ups wait: %s", error)
+        self._is_ill = True
+        if invalidated_file(error) == ROLLUP:
+            self._store.reattach(ROLLUP, cursor)
+        else:
+            self._store.mend(cursor, is_rollup=True)
 
 
 def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:

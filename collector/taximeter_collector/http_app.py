@@ -67,7 +67,7 @@ def build_app(
             Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
-            Route("/healthz", _healthz, methods=["GET"]),
+            Route("/healthz", _healthz(store), methods=["GET"]),
             Route("/readyz", _readyz(store), methods=["GET"]),
         ]
     )
@@ -212,20 +212,29 @@ def _metrics(report: StatusReport) -> Handler:
     return metrics
 
 
-async def _healthz(request: Request) -> Response:
-    return PlainTextResponse("ok\n")
+def _healthz(store: StorePart) -> Handler:
+    async def healthz(request: Request) -> Response:
+        """200 while the process serves: what is wrong with the store is not mended by a restart."""
+        state = await run_in_threadpool(store.report)
+        text = "ok" if state["state"] == "ok" else f"{state['state']}: {state['message']}"
+        return PlainTextResponse(f"{text}\n")
+
+    return healthz
 
 
-def _readyz(store: Readable) -> Handler:
-    def look() -> None:
+def _readyz(store: StorePart) -> Handler:
+    def look() -> str:
         with store.read() as cursor:
             cursor.execute("select 1").fetchall()
+        return str(store.report()["message"])
 
     async def readyz(request: Request) -> Response:
         try:
-            await run_in_threadpool(look)
+            refusal = await run_in_threadpool(look)
         except Exception as error:  # noqa: BLE001 - not ready is an answer, whatever the reason
             return PlainTextResponse(f"the store does not answer: {error}\n", status_code=503)
+        if refusal:
+            return PlainTextResponse(f"{refusal}\n", status_code=503)
         return PlainTextResponse("ready\n")
 
     return readyz

@@ -13,6 +13,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,6 +24,7 @@ import pyarrow as pa
 from taximeter.settings import RedactionSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Rows, Signal, Undecodable, count_items, flatten, parse
+from taximeter_collector.health import invalidated_file, is_store_fault
 from taximeter_collector.insert import INSERTS
 from taximeter_collector.redaction import Redactor
 from taximeter_collector.store import Store
@@ -36,6 +38,9 @@ BUSY_S: Final = 0.05
 """Under load a group stays open for those who were answered just now: a commit costs much, a row little."""
 DIGEST_WINDOW: Final = timedelta(minutes=15)
 DIGESTS_KEPT: Final = 200_000
+STALLED_S: Final = 8.0
+"""A writer that is busy so long takes no more: a client that waits for an answer gives up after 10 s."""
+MEND_EVERY_S: Final = 1.0
 
 
 class QueueFull(Exception):
@@ -86,6 +91,8 @@ class Ingest:
         self._known: OrderedDict[bytes, Outcome] = OrderedDict()
         self._in_flight: dict[bytes, Future[Outcome]] = {}
         self._closed, self._committed_at = False, -BUSY_S
+        self._busy_since: float | None = None
+        self._unsure: list[tuple[str, int, list[_Request]]] = []
         with store.cursor() as cursor:
             self._batch = _last_batch(cursor)
             self._recall_digests(cursor)
@@ -104,49 +111,62 @@ class Ingest:
         try:
             batch = parse(signal, body)
         except Undecodable:
-            self.counters.count(signal, "received", "", 1)
             self.counters.count(signal, "rejected", "undecodable", 1)
             raise
         request = _Request(signal, digest, batch, count_items(signal, batch), len(body))
+        self._refuse_when_ill(request)
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("the collector is shutting down")
+            if (twin_of := self._in_flight.get(digest)) is not None:
+                return self._follow(signal, twin_of)
             if self._waiting_bytes + request.size > self._limit and self._waiting_bytes:
                 self.counters.count(signal, "refused", "queue_full", request.items)
                 raise QueueFull(f"{self._waiting_bytes} bytes are waiting to be written")
             self._waiting_bytes += request.size
             self._in_flight[digest] = request.future
-            self.counters.count(signal, "received", "", request.items)
             self._queue.put(request)
         return request.future
+
+    def _refuse_when_ill(self, request: _Request) -> None:
+        """Raise StoreUnavailable while the rows could not be written anyway."""
+        if refusal := self._store.health.refusal():
+            reason, message = str(refusal[0]), refusal[1]
+        elif (since := self._busy_since) is not None and time.monotonic() - since > STALLED_S:
+            reason, message = "stalled", "the disk is slow: a commit has not ended yet"
+        else:
+            return
+        self.counters.count(request.signal, "refused", reason, request.items)
+        raise StoreUnavailable(message)
 
     def _seen(self, signal: Signal, digest: bytes) -> Future[Outcome] | None:
         """Return the answer to a body that was stored, or is being stored, already."""
         with self._lock:
             first = self._in_flight.get(digest)
             known = self._known.get(digest)
-        if first is None and known is None:
-            return None
-        twin: Future[Outcome] = Future()
+        if known is not None:
+            twin: Future[Outcome] = Future()
+            twin.set_result(self._count_twin(signal, known))
+            return twin
+        return None if first is None else self._follow(signal, first)
 
-        def answer(outcome: Outcome) -> None:
-            self.counters.count(signal, "received", "", outcome.accepted + outcome.rejected)
-            self.counters.count(signal, "duplicate", "", outcome.accepted + outcome.rejected)
-            twin.set_result(
-                Outcome(outcome.accepted, outcome.rejected, outcome.message, duplicate=True)
-            )
+    def _follow(self, signal: Signal, first: Future[Outcome]) -> Future[Outcome]:
+        """Return the answer to a body that is being stored: the first one's."""
+        twin: Future[Outcome] = Future()
 
         def follow(done: Future[Outcome]) -> None:
             if error := done.exception():
                 twin.set_exception(error)
             else:
-                answer(done.result())
+                twin.set_result(self._count_twin(signal, done.result()))
 
-        if known is not None:
-            answer(known)
-        elif first is not None:
-            first.add_done_callback(follow)
+        first.add_done_callback(follow)
         return twin
+
+    def _count_twin(self, signal: Signal, outcome: Outcome) -> Outcome:
+        items = outcome.accepted + outcome.rejected
+        self.counters.count(signal, "duplicate", "", items)
+        return Outcome(outcome.accepted, outcome.rejected, outcome.message, duplicate=True)
 
     @property
     def queue_depth(self) -> int:
@@ -171,9 +191,18 @@ class Ingest:
 
     def _write(self) -> None:
         with self._store.cursor() as cursor:
-            while (first := self._queue.get()) is not None:
+            while True:
+                try:
+                    first = self._queue.get(timeout=MEND_EVERY_S)
+                except queue.Empty:
+                    self._store.mend(cursor)
+                    continue
+                if first is None:
+                    return
                 group, stop = self._fill(first)
+                self._busy_since = time.monotonic()
                 self._commit_or_split(cursor, group)
+                self._busy_since = None
                 if stop:
                     return
 
@@ -192,24 +221,87 @@ class Ingest:
             items, size = items + request.items, size + request.size
         return group, False
 
-    def _commit_or_split(self, cursor: duckdb.DuckDBPyConnection, group: list[_Request]) -> None:
-        """Commit a group; if it fails, each alone, so that one can't refuse its neighbours."""
+    def _commit_or_split(
+        self, cursor: duckdb.DuckDBPyConnection, group: list[_Request], is_again: bool = False
+    ) -> None:
+        """Commit a group; if it fails for its rows, each alone, so that one can't refuse its neighbours."""
         try:
+            self._settle_unsure(cursor)
+            if not (group := self._answer_known(group)):
+                return
             outcomes = self._commit(cursor, group)
         except Exception as error:  # noqa: BLE001 - whatever failed, the clients need an answer
-            if len(group) > 1:
+            if isinstance(error, duckdb.InterruptException) and not is_again:
+                self._commit_or_split(
+                    cursor, group, is_again=True
+                )  # another file was attached anew
+            elif is_store_fault(error):
+                self._after_store_fault(cursor, group, error)
+            elif len(group) > 1:
                 for request in group:
                     self._commit_or_split(cursor, [request])
             else:
                 self._fail(group[0], error)
             return
+        self._store.health.worked()
         self._publish_counts(cursor)
         self._committed_at = time.monotonic()
+        self._answer(group, outcomes)
+        self._on_commit()
+
+    def _answer(self, group: list[_Request], outcomes: list[Outcome]) -> None:
         for request, outcome in zip(group, outcomes, strict=True):
             self._remember(request.digest, outcome)
             self._settle(request)
             request.future.set_result(outcome)
-        self._on_commit()
+
+    def _after_store_fault(
+        self, cursor: duckdb.DuckDBPyConnection, group: list[_Request], error: Exception
+    ) -> None:
+        """Bring the file back, find out whether the commit got through, and answer all."""
+        self._store.health.failed(error)
+        if (name := invalidated_file(error)) is not None:
+            self._store.reattach(name, cursor)
+        else:
+            self._store.mend(cursor)
+        with suppress(Exception):
+            self._settle_unsure(cursor)
+        for request in self._answer_known([r for r in group if not r.future.done()]):
+            self._fail(request, error)
+
+    def _settle_unsure(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Look up commits that raised: they may have got through. Raises duckdb.Error."""
+        while self._unsure:
+            day, batch, group = self._unsure[0]
+            found = cursor.execute(
+                f"select digest, accepted, rejected from {day}.export_request where batch = $batch",
+                {"batch": batch},
+            ).fetchall()
+            self._unsure.pop(0)
+            if not found:
+                continue
+            self._batch = max(self._batch, batch)
+            outcomes = {bytes(digest): _outcome(*counts) for digest, *counts in found}
+            self._count_commit(day, batch, group, [outcomes[r.digest] for r in group], 0.0)
+            for request in group:
+                self._remember(request.digest, outcomes[request.digest])
+                if not request.future.done():
+                    self._settle(request)
+                    request.future.set_result(outcomes[request.digest])
+            self._on_commit()
+
+    def _answer_known(self, group: list[_Request]) -> list[_Request]:
+        """Answer the requests whose rows are stored already; return the others."""
+        others = []
+        for request in group:
+            with self._lock:
+                outcome = self._known.get(request.digest)
+            if outcome is None:
+                others.append(request)
+            else:
+                self._settle(request)
+                request.future.set_result(self._count_twin(request.signal, outcome))
+        return others
 
     def _publish_counts(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Refresh view ``ingest_status``; it lives in memory, so nothing waits for a disk."""
@@ -240,32 +332,58 @@ class Ingest:
     def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[_Request]) -> list[Outcome]:
         received_at, started = self._now(), time.perf_counter()
         day, batch = self._store.day_for(received_at), self._batch + 1
+        masked = Counter[tuple[Signal, str]]()
         cursor.execute("begin")
         try:
-            outcomes = [Outcome(request.items) for request in group]
-            masked = Counter[tuple[Signal, str]]()
-            for signal, insert in INSERTS.items():
-                at = [i for i, request in enumerate(group) if request.signal == signal]
-                if not at:
-                    continue
-                rows = self._rows(cursor, signal, [group[i].batch for i in at], masked)
-                bad = insert(cursor, rows, day, batch, received_at)
-                for place, rejected in bad.items():
-                    i = at[place]
-                    outcomes[i] = Outcome(group[i].items - rejected, rejected, _BAD_IDS)
-            _store_digests(cursor, day, batch, received_at, group, outcomes)
+            outcomes = self._insert(cursor, group, day, batch, received_at, masked)
+        except BaseException:
+            with suppress(duckdb.Error):
+                cursor.execute("rollback")
+            raise
+        try:
             cursor.execute("commit")
         except BaseException:
-            cursor.execute("rollback")
+            # It may be on disk all the same: nothing more is written before that is known.
+            self._unsure.append((day, batch, group))
+            with suppress(duckdb.Error):
+                cursor.execute("rollback")
             raise
         self._batch = batch
         for (signal, reason), values in masked.items():
             self.counters.count(signal, "redacted", reason, values)
+        self._count_commit(day, batch, group, outcomes, time.perf_counter() - started)
+        return outcomes
+
+    def _insert(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        group: list[_Request],
+        day: str,
+        batch: int,
+        received_at: datetime,
+        masked: Counter[tuple[Signal, str]],
+    ) -> list[Outcome]:
+        outcomes = [Outcome(request.items) for request in group]
+        for signal, insert in INSERTS.items():
+            at = [i for i, request in enumerate(group) if request.signal == signal]
+            if not at:
+                continue
+            rows = self._rows(cursor, signal, [group[i].batch for i in at], masked)
+            bad = insert(cursor, rows, day, batch, received_at)
+            for place, rejected in bad.items():
+                i = at[place]
+                outcomes[i] = _outcome(group[i].items - rejected, rejected)
+        _store_digests(cursor, day, batch, received_at, group, outcomes)
+        return outcomes
+
+    def _count_commit(
+        self, day: str, batch: int, group: list[_Request], outcomes: list[Outcome], seconds: float
+    ) -> None:
+        self._store.note_commit(day, batch, sum(outcome.accepted for outcome in outcomes))
         self.counters.committed(
             [(r.signal, o.accepted, o.rejected) for r, o in zip(group, outcomes, strict=True)],
-            time.perf_counter() - started,
+            seconds,
         )
-        return outcomes
 
     def _rows(
         self,
@@ -292,13 +410,16 @@ class Ingest:
             {"since": self._now() - DIGEST_WINDOW, "kept": DIGESTS_KEPT},
         ).fetchall()
         for digest, accepted, rejected in reversed(rows):
-            message = _BAD_IDS if rejected else ""
-            self._known[bytes(digest)] = Outcome(accepted, rejected, message)
+            self._known[bytes(digest)] = _outcome(accepted, rejected)
 
 
 _BAD_IDS: Final = (
     "spans with a trace id that is not 16 bytes or a span id that is not 8, or all zero"
 )
+
+
+def _outcome(accepted: int, rejected: int) -> Outcome:
+    return Outcome(accepted, rejected, _BAD_IDS if rejected else "")
 
 
 def _last_batch(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 import duckdb
 
 from taximeter_collector.counters import Fate
 from taximeter_collector.decode import SIGNALS
+from taximeter_collector.health import State
 
 FATES: Final[tuple[Fate, ...]] = (
     "received",
@@ -57,6 +58,7 @@ class Keeps(Protocol):
     @property
     def price_version(self) -> object: ...
     def size_bytes(self) -> int: ...
+    def report(self) -> dict[str, Any]: ...
     def read(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]: ...
 
 
@@ -105,6 +107,7 @@ class StatusReport:
             },
             "lag_s": self._lag_s(),
             "store_bytes": self._store.size_bytes(),
+            "store": self._store.report(),
             "errors": [error for error in (counters.last_error, self._rollups.last_error) if error],
         }
 
@@ -137,6 +140,27 @@ class StatusReport:
                 "gauge",
                 "Versions of the collector and of its prices.",
                 [({"version": status["version"], "prices": status["price_version"]}, 1)],
+            ),
+        ]
+        store = status["store"]
+        samples += [
+            _metric(
+                "taximeter_store_state",
+                "gauge",
+                "1 for the state that the store is in: ok, disk_low, unwritable.",
+                [({"state": state}, int(state == store["state"])) for state in get_args(State)],
+            ),
+            _metric(
+                "taximeter_store_free_bytes",
+                "gauge",
+                "Free bytes on the disk of the data directory.",
+                [({}, store["free_bytes"])],
+            ),
+            _metric(
+                "taximeter_store_alarms",
+                "gauge",
+                "Events that cost data and that nobody has looked at (taximeter repair).",
+                [({}, len(store["alarms"]))],
             ),
         ]
         samples += [

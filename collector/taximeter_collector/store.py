@@ -1,26 +1,34 @@
 """Owns the DuckDB files: one in-memory instance with the data files attached.
 
 A file a received day (spans, logs, metrics, request digests), one file for the roll-ups. Everyone
-else gets a cursor for the length of a ``with`` block. Layout and reasons: docs/architecture.md.
+else gets a cursor for the length of a ``with`` block. Layout and reasons: docs/architecture.md; what is done
+about damage and a full disk: docs/operations.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
 from taximeter.rule_rows import RuleRow
-from taximeter.settings import ToolsSettings
+from taximeter.settings import Settings, ToolsSettings
 from taximeter_collector.dialects import load_rules, load_tool_rules
+from taximeter_collector.directory_lock import DirectoryLock, StoreError
+from taximeter_collector.health import GIB, Health
+from taximeter_collector.high_water import HighWater, Mark
+from taximeter_collector.incidents import Incidents
+from taximeter_collector.lending import Lending
 from taximeter_collector.metrics import METRICS
 from taximeter_collector.prices import PriceBook
+from taximeter_collector.recovery import Recovery, parts, quoted, stored
 from taximeter_collector.sql_files import read_sql, sql_names
 
 DAY_TABLES: Final = ("span", "log_record", "metric", "export_request")
@@ -36,11 +44,10 @@ ROLLUP_TABLES: Final = (
     "repricing",
     "repriced_call",
 )
-_ATTACH_OPTIONS: Final = "(row_group_size 16384)"
+REATTACH_WITHIN_S: Final = 5.0
+ROLLUP: Final = "rollup"
 
-
-class StoreError(Exception):
-    """The store can't be opened or written; the message says what to do."""
+__all__ = ["DAY_TABLES", "ROLLUP_TABLES", "Store", "StoreError", "open_store"]
 
 
 class Store:
@@ -53,21 +60,48 @@ class Store:
         memory: str = "1GB",
         tools: ToolsSettings = ToolsSettings(),  # noqa: B008 - frozen
         dialects: Sequence[RuleRow] = (),
+        *,
+        checkpoint_threshold: str = "64MB",
+        min_free_bytes: int = GIB,
     ) -> None:
         """Open or create the files. ``dialects`` are the user's rows above the shipped rules.
 
-        Raises StoreError when another process holds the files, SettingsError for a wrong row.
+        A damaged file is mended or set aside, and `incidents` tells it. Raises StoreError when another
+        process holds the files or they can't be written, SettingsError for a wrong row.
         """
         self.data_dir = data_dir
         self._lock = Lock()
         self._days: set[str] = set()
-        data_dir.mkdir(parents=True, exist_ok=True)
+        self._hidden: set[str] = set()
+        self._detached: set[str] = set()
+        self._directory = DirectoryLock(data_dir)
         self._con = duckdb.connect(":memory:")
+        self._lending = Lending(self._con)
+        self.incidents = Incidents(data_dir)
+        self.high_water = HighWater(data_dir)
+        self.health = Health(data_dir, min_free_bytes, self.incidents)
+        self._recovery = Recovery(data_dir, self.incidents)
+        try:
+            self._open(price_overrides, memory, checkpoint_threshold, tools, dialects)
+        except BaseException:
+            self._con.close()
+            self.high_water.close()
+            self._directory.close()
+            raise
+
+    def _open(
+        self,
+        price_overrides: Path | None,
+        memory: str,
+        checkpoint_threshold: str,
+        tools: ToolsSettings,
+        dialects: Sequence[RuleRow],
+    ) -> None:
         self._con.execute(
             "set enable_progress_bar = false; set TimeZone = 'UTC'; set threads = 2;"
-            "set checkpoint_threshold = '64MB'; set preserve_insertion_order = false;"
+            f"set checkpoint_threshold = '{checkpoint_threshold}'; set preserve_insertion_order = false;"
             f"set memory_limit = '{memory}';"
-            f"set temp_directory = '{_quoted(data_dir / 'tmp')}';"
+            f"set temp_directory = '{quoted(self.data_dir / 'tmp')}';"
         )
         load_rules(self._con, dialects)
         self._price_overrides = price_overrides
@@ -75,14 +109,9 @@ class Store:
         self.prices = PriceBook(self._con, price_overrides)
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))
-        self._attach("rollup", data_dir / "rollup.duckdb", ROLLUP_TABLES)
-        self._con.execute(
-            "insert into rollup.progress (derived_batch) select 0"
-            " where not exists (from rollup.progress)"
-        )
-        for file in sorted(data_dir.glob("spans-????-??-??.duckdb")):
-            self._attach(_day_name(file.stem.removeprefix("spans-")), file, DAY_TABLES)
-        self.day_for(datetime.now(UTC))
+        self._con.execute("attach ':memory:' as no_day")
+        self._create_tables("no_day", DAY_TABLES)
+        self._attach_all()
         self._publish_metrics()
         for name in sql_names("views"):
             self._con.execute(read_sql(name))
@@ -104,31 +133,89 @@ class Store:
     def _lock_down(self) -> None:
         """Leave the instance no way out of the data directory and no setting to change."""
         self._con.execute(
-            f"set allowed_directories = ['{_quoted(self.data_dir)}/'];"
+            f"set allowed_directories = ['{quoted(self.data_dir)}/'];"
             "set autoinstall_known_extensions = false; set autoload_known_extensions = false;"
             "set allow_community_extensions = false; set enable_external_access = false;"
             "set python_enable_replacements = false; set lock_configuration = true"
         )
 
-    def _attach(self, name: str, file: Path, tables: tuple[str, ...]) -> None:
+    def _attach_all(self) -> None:
+        files = sorted(self.data_dir.glob("spans-????-??-??.duckdb"))
+        for file in files:
+            self._attach(_day_name(file.stem.removeprefix("spans-")), file, DAY_TABLES)
+        known = {f"{file.stem}.duckdb" for file in files}
+        for gone in set(self.high_water.files()) - known - {f"{ROLLUP}.duckdb"}:
+            self._report_missing(gone)
+        self._attach_rollup()
         try:
-            self._con.execute(f"attach '{_quoted(file)}' as {name} {_ATTACH_OPTIONS}")
+            self.day_for(datetime.now(UTC))
+        except (duckdb.Error, OSError) as error:  # a full disk: what is there can still be read
+            self.health.failed(error)
+        self._create_day_views()
+
+    def _report_missing(self, file: str) -> None:
+        mark = self.high_water.of(file)
+        self.incidents.report(
+            "file_missing",
+            f"{file} is gone, with {mark.items:,} spans, log records and metrics: nobody deleted it here.",
+            file=file, lost_items=mark.items,
+        )  # fmt: skip
+        self.high_water.forget(file)
+
+    def _attach_rollup(self) -> None:
+        """Attach the roll-ups; those of a damaged or lost file are derived again from the spans."""
+        file = self._file_of(ROLLUP)
+        was_known = file.exists() or self.high_water.of(file.name).batch > 0
+        if not file.exists():
+            self.high_water.forget(file.name)
+        if not self._attach(ROLLUP, file, ROLLUP_TABLES):
+            self._attach(ROLLUP, file, ROLLUP_TABLES)
+        if not self._con.execute("from rollup.progress").fetchall():
+            self._con.execute("insert into rollup.progress (derived_batch) values (0)")
+            if was_known:
+                self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Say that the roll-ups are derived anew, and what of them can't be."""
+        rows = self._con.execute(
+            " union all ".join(
+                f"select min(batch), min(received_at)::varchar from {day}.export_request"
+                for day in sorted({*self._days, "no_day"})
+            )
+        ).fetchall()
+        first, since = min((row for row in rows if row[0] is not None), default=(None, None))
+        self._con.execute("update rollup.progress set kept_from_batch = $1", [first])
+        kept = f"from {since[:16]} UTC on" if since else "of nothing, as no span is kept"
+        self.incidents.report(
+            "rollup_rebuilt",
+            f"The roll-ups are derived again from the stored spans, {kept}. What was received before, and the"
+            " journal of repricings, can't be made again.",
+            file=f"{ROLLUP}.duckdb",
+            derived_since=since,
+        )
+
+    def _attach(self, name: str, file: Path, tables: tuple[str, ...]) -> bool:
+        """Attach a file and create what it lacks; False if it was damaged and is set aside."""
+        mark = self.high_water.of(file.name)
+        if not self._recovery.attach(self._con, name, file, mark):
+            self.high_water.forget(file.name)
+            return False
+        self._create_tables(name, tables)
+        found = stored(self._con, name)
+        if found != mark:
+            self.high_water.set(file.name, found)
+        if name != ROLLUP:
+            self._days.add(name)
+        return True
+
+    def _create_tables(self, name: str, tables: tuple[str, ...]) -> None:
+        try:
             self._con.execute(f"use {name}")
             for table in tables:
                 self._con.execute(read_sql(f"tables/{table}"))
                 self._add_columns(name, table)
-        except duckdb.IOException as error:
-            if "lock" in str(error):
-                raise StoreError(
-                    f"{self.data_dir} is in use by another collector: stop it, or choose another"
-                    " directory with --data-dir"
-                ) from None
-            raise StoreError(f"cannot open {file}: {error}") from None
         finally:
             self._con.execute("use memory")
-        if name != "rollup":
-            self._days.add(name)
-            self._create_day_views()
 
     def _add_columns(self, catalog: str, table: str) -> None:
         """Give a table of an older version the columns that it lacks; its old rows have NULL there."""
@@ -144,9 +231,10 @@ class Store:
 
     def _create_day_views(self) -> None:
         for table in DAY_TABLES:
-            parts = [f"select * from {day}.{table}" for day in sorted(self._days)]
+            days = ["no_day", *sorted(self._days - self._hidden - self._detached)]
+            selects = [f"select * from {day}.{table}" for day in days]
             self._con.execute(
-                f"create or replace view {table} as {' union all by name '.join(parts)}"
+                f"create or replace view {table} as {' union all by name '.join(selects)}"
             )
 
     def day_for(self, received_at: datetime) -> str:
@@ -155,13 +243,15 @@ class Store:
         name = _day_name(day.isoformat())
         with self._lock:
             if name not in self._days:
-                self._attach(name, self._file_of(day), DAY_TABLES)
+                if not self._attach(name, self._file_of(name), DAY_TABLES):
+                    self._attach(name, self._file_of(name), DAY_TABLES)
+                self._create_day_views()
         return name
 
     def days(self) -> list[date]:
         """Return the days that have a file, the oldest first."""
         with self._lock:
-            return sorted(_day_of(name) for name in self._days)
+            return sorted(_day_of(name) for name in self._days - self._hidden)
 
     def catalog_of(self, day: date) -> str:
         """Return the catalog name of a day's file."""
@@ -170,39 +260,86 @@ class Store:
     def hide_days(self, days: Sequence[date]) -> None:
         """Take these days out of what queries read; their files stay until `delete_day`."""
         with self._lock:
-            self._days -= {self.catalog_of(day) for day in days}
+            self._hidden |= {self.catalog_of(day) for day in days}
             self._create_day_views()
 
     def delete_day(self, day: date) -> None:
         """Delete the file of a day that is hidden. Raises OSError or duckdb.Error."""
-        file = self._file_of(day)
+        name = self.catalog_of(day)
+        file = self._file_of(name)
         with self._lock:
-            self._con.execute(f"detach {self.catalog_of(day)}")
-        for part in (file.with_name(f"{file.name}.wal"), file):
+            if name not in self._detached:
+                self._con.execute(f"detach {name}")
+            self._days.discard(name)
+            self._hidden.discard(name)
+            self._detached.discard(name)
+            self.high_water.forget(file.name)
+        for part in reversed(parts(file)):
             part.unlink(missing_ok=True)
 
-    def _file_of(self, day: date) -> Path:
-        return self.data_dir / f"spans-{day.isoformat()}.duckdb"
+    def reattach(self, name: str, own: duckdb.DuckDBPyConnection | None = None) -> bool:
+        """Take a file away and put it back, which heals one that DuckDB has given up; False if it can't be.
 
-    @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a cursor for writing; only the writer and the roll-ups ask for one."""
-        cursor = self._con.cursor()
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-
-    @contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a cursor inside a read-only transaction."""
-        with self.cursor() as cursor:
-            cursor.execute("begin transaction read only")
+        ``own`` is the caller's cursor, outside a transaction; what others run is interrupted. A day
+        that can't be attached is left out of what queries read until `mend` succeeds.
+        """
+        with self._lock, self._lending.changing():
+            with suppress(duckdb.Error):
+                self._con.execute(f"detach {name}")
+            self._detached.add(name)
             try:
-                yield cursor
-            finally:
-                with suppress(duckdb.Error):
-                    cursor.execute("rollback")
+                is_back = self._attach_when_free(name, own)
+            except (duckdb.Error, StoreError, OSError) as error:
+                self.health.failed(error)
+                is_back = False
+            if is_back:
+                self._detached.discard(name)
+            self._create_day_views()
+        if is_back:
+            self.incidents.report("file_reattached", f"{self._file_of(name).name} is in use again.", file=self._file_of(name).name)  # fmt: skip
+        return is_back
+
+    def _attach_when_free(self, name: str, own: duckdb.DuckDBPyConnection | None) -> bool:
+        tables = ROLLUP_TABLES if name == ROLLUP else DAY_TABLES
+        give_up = monotonic() + REATTACH_WITHIN_S
+        while True:
+            self._lending.interrupt_others(own)
+            try:
+                if self._attach(name, self._file_of(name), tables):
+                    return True
+                return self._attach(name, self._file_of(name), tables)
+            except duckdb.ResourceInUseException:
+                if monotonic() > give_up:
+                    raise
+
+    def mend(self, own: duckdb.DuckDBPyConnection, *, is_rollup: bool = False) -> bool:
+        """Try again to attach what could not be; return whether all is there."""
+        with self._lock:
+            missing = [name for name in self._detached if (name == ROLLUP) == is_rollup]
+        back = [self.reattach(name, own) for name in missing]
+        return all(back)
+
+    def _file_of(self, name: str) -> Path:
+        if name == ROLLUP:
+            return self.data_dir / f"{ROLLUP}.duckdb"
+        return self.data_dir / f"spans-{_day_of(name).isoformat()}.duckdb"
+
+    def note_commit(self, day: str, batch: int, items: int) -> None:
+        """Remember that commit ``batch`` with so many items is in the file of ``day``."""
+        file = self._file_of(day).name
+        self.high_water.set(file, Mark(batch, self.high_water.of(file).items + items))
+
+    def note_derived(self, batch: int) -> None:
+        """Remember how far the roll-ups have come."""
+        self.high_water.set(f"{ROLLUP}.duckdb", Mark(batch))
+
+    def cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Lend a cursor for writing; only the writer and the roll-ups ask for one."""
+        return self._lending.cursor()
+
+    def read(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Lend a cursor inside a read-only transaction."""
+        return self._lending.reader()
 
     @property
     def price_version(self) -> str:
@@ -229,15 +366,55 @@ class Store:
 
     def size_bytes(self) -> int:
         """Return the size of all data files with their write-ahead logs."""
-        return sum(file.stat().st_size for file in self.data_dir.glob("*.duckdb*"))
+        return sum(file["bytes"] + file["wal_bytes"] for file in self.files())
+
+    def files(self) -> list[dict[str, Any]]:
+        """Return name, bytes and bytes of write-ahead log of each data file."""
+        found = []
+        for file in sorted(self.data_dir.glob("*.duckdb")):
+            sizes = {part.name: _size(part) for part in parts(file)}
+            whole = sizes.pop(file.name, 0)
+            found.append({"file": file.name, "bytes": whole, "wal_bytes": sum(sizes.values())})
+        return found
+
+    def report(self) -> dict[str, Any]:
+        """Return the state of the store for /v1/status."""
+        return self.health.as_dict() | {
+            "detached": sorted(self._file_of(name).name for name in self._detached),
+            "alarms": self.incidents.alarms,
+            "events": self.incidents.recent,
+            "files": self.files(),
+        }
 
     def close(self) -> None:
         """Checkpoint the files and close them."""
         with self._lock:
-            for name in (*self._days, "rollup"):
+            for name in (*self._days, ROLLUP):
                 with suppress(duckdb.Error):
                     self._con.execute(f"checkpoint {name}")
             self._con.close()
+            self.high_water.close()
+            self._directory.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings describe. Raises what `Store` raises."""
+    return Store(
+        settings.store.data_dir,
+        settings.prices.file,
+        settings.store.memory,
+        settings.tools,
+        settings.dialects,
+        checkpoint_threshold=settings.store.checkpoint_threshold,
+        min_free_bytes=settings.store.min_free_bytes,
+    )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # a checkpoint removes the log
+        return 0
 
 
 def _day_name(day: str) -> str:
@@ -246,7 +423,3 @@ def _day_name(day: str) -> str:
 
 def _day_of(name: str) -> date:
     return datetime.strptime(name, "day_%Y%m%d").date()
-
-
-def _quoted(path: Path) -> str:
-    return str(path.resolve()).replace("'", "''")

@@ -51,6 +51,10 @@ def _days(value: Any) -> int:
     return _integer(value, 0, 36_500)
 
 
+def _bytes(value: Any) -> int:
+    return _integer(value, 0, 1 << 60)
+
+
 def _integer(value: Any, low: int, high: int) -> int:
     number = int(str(value))  # by way of text: True and 1.5 are no port numbers
     if not low <= number <= high:
@@ -220,6 +224,22 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         400,
         _days,
         description="how long calls, requests, runs and minutes are kept",
+    ),
+    Setting(
+        "store",
+        "checkpoint_threshold",
+        'a size such as "64MB"',
+        "64MB",
+        _size,
+        description="a write-ahead log of this size is worked into its data file; larger ones pause longer",
+    ),
+    Setting(
+        "store",
+        "min_free_bytes",
+        "a whole number of bytes, 0 to try to the end",
+        1 << 30,
+        _bytes,
+        description="with less free on the disk no telemetry is taken in, and reads go on",
     ),
     Setting(
         "redaction",

@@ -49,6 +49,10 @@ class StoreSettings:
     """Days that spans, logs and metrics are kept; 0 for ever."""
     rollup_retention_days: int = 0
     """Days that calls, requests and the other roll-ups are kept; 0 for ever."""
+    checkpoint_threshold: str = "64MB"
+    """A write-ahead log of this size is worked into its data file."""
+    min_free_bytes: int = 1 << 30
+    """With less free on the disk, no telemetry is taken in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,8 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             values["store.memory"],
             values["store.retention_days"],
             values["store.rollup_retention_days"],
+            values["store.checkpoint_threshold"],
+            values["store.min_free_bytes"],
         ),
         prices=PricesSettings(values["prices.file"]),
         tools=ToolsSettings(

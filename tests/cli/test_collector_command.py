@@ -40,8 +40,8 @@ def test_a_wrong_setting_is_exit_code_2(
     assert says in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_data_dir_that_cannot_be_is_exit_code_1(tmp_path: Path) -> None:
+def test_a_data_dir_that_cannot_be_is_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run_collector(tmp_path / "file" / "data")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr and done.stderr.startswith("taximeter collector: ")
