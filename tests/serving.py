@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +64,18 @@ def collecting(
 
 
 @contextmanager
-def collector_process(data_dir: Path) -> Iterator[str]:
-    """Run `python -m taximeter_collector` on ``data_dir`` and free ports; yield its URL."""
+def collector_process(data_dir: Path, log: Path | None = None, **environment: str) -> Iterator[str]:
+    """Run `python -m taximeter_collector` on ``data_dir`` and free ports; yield its URL.
+
+    What it writes goes into the file ``log`` where one is given.
+    """
     where = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0",
              "TAXIMETER_STORE_DATA_DIR": str(data_dir)}  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taximeter_collector"], cwd=data_dir, env=os.environ | where
-    )
+    with log.open("wb") if log else nullcontext() as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "taximeter_collector"], cwd=data_dir,
+            env=os.environ | where | environment, stdout=out, stderr=out and subprocess.STDOUT
+        )  # fmt: skip
 
     def answers() -> bool:
         assert process.poll() is None, "the collector ended"

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 from taximeter_collector.anyvalue import array_text, kvlist_text
 from taximeter_collector.otlp_schema import HANDLERS, descriptor
 from taximeter_collector.utf8_repair import repair_utf8
+
+if TYPE_CHECKING:
+    from taximeter_collector.redaction import Redactor
 
 Signal = Literal["traces", "logs", "metrics"]
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "logs", "metrics")
@@ -44,6 +47,8 @@ class Rows:
     """``row, key, value``: the items' attributes, values as text."""
     resource_attributes: pa.Table
     """``resource, key, value``."""
+    redactor: Redactor | None = None
+    """Whose rules the rows keep: with it, they have ``stored_`` columns beside what was sent."""
 
 
 def parse(signal: Signal, body: bytes) -> pa.RecordBatch:
@@ -229,3 +234,23 @@ def _metric_fields(metrics: pa.StructArray) -> dict[str, Any]:
 
 
 _FIELDS: Final = {"traces": _span_fields, "logs": _log_fields, "metrics": _metric_fields}
+
+
+_STORED: Final = ("name", "status_message", "attributes", "events", "body", "severity_text", "data")
+
+
+def as_stored(rows: Rows) -> pa.Table:
+    """Return the items with a ``stored_`` column beside each text; without redaction it is what was sent."""
+    items = rows.items
+    for name in _STORED:
+        if name in items.column_names and f"stored_{name}" not in items.column_names:
+            items = items.append_column(f"stored_{name}", items[name])
+    return items
+
+
+def resources_as_stored(rows: Rows) -> pa.Table:
+    """Return the resources' attributes with a ``stored_value``, NULL for what is not stored."""
+    pairs = rows.resource_attributes
+    if "stored_value" in pairs.column_names:
+        return pairs
+    return pairs.append_column("stored_value", pairs["value"])

@@ -8,7 +8,7 @@ from typing import Final
 
 import duckdb
 
-from taximeter_collector.decode import Rows, Signal
+from taximeter_collector.decode import Rows, Signal, as_stored, resources_as_stored
 from taximeter_collector.dialects import metric_names
 from taximeter_collector.metric_points import metric_points
 from taximeter_collector.normalise import store_events, store_points, store_spans
@@ -40,6 +40,7 @@ def insert_metrics(
     _store_plain(cursor, rows, "ingest/store_metrics", day, batch, received_at)
     points = metric_points(rows, metric_names(cursor))
     if points.items.num_rows:
+        points = rows.redactor.points(cursor, points) if rows.redactor else points
         store_points(cursor, points, day, batch, received_at)
     return {}
 
@@ -65,8 +66,8 @@ def _store_plain(
     batch: int,
     received_at: datetime,
 ) -> None:
-    cursor.register("in_item", rows.items)
-    cursor.register("in_resource_attribute", rows.resource_attributes)
+    cursor.register("in_item", as_stored(rows))
+    cursor.register("in_resource_attribute", resources_as_stored(rows))
     sql = read_sql(statement).replace("{day}", day)
     cursor.execute(sql, {"batch": batch, "received_at": received_at})
 

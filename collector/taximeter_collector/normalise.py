@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from taximeter.fingerprint import arguments_hash, result_hash
 from taximeter.usage import Usage, infer_shape, normalise_usage, open_usage
-from taximeter_collector.decode import Rows
+from taximeter_collector.decode import Rows, as_stored, resources_as_stored
 from taximeter_collector.dialects import mapped_columns
 from taximeter_collector.sql_files import read_sql
 
@@ -59,7 +59,7 @@ def store_spans(
     """
     _register(con, rows)
     con.execute(_TOLD if "signal" in rows.items.column_names else _SPANS)
-    return _store(con, day, batch, received_at)
+    return _store(con, rows, day, batch, received_at)
 
 
 def store_events(
@@ -68,41 +68,45 @@ def store_events(
     """Insert the log records of ``rows`` that tell of a call, a tool or a turn, as rows of ``span``."""
     _register(con, rows)
     con.execute(read_sql("ingest/events"))
-    return _store_if_any(con, day, batch, received_at)
+    return _store_if_any(con, rows, day, batch, received_at)
 
 
 def store_points(
     con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
 ) -> int:
     """Insert the metric points of ``rows`` that count tokens or cost, as rows of ``span``."""
-    con.register("in_point_item", rows.items)
+    con.register("in_point_item", as_stored(rows))
     con.register("in_point_attribute", rows.attributes)
-    con.register("in_resource_attribute", rows.resource_attributes)
+    con.register("in_resource_attribute", resources_as_stored(rows))
     con.execute(read_sql("ingest/points"))
     con.register("in_attribute", con.sql("from n_point_attribute").to_arrow_table())
-    return _store_if_any(con, day, batch, received_at)
+    return _store_if_any(con, rows, day, batch, received_at)
 
 
 def _store_if_any(
-    con: duckdb.DuckDBPyConnection, day: str, batch: int, received_at: datetime
+    con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
 ) -> int:
     con.execute("create or replace temp view in_span as from n_told")
     found = con.execute("select 1 from n_told limit 1").fetchone()
-    return _store(con, day, batch, received_at) if found else 0
+    return _store(con, rows, day, batch, received_at) if found else 0
 
 
 def _register(con: duckdb.DuckDBPyConnection, rows: Rows) -> None:
-    con.register("in_item", rows.items)
+    con.register("in_item", as_stored(rows))
     con.register("in_attribute", rows.attributes)
-    con.register("in_resource_attribute", rows.resource_attributes)
+    con.register("in_resource_attribute", resources_as_stored(rows))
 
 
-def _store(con: duckdb.DuckDBPyConnection, day: str, batch: int, received_at: datetime) -> int:
+def _store(
+    con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
+) -> int:
     con.execute(read_sql("ingest/pick"))
     con.execute(_PIVOT)
     con.execute(read_sql("ingest/type"))
     con.register("in_usage", _raw_usage(con))
     con.register("in_hash", _foreign_hashes(con))
+    con.execute(read_sql("ingest/masked") if rows.redactor else _NOTHING_MASKED)
+    con.register("in_usage_text", _usage_texts(con, rows))
     insert = read_sql("ingest/store_spans").replace("{day}", day)
     inserted = con.execute(insert, {"batch": batch, "received_at": received_at}).fetchone()
     return int(inserted[0]) if inserted else 0
@@ -112,6 +116,13 @@ _SPANS: Final = (
     "create or replace temp view in_span as select *, 'span' as signal,"
     " null::varchar as given_kind, null::boolean as is_side, null::boolean as is_cumulative,"
     " null::varchar as linked_span_id from in_item"
+)
+_NOTHING_MASKED: Final = (
+    'create or replace temp table n_masked as select 0::bigint as "row", null::struct(input_hash varchar,'
+    " marks varchar[], bounds map(varchar, bigint), reason varchar) as masked limit 0"
+)
+_USAGE_TEXTS: Final = pa.table(
+    {"row": pa.array([], pa.int64()), "usage_text": pa.array([], pa.string())}
 )
 _TOLD: Final = "create or replace temp view in_span as from in_item"
 _PIVOT: Final = (
@@ -150,6 +161,11 @@ def _usage_row(row: int, claimed_shape: str | None, text: str) -> dict[str, Any]
         "raw_cache_reported": usage.cache_reported,
         "raw_prompt": usage.prompt_tokens,
     } | leaves
+
+
+def _usage_texts(con: duckdb.DuckDBPyConnection, rows: Rows) -> pa.Table:
+    """Return what is stored of usage objects that redaction cuts."""
+    return rows.redactor.usage_texts(con) if rows.redactor else _USAGE_TEXTS
 
 
 def _foreign_hashes(con: duckdb.DuckDBPyConnection) -> pa.Table:

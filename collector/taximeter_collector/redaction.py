@@ -1,30 +1,39 @@
 """Takes secrets and personal data out of what is stored, by the rules of [redaction].
 
-Vectorised: one SQL statement over a group's Arrow tables. Facts (tokens, models, tools, errors) are
-computed from what was sent, so a rule never changes a number: patterns leave the attributes alone
-that the dialect rules read as facts, and only a key that is denied by name is lost to them too.
+Vectorised: SQL over a group's Arrow tables. The rows keep what was sent, for the facts (tokens,
+models, tools, errors, repeats) are read in that; beside it stands what may be stored of it. So no
+pattern changes a number; only a key that is denied by name is lost to the facts too.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import resources
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
-from taximeter.settings import RedactionSettings, SettingsError
+from taximeter.settings import RedactionSettings
 from taximeter_collector.decode import Rows, Signal
+from taximeter_collector.redaction_patterns import built_in, clean, fits, own, quoted
+from taximeter_collector.redaction_points import mask_points
+from taximeter_collector.redaction_usage import usage_without_texts
+from taximeter_collector.sql_files import read_sql
 
 Count = Callable[[str, int], None]
 """Takes a reason (`pattern`, `denied key`) and how many values of a group it met."""
 
-CONTENT_COLUMNS: Final = ("tool_args", "tool_result", "usage_raw")
-"""Columns of the dialect rules that hold what agents say; what others hold are facts."""
-_TEXTS: Final = {"traces": ("name", "status_message"), "logs": ("body",), "metrics": ()}
+_TEXTS: Final[dict[Signal, tuple[str, ...]]] = {
+    "traces": ("name", "status_message"),
+    "logs": ("body", "severity_text"),
+    "metrics": (),
+}
+_USAGE_TEXTS: Final = pa.schema([("row", pa.int64()), ("usage_text", pa.string())])
+_READ_EVENTS: Final = (
+    "select 'exception' union select split_part(key, ':', 1) from attribute_mapping"
+    " where key like '%:%'"
+)
 
 
 class Redactor:
@@ -32,62 +41,81 @@ class Redactor:
 
     def __init__(self, settings: RedactionSettings, con: duckdb.DuckDBPyConnection) -> None:
         """Compile the rules; ``con`` has the dialect rules. Raises SettingsError for a bad pattern."""
-        patterns = [*_built_in(settings.built_in), *(("redacted", p) for p in settings.patterns)]
-        for _, pattern in patterns:
-            try:
-                con.execute("select regexp_replace('x', $1, '', 'g')", [pattern]).fetchall()
-            except duckdb.Error as error:
-                raise SettingsError(
-                    f"redaction.patterns: {pattern!r} is no regular expression of RE2 ({error})."
-                ) from None
-        self._facts = [row[0] for row in con.execute(_FACT_KEYS, [CONTENT_COLUMNS]).fetchall()]
-        self._patterns = patterns
+        self._built_in = built_in(settings.built_in)
+        self._patterns = [*self._built_in, *own(con, settings)]
+        self._facts = [row[0] for row in con.execute(read_sql("ingest/fact_keys")).fetchall()]
+        self._events = [row[0] for row in con.execute(_READ_EVENTS).fetchall()]
         self._deny, self._allow = settings.deny_keys, settings.allow_keys
-        self.is_idle = not (patterns or self._deny or self._allow)
+        self.is_idle = not (self._patterns or self._deny or self._allow)
 
     def apply(
         self, cursor: duckdb.DuckDBPyConnection, signal: Signal, rows: Rows, count: Count
     ) -> Rows:
-        """Return ``rows`` as they may be stored; the attributes for facts lose denied keys only."""
+        """Return ``rows`` without the denied keys, with ``stored_`` columns: what may be stored."""
         if self.is_idle:
             return rows
-        items, resources_ = rows.items, rows.resource_attributes
-        if signal != "metrics":
-            items = self._items(cursor, signal, items, count)
-        resources_ = self._without(cursor, resources_, count)
-        resources_ = self._cleaned_values(cursor, resources_, count)
+        resources = self._without(cursor, rows.resource_attributes, count)
+        masked = replace(
+            rows,
+            attributes=self._without(cursor, rows.attributes, None),
+            resource_attributes=self._stored_values(cursor, resources, count),
+            redactor=self,
+        )
+        if signal == "metrics":
+            data = mask_points(rows.items, lambda keys, texts: self._texts(cursor, keys, texts))
+            return replace(masked, items=rows.items.append_column("stored_data", data))
+        return replace(masked, items=self._items(cursor, signal, rows.items, count))
+
+    def points(self, cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Rows:
+        """Return points as `metric_points` makes them, their attributes as `apply` leaves others."""
         attributes = self._without(cursor, rows.attributes, None)
-        return replace(rows, items=items, attributes=attributes, resource_attributes=resources_)
+        cursor.register("redact_in", rows.items)
+        items = cursor.sql(
+            f"select *, {self._stored_map('attributes')} as stored_attributes from"
+            f" (select * replace ({self._sent_map('attributes')} as attributes) from redact_in)"
+            ' order by "row"'
+        ).to_arrow_table()
+        return replace(rows, items=items, attributes=attributes, redactor=self)
+
+    def clean(self, text: str) -> str:
+        """Return SQL for ``text`` (SQL) without what the patterns meet."""
+        return clean(text, self._patterns)
+
+    def usage_texts(self, con: duckdb.DuckDBPyConnection) -> pa.Table:
+        """Return ``row, usage_text``: what is stored of the usage objects (n_typed) with a match."""
+        found = con.execute(
+            'select "row", usage_raw from n_typed where usage_raw is not null'
+            f" and {self.clean('usage_raw')} <> usage_raw"
+        ).fetchall()
+        rows = [{"row": row, "usage_text": usage_without_texts(text)} for row, text in found]
+        return pa.Table.from_pylist(rows, _USAGE_TEXTS)
 
     def _items(
         self, cursor: duckdb.DuckDBPyConnection, signal: Signal, items: pa.Table, count: Count
     ) -> pa.Table:
-        cursor.register("redact_in", items)
-        texts = [f"{self._clean(name)} as {name}" for name in _TEXTS[signal]]
-        events = ""
+        stored = {name: self.clean(name) for name in _TEXTS[signal]}
+        stored["attributes"] = self._stored_map("attributes")
+        sent = {"attributes": self._sent_map("attributes")}
         if signal == "traces":
-            cleaned = (
-                f"{{'time': ev.time, 'name': ev.name, 'attributes': {self._map('ev.attributes')}}}"
-            )
-            events = f", list_transform(events, lambda ev: {cleaned}) as events"
+            sent["events"] = _events("ev.name", self._sent_map("ev.attributes"))
+            stored["events"] = _events(self._event_name(), self._stored_map("ev.attributes"))
+        cursor.register("redact_in", items)
         found = cursor.sql(
-            f"select * replace ({self._map('attributes')} as attributes, {', '.join(texts)}{events})"
-            ' from redact_in order by "row"'
+            f"select *, {', '.join(f'{sql} as stored_{name}' for name, sql in stored.items())}"
+            f" from (select * replace ({', '.join(f'{sql} as {name}' for name, sql in sent.items())})"
+            ' from redact_in) order by "row"'
         ).to_arrow_table()
+        if self._deny or self._allow:
+            left_out = f"list_filter(map_keys(attributes), lambda k: not ({self._is_kept('k')}))"
+            _tell(count, "denied key", _sum(cursor, f"len({left_out})", "redact_in"))
         cursor.register("redact_out", found)
-        changed = " + ".join(
-            f"(i.{name} is distinct from o.{name})::int"
-            for name in (*_TEXTS[signal], *(("events",) if signal == "traces" else ()))
+        changed = [f"({n} is distinct from stored_{n})::int" for n in stored if n != "attributes"]
+        values = (
+            f"len(list_filter(map_entries(attributes), lambda e: {self._is_kept('e.key')}"
+            " and e.value is distinct from stored_attributes[e.key]))"
         )
-        kept = "len(list_filter(map_keys(i.attributes), lambda k: {}))".format(self._is_kept("k"))
-        denied, masked = cursor.execute(
-            f"select sum(len(map_keys(i.attributes)) - {kept}), sum({changed} + len(list_filter("
-            "map_entries(o.attributes), lambda e: e.value is distinct from i.attributes[e.key])))"
-            ' from redact_in i join redact_out o using ("row")'
-        ).fetchall()[0]
-        _tell(count, "denied key", denied)
-        _tell(count, "pattern", masked)
-        return found.select(items.column_names)
+        _tell(count, "pattern", _sum(cursor, " + ".join([*changed, values]), "redact_out"))
+        return found
 
     def _without(
         self, cursor: duckdb.DuckDBPyConnection, pairs: pa.Table, count: Count | None
@@ -96,75 +124,93 @@ class Redactor:
         if not self._deny:
             return pairs
         cursor.register("redact_in", pairs)
-        kept = cursor.sql(f"from redact_in where not {_fits('key', self._deny)}").to_arrow_table()
+        kept = cursor.sql(f"from redact_in where not {fits('key', self._deny)}").to_arrow_table()
         if count is not None:
             _tell(count, "denied key", pairs.num_rows - kept.num_rows)
         return kept
 
-    def _cleaned_values(
+    def _stored_values(
         self, cursor: duckdb.DuckDBPyConnection, pairs: pa.Table, count: Count
     ) -> pa.Table:
-        if not self._patterns:
-            return pairs
+        """Return key-value rows with ``stored_value``, NULL for what is not to be stored."""
         cursor.register("redact_in", pairs)
-        clean = self._clean_unless_fact("key", "value")
-        _tell(count, "pattern", cursor.execute(
-            f"select count(*) from redact_in where value is distinct from {clean}"
-        ).fetchall()[0][0])  # fmt: skip
-        return cursor.sql(f"select * replace ({clean} as value) from redact_in").to_arrow_table()
+        value = (
+            f"case when {self._is_stored('key')} then {self._clean_unless_fact('key', 'value')} end"
+        )
+        found = cursor.sql(f"select *, {value} as stored_value from redact_in").to_arrow_table()
+        cursor.register("redact_out", found)
+        changed = f"({self._is_kept('key')} and value is distinct from stored_value)::int"
+        _tell(count, "pattern", _sum(cursor, changed, "redact_out"))
+        if self._allow:
+            _tell(
+                count,
+                "denied key",
+                _sum(cursor, f"(not ({self._is_kept('key')}))::int", "redact_out"),
+            )
+        return found
 
-    def _map(self, column: str) -> str:
+    def _texts(
+        self, cursor: duckdb.DuckDBPyConnection, keys: Sequence[str], texts: Sequence[str | None]
+    ) -> list[tuple[bool, str | None]]:
+        """Return of each key and value whether it is stored, and as what."""
+        pairs = pa.table(
+            {
+                "place": pa.array(range(len(keys)), pa.int64()),
+                "key": pa.array(keys, pa.string()),
+                "value": pa.array(texts, pa.string()),
+            }
+        )
+        cursor.register("redact_in", pairs)
+        return cursor.execute(
+            f"select {self._is_stored('key')}, {self._clean_unless_fact('key', 'value')}"
+            " from redact_in order by place"
+        ).fetchall()
+
+    def _sent_map(self, column: str) -> str:
+        if not self._deny:
+            return column
+        return f"map_from_entries(list_filter(map_entries({column}), lambda e: not {fits('e.key', self._deny)}))"
+
+    def _stored_map(self, column: str) -> str:
         value = self._clean_unless_fact("e.key", "e.value")
         return (
             f"map_from_entries(list_transform(list_filter(map_entries({column}),"
-            f" lambda e: {self._is_kept('e.key')}), lambda e: {{'key': e.key, 'value': {value}}}))"
+            f" lambda e: {self._is_stored('e.key')}), lambda e: {{'key': e.key, 'value': {value}}}))"
         )
 
+    def _event_name(self) -> str:
+        return f"case when {_is_in('ev.name', self._events)} then ev.name else {self.clean('ev.name')} end"
+
     def _is_kept(self, key: str) -> str:
-        parts = [f"not {_fits(key, self._deny)}"] if self._deny else []
+        parts = [f"not {fits(key, self._deny)}"] if self._deny else []
         if self._allow:
-            parts.append(f"({_fits(key, self._allow)} or {self._is_fact(key)})")
+            parts.append(f"({fits(key, self._allow)} or {_is_in(key, self._facts)})")
         return " and ".join(parts) or "true"
 
-    def _is_fact(self, key: str) -> str:
-        return f"list_contains([{', '.join(map(_quoted, self._facts))}], {key})"
+    def _is_stored(self, key: str) -> str:
+        """Kept, and not itself named by a secret."""
+        if not self._built_in:
+            return self._is_kept(key)
+        is_plain = f"({_is_in(key, self._facts)} or {clean(key, self._built_in)} = {key})"
+        return f"{self._is_kept(key)} and {is_plain}"
 
     def _clean_unless_fact(self, key: str, value: str) -> str:
-        return f"case when {self._is_fact(key)} then {value} else {self._clean(value)} end"
-
-    def _clean(self, value: str) -> str:
-        for label, pattern in self._patterns:
-            value = f"regexp_replace({value}, {_quoted(pattern)}, {_quoted(f'[{label}]')}, 'g')"
-        return value
+        return f"case when {_is_in(key, self._facts)} then {value} else {self.clean(value)} end"
 
 
-_FACT_KEYS: Final = (
-    "select distinct key from attribute_mapping where not list_contains($1, column_name)"
-    " union select key from span_mark union select key from kind_rule"
-    " union select unnest(['service.name', 'service.version', 'service.namespace', 'event.name'])"
-)
+def _events(name: str, attributes: str) -> str:
+    event = f"{{'time': ev.time, 'name': {name}, 'attributes': {attributes}}}"
+    return f"list_transform(events, lambda ev: {event})"
 
 
-def _built_in(wanted: Iterable[str]) -> list[tuple[str, str]]:
-    text = resources.files(__package__).joinpath("redaction_patterns.csv").read_text("utf-8")
-    rows = csv.DictReader(text.splitlines())
-    return [(row["label"], row["pattern"]) for row in rows if row["set"] in set(wanted)]
+def _is_in(value: str, names: Sequence[str]) -> str:
+    return f"list_contains([{', '.join(map(quoted, names))}], {value})"
 
 
-def _fits(key: str, names: Sequence[str]) -> str:
-    """Return SQL for "the key is one of these names", * standing for any part of one."""
-    patterns = ["".join(".*" if c == "*" else _literal(c) for c in name) for name in names]
-    return f"regexp_full_match({key}, {_quoted('|'.join(patterns))})"
+def _sum(cursor: duckdb.DuckDBPyConnection, expression: str, table: str) -> int:
+    return int(cursor.execute(f"select sum({expression}) from {table}").fetchall()[0][0] or 0)
 
 
-def _literal(character: str) -> str:
-    return character if character.isalnum() or character == "_" else f"\\{character}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _tell(count: Count, reason: str, values: int | None) -> None:
+def _tell(count: Count, reason: str, values: int) -> None:
     if values:
-        count(reason, int(values))
+        count(reason, values)

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.telemetry import follow
 
+from taximeter.settings import RedactionSettings
 from taximeter_collector.decode import Signal
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.otlp_json import json_to_protobuf
@@ -35,12 +36,16 @@ def as_protobuf(export: Export) -> bytes:
     return json_to_protobuf(export.signal, export.body) if export.is_json else export.body
 
 
-def replay_all(store: Store, scenarios: Iterable[Scenario]) -> dict[str, Traces]:
+def replay_all(
+    store: Store,
+    scenarios: Iterable[Scenario],
+    redaction: RedactionSettings = RedactionSettings(),  # noqa: B008 - frozen
+) -> dict[str, Traces]:
     """Store all scenarios in a few group commits, derive once; return the traces of each.
 
     Raises AssertionError when two scenarios share a trace: neither would have facts of its own.
     """
-    ingest, owner = Ingest(store), dict[str, str]()
+    ingest, owner = Ingest(store, redaction=redaction), dict[str, str]()
     found: dict[str, Traces] = {str(scenario): [] for scenario in scenarios}
     pending = [
         ingest.submit(export.signal, as_service(str(scenario), export))

@@ -32,10 +32,12 @@ SECRETS = {
     "url": "postgres://admin:hunter2hunter2@db/x",
     "private key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
 }
-NOT_SECRET = ["1795000000000000000", "gpt-5-mini-2026-01-01", "a risk-free sketch of tokens", "passwords are bad",
+NOT_SECRET = ["Chrome/120.0.0.0 Safari/537.36", "version 1.2.3.4", "pkg-1.2.3.4 pkg==1.2.3.4 v1.2.3.4", "1.2.3.4.5",
+              "999.1.2.3", "sk-learn-for-classification-and-regression", "sk-internationalization-of-texts",
+              "4111 1111 1111 1112", "order 4000123412341235", "AB12 CDEF GHIJ KLMN", "1795000000000000000", "gpt-5-mini-2026-01-01", "a risk-free sketch of tokens", "passwords are bad",
               "0af7651916cd43dd8448eb211c80319c", "https://example.org/a?b=c"]  # fmt: skip
 PERSONAL = ["anna.rossi@example.org", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "078-05-1120",
-            "+39 02 1234 5678", "192.168.10.20"]  # fmt: skip
+            "+39 02 1234 5678", "192.168.10.20", "378282246310005", "10.0.0.1", "ES91 2100 0418 4502 0005 1332"]  # fmt: skip
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def opened(tmp_path: Path) -> Iterator[Store]:
 
 def clean(store: Store, text: str, **rules: Any) -> str:
     with store.cursor() as cursor:
-        sql = Redactor(RedactionSettings(**rules), cursor)._clean("$1::varchar")
+        sql = Redactor(RedactionSettings(**rules), cursor).clean("$1::varchar")
         return str(cursor.execute(f"select {sql}", [text]).fetchall()[0][0])
 
 
@@ -68,6 +70,19 @@ def test_personal_data_is_found(opened: Store) -> None:
     for text in PERSONAL:
         found = clean(opened, f"call {text}, please", built_in=("pii",))
         assert text not in found and found.startswith("call ["), found
+
+
+@pytest.mark.parametrize(("text", "masked"), [
+    ("postgres://admin:hunter2hunter2@db:5432/x?y=1", "postgres://admin:[password]@db:5432/x?y=1"),
+    ("redis://:hunter2hunter2@cache/0", "redis://:[password]@cache/0"),
+    ('{"api_key": "correct-horse", "n": 1}', '{"api_key": "[password]", "n": 1}'),
+    ("password=correct-horse&user=anna", "password=[password]&user=anna"),
+    ("Authorization: Bearer abcdef0123456789abcdef", "Authorization: Bearer [token]"),
+    ("10.0.0.1 10.0.0.12 at http://192.168.1.1:80/", "[address] [address] at http://[address]:80/"),
+    ("from 10.0.0.1, Chrome/120.0.0.0", "from [address], Chrome/120.0.0.0"),
+])  # fmt: skip
+def test_what_stands_around_a_match_stays(opened: Store, text: str, masked: str) -> None:
+    assert clean(opened, text, built_in=("secrets", "pii")) == masked
 
 
 def test_a_bad_pattern_is_one_sentence(opened: Store) -> None:
@@ -164,10 +179,12 @@ def test_allowed_keys_keep_the_facts(opened: Store) -> None:
     counts = stored(opened, RedactionSettings(allow_keys=("plain",)), ("traces", hostile(1)))
     with opened.read() as cursor:
         kept = set(cursor.execute("select map_keys(attributes) from spans").fetchall()[0][0])
+        of_resource = cursor.execute("select resource_attributes from spans").fetchall()[0][0]
+    assert dict(of_resource) == {"service.name": "desk"}
     assert "plain" in kept and "gen_ai.request.model" in kept
     assert not {"debug.dump", "list", "gen_ai.input.messages"} & kept
     assert facts(opened)[0][:3] == ("claude-sonnet-4-5", 77, 10)
-    assert counts["traces", "redacted", "denied key"] == 3
+    assert counts["traces", "redacted", "denied key"] == 4
 
 
 def test_own_patterns_are_masked(opened: Store) -> None:

@@ -29,14 +29,20 @@ with pair as (
             or b.trace_id <> p.trace_id and (b.parent_span_id is null or p.parent_span_id is null))
     where p.kind = 'llm' and p.signal = 'span' and p.start_unix_nano = p.end_unix_nano
         and b.start_unix_nano < b.end_unix_nano and not coalesce(b.has_usage, false)
+), one as (
+    select trace_id, span_id, batch from pair union select call_trace_id, call_span_id, call_batch from pair
 ), said as (  -- each pair once, however often the span came
     select distinct s.trace_id, s.span_id, e.key, e.value
-    from (select trace_id, span_id, batch from pair union select call_trace_id, call_span_id, call_batch from pair) one
+    from one
     join span s on s.trace_id = one.trace_id and s.span_id = one.span_id and s.batch = one.batch
     cross join unnest(map_entries(s.attributes)) as entry(e)
-    where s.batch between $first_batch and $last_batch and exists (from input_key k where e.key glob k.pattern)
+    where s.batch between $first_batch and $last_batch and s.masked is null and exists (from input_key k where e.key glob k.pattern)
 ), asked as (
     select trace_id, span_id, md5(string_agg(key || value, chr(10) order by key, value)) as input_hash from said group by all
+    union all
+    select distinct s.trace_id, s.span_id, s.masked.input_hash
+    from one join span s on s.trace_id = one.trace_id and s.span_id = one.span_id and s.batch = one.batch
+    where s.masked.input_hash is not null
 )
 select p.trace_id, p.span_id, p.call_trace_id, p.call_span_id
 from pair p
@@ -85,7 +91,8 @@ from d_candidate c
 join d_span t on t.trace_id = c.trace_id and t.parent_span_id = c.span_id and t.kind = 'tool'
 left join d_finish f on f.finish_reason = c.finish_reason
 where c.kind = 'llm' and c.signal = 'span' and c.not_billed_by_tree is null and coalesce(f.finish_class, '') <> 'tool'
-    and not exists (from span_mark m where m.mark = 'one_call' and m.key = 'span.name' and m.dialect in ('*', c.dialect) and lower(c.name) glob m.pattern);
+    and not case when c.masked is not null then list_contains(c.masked.marks, 'one_call')
+        else exists (from span_mark m where m.mark = 'one_call' and m.key = 'span.name' and m.dialect in ('*', c.dialect) and lower(c.name) glob m.pattern) end;
 
 -- One call seen by two instrumentations: the same response id within ten minutes (across traces too: a gateway, or an
 -- SDK whose own span found no parent), else the same prompt inside the same time.

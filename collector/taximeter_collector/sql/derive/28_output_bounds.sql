@@ -9,7 +9,11 @@ with teller as (
     select t.trace_id, t.span_id, r.says, try_cast(case when r.path is null then s.attributes[r.key]
         when json_valid(s.attributes[r.key]) then s.attributes[r.key]::json ->> r.path end as bigint) as tokens
     from teller t join span s on s.trace_id = t.trace_id and s.span_id = t.told_by and s.batch = t.batch
-    cross join output_limit r where s.attributes[r.key] is not null
+    cross join output_limit r where s.masked is null and s.attributes[r.key] is not null
+    union all
+    select t.trace_id, t.span_id, b.key, b.value
+    from teller t join span s on s.trace_id = t.trace_id and s.span_id = t.told_by and s.batch = t.batch,
+        unnest(map_entries(s.masked.bounds)) as bound(b)
 ), bound as (
     select trace_id, span_id, max(tokens) filter (says = 'at_least') as at_least,
         max(tokens) filter (says = 'at_most') * coalesce(max(tokens) filter (says = 'choices'), 1) as at_most

@@ -6,13 +6,16 @@ create or replace temp table d_mark as
 select s.trace_id, s.span_id, named.mark
 from d_span s join (
     select distinct seen.dialect, seen.name, m.mark
-    from (select distinct dialect, name from d_span) as seen
+    from (select distinct dialect, name from d_span where masked is null) as seen
     join span_mark m on m.key = 'span.name' and m.dialect in ('*', seen.dialect) and lower(seen.name) glob m.pattern
 ) as named using (dialect, name)
+where s.masked is null
+union
+select trace_id, span_id, unnest(masked.marks) from d_span where masked is not null
 union
 select s.trace_id, s.span_id, m.mark
 from span s join span_mark m on m.key <> 'span.name' and m.dialect = s.dialect and s.attributes[m.key] glob m.pattern
-where s.batch between $first_batch and $last_batch and s.trace_id in (select trace_id from d_touched)
+where s.masked is null and s.batch between $first_batch and $last_batch and s.trace_id in (select trace_id from d_touched)
     and s.dialect in (select dialect from span_mark where key <> 'span.name');
 
 -- Calls for the agent's housekeeping: below a guardrail, a retrieval or a compaction, or marked themselves.
@@ -64,7 +67,7 @@ from d_numbered c join d_numbered f
 -- Only candidates are read again for what they were asked (dialects/input_keys.csv).
 create or replace temp table d_asked as
 with candidate as materialized (
-    select distinct s.trace_id, s.span_id, s.batch, s.attributes
+    select distinct s.trace_id, s.span_id, s.batch, s.attributes, s.masked
     from (select trace_id, span_id from d_again union select trace_id, earlier from d_again) c
     join d_span d using (trace_id, span_id)
     join span s on s.trace_id = c.trace_id and s.span_id = c.span_id and s.batch = d.batch
@@ -73,9 +76,12 @@ with candidate as materialized (
     select distinct c.trace_id, c.span_id, e.key, e.value
     from candidate c, unnest(map_entries(c.attributes)) as entry(e)
     join input_key on e.key glob input_key.pattern
+    where c.masked is null
 )
 select trace_id, span_id, md5(string_agg(key || value, chr(10) order by key, value)) as input_hash
-from said group by all;
+from said group by all
+union all
+select distinct trace_id, span_id, masked.input_hash from candidate where masked.input_hash is not null;
 
 create or replace temp table d_attempt as
 with latest as (

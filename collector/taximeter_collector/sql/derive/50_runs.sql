@@ -55,11 +55,11 @@ join termination_rule rule on seen.said glob rule.pattern group by all;
 
 -- Each invocation's own reason; null where it made no decision itself and its sub-agents have to tell.
 create or replace temp table d_run_end as
-select s.trace_id, s.span_id, c.decisions, c.has_aggregate, g.tool_groups, c.wraps_tools, g.groups_inside_calls, s.end_unix_nano,
+select s.trace_id, s.span_id, case when s.masked is null then r.reason when s.status = 'error' then s.masked.reason end as said_reason, c.decisions, c.has_aggregate, g.tool_groups, c.wraps_tools, g.groups_inside_calls, s.end_unix_nano,
     coalesce(c.last_finish in ('tool', 'paused') or (a.with_tool and not a.with_answer), false) as is_pending,
     case when s.termination_reason is not null then {'reason': s.termination_reason, 'evidence': 'stated'}
         when s.status = 'cancelled' then {'reason': 'cancelled', 'evidence': 'status'}
-        when r.reason is not null then {'reason': r.reason, 'evidence': 'error'}
+        when said_reason is not null then {'reason': said_reason, 'evidence': 'error'}
         when s.status = 'error' then {'reason': 'error', 'evidence': 'status'}
         when m.hit_limit then {'reason': 'iteration_cap', 'evidence': 'stated'}
         when c.decisions > s.iteration_limit or (c.decisions = s.iteration_limit and is_pending)

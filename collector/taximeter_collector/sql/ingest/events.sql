@@ -36,6 +36,8 @@ select "row", request, resource, scope_name, scope_version,
     coalesce((starts_ms * 1e6)::ubigint, greatest(ends::hugeint - (coalesce(lasted_ms, 0) * 1e6)::hugeint, 0)::ubigint) as start_time,
     ends as end_time, attributes, null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as events,
     case when given_status = 'error' then 2 else 0 end as status_code, '' as status_message,
+    coalesce(given_name, event_name) as stored_name, '' as stored_status_message, stored_attributes,
+    null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as stored_events,
     'log' as signal, given_kind, is_side, null::boolean as is_cumulative,
     nullif(lower(hex(span_id)), '') as linked_span_id
 from read;

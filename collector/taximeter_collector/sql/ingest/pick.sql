@@ -1,12 +1,12 @@
 -- in_span, in_attribute, in_resource_attribute (Arrow) → n_resource, n_dialect, n_kind, n_pick (one row a span).
 
 create or replace temp table n_resource as
-select resource, map_from_entries(list({k: key, v: value})) as attributes,
+select resource, map_from_entries(list({k: key, v: stored_value}) filter (value is null or stored_value is not null)) as attributes,
     max(value) filter (key = 'service.name') as service_name,
     max(value) filter (key = 'service.version') as service_version,
     max(value) filter (key = 'service.namespace') as service_namespace,
     max(value) filter (key in ('deployment.environment.name', 'deployment.environment')) as environment
-from (select resource, key, first(value) as value from in_resource_attribute group by all)
+from (select resource, key, first(value) as value, first(stored_value) as stored_value from in_resource_attribute group by all)
 group by resource;
 
 -- The dialect of a span: the first rule that its scope, its resource or any of its attribute keys meets.

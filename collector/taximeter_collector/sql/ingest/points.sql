@@ -25,7 +25,8 @@ create or replace temp table n_series as
 select series_id, end_time, is_cumulative,
     min("row") as "row", min(start_time) as start_time, any_value(request) as request, any_value(resource) as resource,
     any_value(scope_name) as scope_name, any_value(scope_version) as scope_version,
-    min_by(name, rank) as name, min_by(attributes, rank) as attributes
+    min_by(name, rank) as name, min_by(attributes, rank) as attributes,
+    min_by(stored_attributes, rank) as stored_attributes
 from n_point group by series_id, end_time, is_cumulative;
 
 create or replace temp table n_told as
@@ -34,6 +35,8 @@ select "row", request, resource, scope_name, scope_version, unhex(series_id) as 
     ''::blob as parent_span_id, name, 0 as kind,
     case when start_time = 0 then end_time else start_time end as start_time, end_time, attributes,
     null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as events,
+    name as stored_name, '' as stored_status_message, stored_attributes,
+    null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as stored_events,
     0 as status_code, '' as status_message, 'metric' as signal, 'llm' as given_kind, false as is_side,
     is_cumulative, null::varchar as linked_span_id
 from n_series;

@@ -9,29 +9,37 @@ with based as (
         coalesce(count_of(t.compaction_input), 0) as extra_input,
         coalesce(count_of(t.compaction_output), 0) + case when t.reasoning_is_outside then t.thought else 0 end as extra_output,
         coalesce(u.is_unreadable, false) as not_readable,
-        coalesce(n_error.error_class, by_status.error_class, t.said_class) as class_found
+        coalesce(n_error.error_class, by_status.error_class, t.said_class) as class_found,
+        -- The name is a fact where it is an agent's or a tool's.
+        case when t.kind_found = 'agent' and coalesce(t.agent_name, t.entity_name) is null
+            or t.kind_found = 'tool' and (coalesce(t.tool_name, t.entity_name) is null or s.name like 'tools/call%') then s.name
+            else s.stored_name end as name_kept,
+        n_masked.masked, in_usage_text."row" is not null as is_usage_cut, in_usage_text.usage_text
     from in_span s
     join n_typed t using ("row")
     left join in_usage u using ("row")
     left join in_hash h using ("row")
     left join n_error on n_error.error_type_found = t.error_type_found
     left join n_error as by_status on by_status.error_type_found = t.http_status
+    left join n_masked using ("row")
+    left join in_usage_text using ("row")
 )
 select
     $batch::ubigint as batch, $received_at::timestamptz as received_at,
     lower(hex(e.trace_id)) as trace_id, lower(hex(e.span_id)) as span_id,
     nullif(lower(hex(e.parent_span_id)), '') as parent_span_id,
-    e.name, e.kind as otel_kind, e.start_time as start_unix_nano, e.end_time as end_unix_nano,
+    e.name_kept as name, e.kind as otel_kind, e.start_time as start_unix_nano, e.end_time as end_unix_nano,
     timezone('UTC', make_timestamp((e.start_time // 1000)::bigint)) as start_time,
     timezone('UTC', make_timestamp((e.end_time // 1000)::bigint)) as end_time,
     (e.end_time::hugeint - e.start_time::hugeint) / 1e6 as duration_ms,
     case when failed and lower(error_type_found) in ('cancelled', 'cancellederror', 'aborterror', '499',
               'asyncio.cancellederror', 'generatorexit') then 'cancelled'
         when failed and not is_answered then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
-    coalesce(nullif(status_message, ''), case when failed then exception_message end) as status_message, e.scope_name, e.scope_version,
-    e.attributes, n_resource.attributes as resource_attributes, e.events,
+    coalesce(nullif(stored_status_message, ''), case when failed then
+        list_filter(stored_events, lambda ev: ev.name = 'exception')[1].attributes['exception.message'] end) as status_message, e.scope_name, e.scope_version,
+    e.stored_attributes as attributes, n_resource.attributes as resource_attributes, e.stored_events as events, e.masked,
     e.signal, e.linked_span_id, e.is_side, e.is_cumulative,
-    dialect, kind_found as kind, coalesce(operation, e.name) as operation,
+    dialect, kind_found as kind, coalesce(operation, e.stored_name) as operation,
     n_resource.service_name, n_resource.service_version,
     coalesce(n_resource.environment, e.environment) as environment,
     case when failed then coalesce(error_type_found, 'error') end as error_type,
@@ -78,7 +86,7 @@ select
         when i is not null then (exclusive_by is null and u is null and inclusive_rest < 0) or (exclusive_by is not null and i < ai + ii) or coalesce(o - ao - io < 0, false)
             or coalesce(u + cached <> i and u <> i, false) or coalesce(l > w, false) or not_readable
         when not_readable then true end as usage_conflict,
-    case when has_raw or not_readable then usage_raw end as usage_raw,
+    case when has_raw or not_readable then case when is_usage_cut then usage_text else usage_raw end end as usage_raw,
     service_tier, coalesce(lower(batch) in ('true', '1'), service_tier = 'batch', false) as is_batch, region_class,
     case when try_cast(cost_reported as double) > 0 then try_cast(cost_reported as double) end as cost_reported_usd,
     case when finish_reason like '[%' and json_valid(finish_reason) then json_extract_string(finish_reason, '$[0]')
