@@ -9,14 +9,22 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 from taximeter.exposure import is_loopback
-from taximeter.ports import collector_url, live_port, remove_ports, url_of, write_ports
+from taximeter.ports import (
+    collector_url,
+    live_port,
+    part_tls,
+    part_url,
+    remove_ports,
+    served_certificate,
+    write_ports,
+)
 from taximeter.settings import Settings, SettingsError
+from taximeter.tls import TlsFiles
 from taximeter_alerts.api import Api
 from taximeter_alerts.evaluator import Evaluator
 from taximeter_alerts.incidents import Incidents
@@ -45,7 +53,7 @@ def dashboard_url(settings: Settings, book: RuleBook) -> str:
     if book.dashboard_url:
         return book.dashboard_url
     port = live_port(settings.store.data_dir, "dashboard", "port")
-    return url_of(settings.dashboard.host, port or settings.dashboard.port)
+    return part_url(settings, settings.dashboard.host, port or settings.dashboard.port)
 
 
 def run(
@@ -59,7 +67,7 @@ def run(
             f"alerts.host = {host} would let anybody on the network read and silence alerts:"
             " set TAXIMETER_QUERY_TOKEN, or stay on 127.0.0.1."
         )
-    reader = ReadClient(collector_url(settings), token)
+    reader = ReadClient(collector_url(settings), token, served=served_certificate(settings))
     with (
         contextlib.closing(NotificationLog(data_dir)) as log,
         contextlib.closing(reader),
@@ -72,10 +80,10 @@ def run(
         api = Api(book, log, evaluator, incidents, outbox, clock, guard)
         hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
         scheduler = Scheduler(book.every, evaluator.tick, outbox.receivers, outbox.send_next)
-        server = _Server(_uvicorn_config(api.app(hosts)))
+        server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))
         scheduler.start()
         try:
-            asyncio.run(_serve(server, listener, data_dir, book))
+            asyncio.run(_serve(server, listener, settings, book))
         finally:
             remove_ports(data_dir, "alerts")
             scheduler.stop()
@@ -90,7 +98,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    server: uvicorn.Server, listener: socket.socket, data_dir: Path, book: RuleBook
+    server: uvicorn.Server, listener: socket.socket, settings: Settings, book: RuleBook
 ) -> None:
     def stop() -> None:
         server.should_exit = True
@@ -99,13 +107,15 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     host, port = listener.getsockname()[:2]
-    _announce(data_dir, host, port, book)
+    _announce(settings, host, port, book)
     await server.serve(sockets=[listener])
 
 
-def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+def _uvicorn_config(app: Starlette, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -116,12 +126,13 @@ def _uvicorn_config(app: Starlette) -> uvicorn.Config:
     )
 
 
-def _announce(data_dir: Path, host: str, port: int, book: RuleBook) -> None:
-    write_ports(data_dir, "alerts", port=port, pid=os.getpid())
+def _announce(settings: Settings, host: str, port: int, book: RuleBook) -> None:
+    write_ports(settings.store.data_dir, "alerts", port=port, pid=os.getpid())
     receivers: Mapping[str, object] = {r.name: r.channel for r in book.receivers}
     to = ", ".join(receivers) or "no receiver yet, alerts show on the page"
     print(
-        f"taximeter alerts: {len(book.rules)} rules, {to}; API on {url_of(host, port)}", flush=True
+        f"taximeter alerts: {len(book.rules)} rules, {to}; API on {part_url(settings, host, port)}",
+        flush=True,
     )
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -43,12 +44,23 @@ class QueryError(Exception):
 class ReadClient:
     """A thread-safe client of the read API, with kept-alive connections."""
 
-    def __init__(self, url: str, token: str | Secret | None = None, timeout_s: float = 30) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | Secret | None = None,
+        timeout_s: float = 30,
+        *,
+        served: Path | None = None,
+    ) -> None:
+        """Open no connection yet. ``served``: a local collector's certificate (`reader_context`).
+
+        Raises ValueError for what is no http address, SettingsError for wrong TLS files.
+        """
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.hostname is None or parts.scheme not in ("http", "https"):
             raise ValueError(f"{url!r} is not an http address such as http://127.0.0.1:4318")
         self.url = url
-        self._tls = reader_context() if parts.scheme == "https" else None
+        self._tls = reader_context(served) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")
         self._token = (Secret(token) if token else None) if isinstance(token, str) else token

@@ -9,10 +9,12 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import pyarrow.parquet as pq
 
+from taximeter.settings import SettingsError
 from taximeter_collector.client import QueryError, ReadClient
 
 _WRONG_USAGE: Final = frozenset({400, 401, 403, 413})
@@ -29,10 +31,16 @@ def main() -> int:
     request = json.load(sys.stdin)
     unfinished = f"{given.file}.unfinished"
     try:
-        with ReadClient(given.url, request["token"] or None, given.timeout) as client:
+        served = Path(request["served"]) if request["served"] else None
+        with ReadClient(
+            given.url, request["token"] or None, given.timeout, served=served
+        ) as client:
             table = client.query(request["sql"], max_rows=given.max_rows)
         pq.write_table(table, unfinished, compression="zstd")
         os.replace(unfinished, given.file)
+    except SettingsError as error:
+        print(f"taximeter query: {error}", file=sys.stderr)
+        return 2
     except QueryError as error:
         print(f"taximeter query: {error}", file=sys.stderr)
         return 2 if error.status in _WRONG_USAGE else 1

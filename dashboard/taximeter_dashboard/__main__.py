@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from taximeter.ports import remove_ports, url_of, write_ports
+from taximeter.ports import part_tls, part_url, remove_ports, write_ports
 from taximeter.settings import Settings, SettingsError, load_settings
 
 _SHUTDOWN_S: Final = 2
@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
         write_ports(
             self._settings.store.data_dir, "dashboard", http_port=self._port, pid=os.getpid()
         )
-        address = url_of(self._settings.dashboard.host, self._port)
+        address = part_url(self._settings, self._settings.dashboard.host, self._port)
         print(f"taximeter dashboard: ready at {address}", flush=True)
 
 
@@ -58,10 +58,15 @@ def run(settings: Settings) -> None:
     from taximeter_dashboard.server import build_app
 
     listener = _listen(settings.dashboard.host, settings.dashboard.port)
-    app = build_app(_cache_dir(settings.store.data_dir))
+    app, tls = (
+        build_app(_cache_dir(settings.store.data_dir)),
+        part_tls(settings, settings.dashboard.host),
+    )
     config = uvicorn.Config(
         app, log_config=None, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )  # fmt: skip
     try:
         _Server(config, settings, listener.getsockname()[1]).run(sockets=[listener])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from taximeter.ports import live_port, url_of
+from taximeter.ports import live_port, part_url, served_certificate
 from taximeter.settings import Settings
+from taximeter.tls import reader_context
 
 Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5
@@ -30,8 +33,11 @@ class Answer:
 class AlertsApi:
     """Asks the alerts service; an answer is kept for two seconds, also the missing one."""
 
-    def __init__(self, url: Callable[[], str], token: str | None = None) -> None:
+    def __init__(
+        self, url: Callable[[], str], token: str | None = None, served: Path | None = None
+    ) -> None:
         self._url, self._token = url, token
+        self._tls = None if served is None else reader_context(served)
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._lock = threading.Lock()
 
@@ -49,7 +55,7 @@ class AlertsApi:
             kept = self._kept.get(what)
             if kept is not None and time.monotonic() - kept[0] < _KEEP_S:
                 return kept[1]
-        answer = _fetched(f"{self._url()}/api/{what}", what, self._token)
+        answer = _fetched(f"{self._url()}/api/{what}", what, self._token, self._tls)
         with self._lock:
             self._kept[what] = (time.monotonic(), answer)
         return answer
@@ -62,17 +68,19 @@ def alerts_api_for(settings: Settings) -> AlertsApi:
         port = live_port(settings.store.data_dir, "alerts", "http_port") or live_port(
             settings.store.data_dir, "alerts", "port"
         )
-        return url_of(settings.alerts.host, port or settings.alerts.port)
+        return part_url(settings, settings.alerts.host, port or settings.alerts.port)
 
     token = settings.collector.query_token
-    return AlertsApi(url, token.reveal() if token is not None else None)
+    return AlertsApi(
+        url, token.reveal() if token is not None else None, served_certificate(settings)
+    )
 
 
-def _fetched(url: str, what: str, token: str | None) -> Answer:
+def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None) -> Answer:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=tls) as response:
             document = json.load(response)
     except (OSError, http.client.HTTPException, ValueError):
         return Answer([], is_reachable=False)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.settings import Settings, load_settings
 from taximeter_collector.client import QueryError, ReadClient, plain_rows
 
@@ -89,7 +89,12 @@ def reader_from(environ: Mapping[str, str] = os.environ) -> Reader:
 
 
 def _client_for(settings: Settings) -> Client:
-    return ReadClient(collector_url(settings), settings.collector.query_token, _TIMEOUT_S)
+    return ReadClient(
+        collector_url(settings),
+        settings.collector.query_token,
+        _TIMEOUT_S,
+        served=served_certificate(settings),
+    )
 
 
 def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

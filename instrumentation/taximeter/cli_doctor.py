@@ -17,9 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from taximeter.ports import collector_url, live_port, url_of
+from taximeter.ports import collector_url, live_port, part_url, served_certificate
 from taximeter.read_query import QueryFailed, open_url, read_query
-from taximeter.secret import Secret
 from taximeter.settings import Settings, load_settings
 
 State = Literal["ok", "warning", "failed"]
@@ -66,7 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     url = collector_url(settings)
     yield _versions(settings)
     yield _data_dir(settings.store.data_dir)
-    status = _status(url, settings.collector.query_token)
+    status = _status(url, settings)
     if isinstance(status, Finding):
         yield status
         return
@@ -93,9 +92,14 @@ def _data_dir(data_dir: Path) -> Finding:
     return Finding("data dir", state, f"{data_dir}, {free / 1e9:.1f} GB free on its disk")
 
 
-def _status(url: str, token: Secret | None) -> dict[str, Any] | Finding:
+def _status(url: str, settings: Settings) -> dict[str, Any] | Finding:
     try:
-        with open_url(f"{url}/v1/status", token, timeout_s=10) as response:
+        with open_url(
+            f"{url}/v1/status",
+            settings.collector.query_token,
+            timeout_s=10,
+            served=served_certificate(settings),
+        ) as response:
             status: dict[str, Any] = json.load(response)
             return status
     except urllib.error.HTTPError as error:
@@ -159,7 +163,12 @@ def _round_trip(url: str, settings: Settings) -> Finding:
     trace_id, started = secrets.token_hex(16), time.monotonic()
     body = json.dumps(_test_span(trace_id)).encode()
     try:
-        open_url(f"{url}/v1/traces", settings.collector.ingest_token, body=body).close()
+        open_url(
+            f"{url}/v1/traces",
+            settings.collector.ingest_token,
+            body=body,
+            served=served_certificate(settings),
+        ).close()
         while time.monotonic() - started < SPAN_WITHIN_S:
             if _ask(url, settings, f"select 1 from spans where trace_id = '{trace_id}'"):
                 took_ms = (time.monotonic() - started) * 1000
@@ -200,9 +209,9 @@ def _part_answers(settings: Settings, part: str, host: str, path: str) -> Findin
     port = live_port(settings.store.data_dir, part)
     if port is None:
         return Finding(part, "warning", f"not running: `taximeter {part}` or `taximeter up`")
-    url = url_of(host, port)
+    url = part_url(settings, host, port)
     try:
-        open_url(f"{url}{path}", None, timeout_s=10).close()
+        open_url(f"{url}{path}", None, timeout_s=10, served=served_certificate(settings)).close()
     except (OSError, ValueError) as error:
         return Finding(part, "failed", f"{url} does not answer ({error}): see logs/{part}.log.")
     return Finding(part, "ok", url)
@@ -210,7 +219,13 @@ def _part_answers(settings: Settings, part: str, host: str, path: str) -> Findin
 
 def _ask(url: str, settings: Settings, sql: str) -> list[list[Any]]:
     token = settings.collector.query_token
-    answer = read_query(url, sql, token=token.reveal() if token else None, timeout_s=10)
+    answer = read_query(
+        url,
+        sql,
+        token=token.reveal() if token else None,
+        timeout_s=10,
+        served=served_certificate(settings),
+    )
     rows: list[list[Any]] = answer["rows"]
     return rows
 

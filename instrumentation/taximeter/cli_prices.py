@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from taximeter.cli_query import as_table
 from taximeter.cli_reprice import add_reprice
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.pricing import FIELDS, Band, Catalog, PriceFileError, Resolution, load_catalog
 from taximeter.pricing.bands import DAY_S, ENDLESS
 from taximeter.pricing.price_file import TIERS
@@ -108,7 +108,12 @@ def run_coverage(options: argparse.Namespace) -> int:
 
 def _ask(settings: Settings, sql: str) -> list[dict[str, Any]]:
     token = settings.collector.query_token
-    answer = read_query(collector_url(settings), sql, token=token.reveal() if token else None)
+    answer = read_query(
+        collector_url(settings),
+        sql,
+        token=token.reveal() if token else None,
+        served=served_certificate(settings),
+    )
     names = [column["name"] for column in answer["columns"]]
     return [dict(zip(names, row, strict=True)) for row in answer["rows"]]
 

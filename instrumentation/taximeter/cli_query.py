@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from taximeter.extras import missing_extra
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import QueryFailed, read_query
 from taximeter.settings import Settings, load_settings
 
@@ -50,6 +50,7 @@ def run_query(options: argparse.Namespace) -> int:
             token=token.reveal() if token else None,
             timeout_s=options.timeout,
             max_rows=options.max_rows,
+            served=served_certificate(settings, options.url),
         )
     except QueryFailed as error:
         print(f"taximeter query: {error}", file=sys.stderr)
@@ -76,6 +77,7 @@ def _write_parquet(options: argparse.Namespace, url: str, settings: Settings) ->
     request = {
         "sql": options.sql,
         "token": settings.collector.query_token.reveal() if settings.collector.query_token else "",
+        "served": str(served_certificate(settings, options.url) or ""),
     }
     # By its standard input: a command line can be read by everybody on the machine.
     return subprocess.run(command, input=json.dumps(request), text=True, check=False).returncode

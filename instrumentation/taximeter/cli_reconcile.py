@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 
 from taximeter.extras import missing_extra
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.settings import load_settings
 
 
@@ -63,6 +63,7 @@ def run_reconcile(options: argparse.Namespace) -> int:
         "timeout_s": options.timeout,
         "url": options.url or collector_url(settings),
         "token": token.reveal() if token else "",
+        "served": str(served_certificate(settings, options.url) or ""),
         "prices_file": str(settings.prices.file) if settings.prices.file else "",
     }
     command = [sys.executable, "-m", "taximeter_collector.reconcile"]

@@ -8,7 +8,7 @@ import sys
 from typing import Any, Final
 
 from taximeter.cli_query import as_table
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import QueryFailed, ask
 from taximeter.settings import load_settings
 
@@ -111,4 +111,11 @@ def _ask(options: argparse.Namespace, document: dict[str, Any]) -> dict[str, Any
     settings = load_settings(options.config, data_dir=options.data_dir)
     token = settings.collector.query_token
     secret = token.reveal() if token else None
-    return ask(collector_url(settings), PATH, document, token=secret, timeout_s=TIMEOUT_S)
+    return ask(
+        collector_url(settings),
+        PATH,
+        document,
+        token=secret,
+        timeout_s=TIMEOUT_S,
+        served=served_certificate(settings),
+    )

@@ -11,7 +11,7 @@ from typing import Final
 
 from taximeter.exposure import check_exposure, is_loopback
 from taximeter.extras import missing_extra
-from taximeter.ports import live_port, read_ports, url_of, web_port
+from taximeter.ports import collector_url, live_port, part_url, read_ports, url_of, web_port
 from taximeter.settings import Settings, load_settings
 from taximeter.supervisor import Part, StartError, StopAsked, Supervisor
 
@@ -50,9 +50,9 @@ def run_up(options: argparse.Namespace) -> int:
     for sentence in filter(None, map(missing_extra, parts)):
         return _complain(sentence, 2)
     data_dir = settings.store.data_dir.absolute()
-    if (port := live_port(data_dir, "collector")) is not None:
+    if live_port(data_dir, "collector") is not None:
         pid = read_ports(data_dir)["collector"]["pid"]
-        running = url_of(settings.collector.host, port)
+        running = collector_url(settings)
         return _complain(f"A collector (process {pid}) already serves {data_dir} at {running}.", 1)
     environment["TAXIMETER_STORE_DATA_DIR"] = str(data_dir)
     if settings.file is not None:
@@ -105,7 +105,7 @@ def _start_parts(options: argparse.Namespace, settings: Settings, supervisor: Su
     supervisor.pin(
         {"TAXIMETER_ALERTS_PORT": str(alerts), "TAXIMETER_DASHBOARD_PORT": str(dashboard)}
     )
-    address = url_of(settings.dashboard.host, dashboard)
+    address = part_url(settings, settings.dashboard.host, dashboard)
     _say(_banner(settings, collector, alerts, address, options.demo))
     return address
 
@@ -124,7 +124,7 @@ def _banner(
         "taximeter is running.",
         f"  dashboard   {dashboard}",
         f"  collector   {http}  (OTLP/HTTP, queries)  and port {collector['grpc_port']} (OTLP/gRPC)",
-        f"  alerts      {url_of(settings.alerts.host, alerts)}",
+        f"  alerts      {part_url(settings, settings.alerts.host, alerts)}",
         f"  data, logs  {settings.store.data_dir.absolute()}",
         "",
         "Point an agent at it:",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taximeter.cli_query import as_table
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import QueryFailed, ask
 from taximeter.settings import SettingsError, load_settings
 
@@ -41,6 +41,7 @@ def run_verify(options: argparse.Namespace) -> int:
     settings = load_settings(options.config, data_dir=options.data_dir)
     start, end = window(options, datetime.now(UTC))
     url, token = options.url or collector_url(settings), settings.collector.query_token
+    served = served_certificate(settings, options.url)
     reports = []
     try:
         for first, last in pieces(start, end):
@@ -48,7 +49,9 @@ def run_verify(options: argparse.Namespace) -> int:
                 "from": first.isoformat(), "to": last.isoformat(), "repair": options.repair,
             }  # fmt: skip
             secret = token.reveal() if token else None
-            reports.append(ask(url, "/v1/verify", document, token=secret, timeout_s=TIMEOUT_S))
+            reports.append(
+                ask(url, "/v1/verify", document, token=secret, timeout_s=TIMEOUT_S, served=served)
+            )
     except QueryFailed as error:
         print(f"taximeter verify: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from taximeter.exposure import is_loopback
 from taximeter.settings import Settings
+from taximeter.tls import TlsFiles
 
 FILE_NAME: Final = "ports.json"
 _LOCK_PATIENCE_S: Final = 5.0
@@ -75,6 +77,22 @@ def collector_url(settings: Settings) -> str:
     port = live_port(settings.store.data_dir, "collector")
     scheme = "http" if settings.collector.tls is None else "https"
     return url_of(settings.collector.host, port or settings.collector.http_port, scheme)
+
+
+def served_certificate(settings: Settings, url: str | None = None) -> Path | None:
+    """Return the certificate of the collector at `collector_url`; None for one named by ``url``."""
+    tls = settings.collector.tls
+    return None if url or tls is None else tls.certificate
+
+
+def part_tls(settings: Settings, host: str) -> TlsFiles | None:
+    """Return with what alerts and dashboard serve at ``host``: beyond loopback as the collector."""
+    return None if is_loopback(host) else settings.collector.tls
+
+
+def part_url(settings: Settings, host: str, port: int) -> str:
+    """Return the address of alerts or the dashboard that a client on this machine can use."""
+    return url_of(host, port, "http" if part_tls(settings, host) is None else "https")
 
 
 def url_of(host: str, port: int, scheme: str = "http") -> str:

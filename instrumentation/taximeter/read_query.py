@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any, Final
 
 from taximeter.secret import Secret
@@ -31,21 +32,35 @@ def read_query(
     token: str | None = None,
     timeout_s: float = 30.0,
     max_rows: int = 1_000_000,
+    served: Path | None = None,
 ) -> dict[str, Any]:
-    """Return `{"columns": [{"name", "type"}], "rows": [[…]], …}`. Raises QueryFailed."""
+    """Return `{"columns": [{"name", "type"}], "rows": [[…]], …}`. Raises QueryFailed.
+
+    ``served`` is the certificate file of a collector on this machine (`reader_context`).
+    """
     asked = {"sql": sql, "timeout_ms": max(int(timeout_s * 1000), 1), "max_rows": max_rows}
-    return ask(url, "/v1/query", asked, token=token, timeout_s=timeout_s)
+    return ask(url, "/v1/query", asked, token=token, timeout_s=timeout_s, served=served)
 
 
 def ask(
-    url: str, path: str, document: dict[str, Any], *, token: str | None, timeout_s: float
+    url: str,
+    path: str,
+    document: dict[str, Any],
+    *,
+    token: str | None,
+    timeout_s: float,
+    served: Path | None = None,
 ) -> dict[str, Any]:
     """Return a collector's JSON answer to a POST of ``document``. Raises QueryFailed."""
     body = json.dumps(document).encode()
     secret = Secret(token) if token else None
     try:
         with open_url(
-            url.rstrip("/") + path, secret, body=body, timeout_s=timeout_s + _MARGIN_S
+            url.rstrip("/") + path,
+            secret,
+            body=body,
+            timeout_s=timeout_s + _MARGIN_S,
+            served=served,
         ) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
@@ -62,7 +77,12 @@ def ask(
 
 
 def open_url(
-    url: str, token: Secret | None, *, body: bytes | None = None, timeout_s: float = 15.0
+    url: str,
+    token: Secret | None,
+    *,
+    body: bytes | None = None,
+    timeout_s: float = 15.0,
+    served: Path | None = None,
 ) -> http.client.HTTPResponse:
     """Return the open answer to a GET, or to a POST of JSON. Raises what urllib raises."""
     headers = {"Accept": "application/json"}
@@ -74,7 +94,7 @@ def open_url(
     # Never by way of a proxy from the environment: the collector is near.
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if url.startswith("https:"):
-        handlers.append(urllib.request.HTTPSHandler(context=reader_context()))
+        handlers.append(urllib.request.HTTPSHandler(context=reader_context(served)))
     opener = urllib.request.build_opener(*handlers)
     response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
     return response

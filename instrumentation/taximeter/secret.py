@@ -51,7 +51,7 @@ class Secret:
 class SecretFile(Secret):
     """The tokens of a file, one a line, read again when the file changes: so tokens rotate.
 
-    The first line is sent, every line is accepted. While the file can't be read or has no token
+    Empty lines and those that begin with # are passed over. The first line is sent, every line is accepted. While the file can't be read or has no token
     in it, those read last stay valid.
     """
 
@@ -82,7 +82,7 @@ def _stamp(file: Path) -> tuple[int, int, int]:
 
 def _lines(file: Path) -> list[str]:
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    tokens = [line for line in lines if line]
+    tokens = [line for line in lines if line and not line.startswith("#")]
     if not tokens:
         raise ValueError("no token")
     return tokens

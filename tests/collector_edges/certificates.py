@@ -25,11 +25,13 @@ class Authority:
                  "-days", "30", "-subj", f"/CN={name}", "-keyout", self.own.key,
                  "-out", self.own.certificate)  # fmt: skip
 
-    def issue(self, name: str, *, is_expired: bool = False) -> Pair:
-        """Return a certificate for 127.0.0.1 and localhost."""
+    def issue(
+        self, name: str, *, is_expired: bool = False, names: str = "IP:127.0.0.1,DNS:localhost"
+    ) -> Pair:
+        """Return a certificate for 127.0.0.1 and localhost, or for ``names`` as openssl writes them."""
         pair = Pair(self._home / f"{name}.pem", self._home / f"{name}.key")
         request, extensions = self._home / f"{name}.csr", self._home / f"{name}.ext"
-        extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        extensions.write_text(f"subjectAltName={names}\n")
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                  "-subj", f"/CN={name}", "-keyout", pair.key, "-out", request)  # fmt: skip
         life = ("-not_before", "20200101000000Z", "-not_after", "20200201000000Z")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taximeter.ports import collector_url
+from taximeter.ports import collector_url, served_certificate
 from taximeter.pricing import PriceFileError, load_catalog
 from taximeter.settings import SettingsError, load_settings
 from taximeter_collector.client import QueryError, ReadClient, plain_rows
@@ -57,7 +57,9 @@ def _proof(given: argparse.Namespace) -> Proof:
     catalog = load_catalog(settings.prices.file)
     token = settings.collector.query_token
     url = given.url or collector_url(settings)
-    with ReadClient(url, token.reveal() if token else None) as client:
+    with ReadClient(
+        url, token.reveal() if token else None, served=served_certificate(settings, given.url)
+    ) as client:
 
         def ask(sql: str, params: Mapping[str, Any] | None = None, /) -> list[dict[str, Any]]:
             return plain_rows(client.query(sql, params))

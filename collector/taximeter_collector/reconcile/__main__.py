@@ -50,7 +50,10 @@ def _compare(asked: dict[str, Any]) -> Comparison:
         date.fromisoformat(asked[name]) if asked[name] else None for name in ("first", "last")
     )
     first, last = window(asked["days"], first, last, datetime.now(UTC))
-    with ReadClient(asked["url"], asked["token"] or None, asked["timeout_s"]) as client:
+    served = Path(asked["served"]) if asked["served"] else None
+    with ReadClient(
+        asked["url"], asked["token"] or None, asked["timeout_s"], served=served
+    ) as client:
         return compare(
             export,
             Stored(client),

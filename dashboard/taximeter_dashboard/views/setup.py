@@ -28,7 +28,11 @@ def _connect() -> None:
     settings = load_settings()
     http = collector_url(settings)
     port = live_port(settings.store.data_dir, "collector", "grpc_port")
-    grpc = url_of(settings.collector.host, port or settings.collector.grpc_port)
+    grpc = url_of(
+        settings.collector.host,
+        port or settings.collector.grpc_port,
+        "http" if settings.collector.tls is None else "https",
+    )
     with frame.card("Connect an agent", "lines to copy", key="connect"):
         python, other = st.tabs(["Python", "Any OpenTelemetry SDK"], key="connect-tabs")
         with python:
