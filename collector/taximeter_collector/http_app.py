@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -21,13 +22,22 @@ from taximeter.secret import Secret
 from taximeter.settings import CollectorSettings
 from taximeter_collector.acceptance import Acceptor
 from taximeter_collector.http_receiver import is_authorised, otlp_routes
-from taximeter_collector.read_api import Format, QueryFault, Readable, parse_query, run_query
+from taximeter_collector.read_api import (
+    Format,
+    QueryFault,
+    Readable,
+    parse_query,
+    run_query,
+    stopping,
+)
 from taximeter_collector.status import Follows, Keeps, StatusReport, Takes
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 QUERIES_AT_ONCE: Final = 4
 READERS_NICENESS: Final = 10
+BYTES_PER_WAITING_BYTE: Final = 2
+"""What a body takes in memory while it waits to be written: 1.6 times its size, measured."""
 MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -62,7 +72,11 @@ def build_app(
     return Starlette(
         routes=[
             *otlp_routes(ingest, settings.max_request_mib << 20, settings.ingest_token),
-            Route("/v1/query", guard(_query(store)), methods=["POST"]),
+            Route(
+                "/v1/query",
+                guard(_query(store, lambda: BYTES_PER_WAITING_BYTE * ingest.queue_bytes)),
+                methods=["POST"],
+            ),
             Route("/v1/verify", guard(_task(verifier)), methods=["POST"]),
             Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
@@ -86,14 +100,17 @@ def _guard(token: Secret | None) -> Callable[[Handler], Handler]:
                 return _fault_response(
                     QueryFault(403, "host", "Without a query token, ask by a loopback address.")
                 )
-            return await handler(request)
+            try:
+                return await handler(request)
+            except asyncio.CancelledError:  # the server waits no longer: it ends
+                return _fault_response(stopping())
 
         return guarded
 
     return guard
 
 
-def _query(store: Readable) -> Handler:
+def _query(store: Readable, others: Callable[[], int]) -> Handler:
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     async def query(request: Request) -> Response:
@@ -101,10 +118,14 @@ def _query(store: Readable) -> Handler:
             _refuse_forms(request)
             asked = parse_query(await _body(request))
             format = _format(request.headers.get("accept", ""))
-            async with _slot(slots, asked.timeout_ms):
-                answer = await _while_connected(
-                    request, lambda gone: run_query(store, asked, format, gone)
-                )
+            # Waiting for a place is a part of the time that the client gives.
+            deadline = time.monotonic() + asked.timeout_ms / 1000
+            async with _slot(slots, deadline):
+
+                def run(gone: threading.Event) -> bytes:
+                    return run_query(store, asked, format, gone, deadline=deadline, others=others)
+
+                answer = await _while_connected(request, run)
         except QueryFault as fault:
             return _fault_response(fault)
         except ClientDisconnect:
@@ -115,10 +136,10 @@ def _query(store: Readable) -> Handler:
 
 
 @asynccontextmanager
-async def _slot(slots: asyncio.Semaphore, timeout_ms: int) -> AsyncIterator[None]:
+async def _slot(slots: asyncio.Semaphore, deadline: float) -> AsyncIterator[None]:
     """Hold one of the slots. Raises QueryFault 503 when none came free in the query's own time."""
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
+        async with asyncio.timeout(deadline - time.monotonic()):
             await slots.acquire()
     except TimeoutError:
         raise QueryFault(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,17 @@ from typing import Final, Literal
 
 import duckdb
 
-Reason = Literal["timeout", "memory", "gone"]
+Reason = Literal["timeout", "memory", "gone", "stopping"]
 
-ROOM_BYTES: Final = 1536 * 1024 * 1024
-"""How much the process may grow while queries run. DuckDB's own limit leaves out texts and lists
-that one call builds, and Arrow's copies."""
+ROOM_BESIDE_BYTES: Final = 512 * 1024 * 1024
+"""What queries may take beside the store's memory (store.memory), which DuckDB keeps to itself: it
+leaves out texts and lists that one call builds, and Arrow's copies."""
+RELEASE_S: Final = 0.5
+"""How long the memory of a query may take to come back once it has ended."""
+ENDING_S: Final = 2.0
+"""How long a query may take to end once it was stopped; then the next one is looked at."""
 _LOOK_S: Final = 0.02
+_UNITS: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -32,29 +37,63 @@ class RunningQuery:
     cursor: duckdb.DuckDBPyConnection
     deadline: float
     gone: threading.Event
+    room_bytes: int
+    base_bytes: int
+    """What the process held when the query began, or later, if that was less."""
     stopped: Reason | None = None
+    stopped_at: float = 0.0
+
+
+def nothing() -> int:
+    """Return 0: nobody else takes memory."""
+    return 0
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 class QueryWatch:
     """Watches the queries of one process. Thread-safe."""
 
-    def __init__(self, room_bytes: int = ROOM_BYTES) -> None:
-        self._room_bytes = room_bytes
-        self._running: set[RunningQuery] = set()
-        self._base_bytes = 0
+    def __init__(
+        self,
+        resident: Callable[[], int] = resident_bytes,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resident, self._now = resident, now
+        self._others: Callable[[], int] = nothing
+        self._running: list[RunningQuery] = []
+        """In the order of their beginning."""
+        self._released_at = 0.0
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def watching(
-        self, cursor: duckdb.DuckDBPyConnection, timeout_s: float, gone: threading.Event
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        deadline: float,
+        gone: threading.Event,
+        others: Callable[[], int] = nothing,
+        *,
+        room_bytes: int | None = None,
     ) -> Iterator[RunningQuery]:
-        """Watch the statements of ``cursor`` for the length of the block."""
-        query = RunningQuery(cursor, time.monotonic() + timeout_s, gone)
+        """Watch the statements of ``cursor`` for the length of the block.
+
+        ``deadline`` is a time of the monotonic clock, ``others`` tells the bytes that others hold now
+        and that are not this query's; ``room_bytes`` is what all queries may take together, by default
+        that of the cursor's store.
+        """
+        room = store_room(cursor) if room_bytes is None else room_bytes
         with self._change:
-            if not self._running:
-                self._base_bytes = resident_bytes()
-            self._running.add(query)
+            query = RunningQuery(cursor, deadline, gone, room, self._resident() - others())
+            self._running.append(query)
+            self._others = others
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="queries", daemon=True)
                 self._thread.start()
@@ -63,7 +102,25 @@ class QueryWatch:
             yield query
         finally:
             with self._change:
-                self._running.discard(query)
+                self._running.remove(query)
+                if query.stopped == "memory":
+                    self._released_at = self._now() + RELEASE_S
+
+    @property
+    def running(self) -> int:
+        """How many queries run."""
+        return len(self._running)
+
+    def stop_all(self) -> None:
+        """Stop what runs now, because the process ends."""
+        with self._change:
+            for query in self._running:
+                self._stop(query, query.stopped or "stopping")
+
+    def look(self) -> None:
+        """Stop the queries that must not go on."""
+        with self._change:
+            self._stop_what_must()
 
     def _look(self) -> None:
         while True:
@@ -74,29 +131,43 @@ class QueryWatch:
             time.sleep(_LOOK_S)
 
     def _stop_what_must(self) -> None:
-        is_full = resident_bytes() - self._base_bytes > self._room_bytes
+        now = self._now()
         for query in self._running:
-            query.stopped = query.stopped or _reason(query, is_full)
-            if query.stopped:
+            reason: Reason | None = query.stopped
+            if query.gone.is_set():
+                reason = reason or "gone"
+            elif now > query.deadline:
+                reason = reason or "timeout"
+            if reason:
                 # Again at every look: an interrupt before the statement began is lost.
-                with suppress(duckdb.Error):
-                    query.cursor.interrupt()
+                self._stop(query, reason)
+        if (latest := self._too_much(now)) is not None:
+            self._stop(latest, "memory")
+
+    def _too_much(self, now: float) -> RunningQuery | None:
+        """Return the latest query if all take more than they may; one at a time, then look again."""
+        held = self._resident() - self._others() if self._running else 0
+        for query in self._running:
+            query.base_bytes = min(query.base_bytes, held)
+        is_ending = any(q.stopped and now < q.stopped_at + ENDING_S for q in self._running)
+        if now < self._released_at or is_ending:
+            return None
+        is_full = any(held - query.base_bytes > query.room_bytes for query in self._running)
+        going = [query for query in self._running if query.stopped is None]
+        return going[-1] if going and is_full else None
+
+    def _stop(self, query: RunningQuery, reason: Reason) -> None:
+        if query.stopped is None:
+            query.stopped, query.stopped_at = reason, self._now()
+        with suppress(duckdb.Error):
+            query.cursor.interrupt()
 
 
-def _reason(query: RunningQuery, is_full: bool) -> Reason | None:
-    if query.gone.is_set():
-        return "gone"
-    if time.monotonic() > query.deadline:
-        return "timeout"
-    return "memory" if is_full else None
-
-
-def resident_bytes() -> int:
-    """Return the memory of this process; 0 where the system does not tell."""
-    try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
+def store_room(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Return what queries may take: the store's memory and some beside it, in bytes."""
+    (said,) = cursor.execute("select current_setting('memory_limit')").fetchall()[0]
+    number, _, unit = str(said).partition(" ")
+    return ROOM_BESIDE_BYTES + int(float(number) * _UNITS.get(unit, 1))
 
 
 WATCH: Final = QueryWatch()

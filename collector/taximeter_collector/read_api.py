@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from taximeter_collector.query_gate import Forbidden, Malformed, check_statement
-from taximeter_collector.query_watch import WATCH
+from taximeter_collector.query_watch import WATCH, RunningQuery, nothing
 
 Format = Literal["arrow", "json"]
 
@@ -84,13 +84,26 @@ def parse_query(body: bytes) -> QueryRequest:
 
 
 def run_query(
-    store: Readable, request: QueryRequest, format: Format, gone: threading.Event | None = None
+    store: Readable,
+    request: QueryRequest,
+    format: Format,
+    gone: threading.Event | None = None,
+    *,
+    deadline: float | None = None,
+    others: Callable[[], int] = nothing,
 ) -> bytes:
-    """Return the answer's body; stop when ``gone`` is set. Raises QueryFault."""
+    """Return the answer's body; stop when ``gone`` is set. Raises QueryFault.
+
+    ``deadline`` is the time of the monotonic clock at which the request's ``timeout_ms`` is over, by
+    default that long from now; ``others`` tells the bytes that are not the queries' (`QueryWatch`).
+    """
+    if deadline is None:
+        deadline = time.monotonic() + request.timeout_ms / 1000
     started = time.perf_counter()
     with store.read() as cursor:
         _gate(cursor, request.sql)
-        limits = _limits(cursor, request.timeout_ms, gone or threading.Event())
+        watched = WATCH.watching(cursor, deadline, gone or threading.Event(), others)
+        limits = _limits(watched, request.timeout_ms)
         with limits, _sql_faults(cursor, request.sql):
             relation = cursor.sql(request.sql, params=request.params or None)
             schema, batches = _fetch(relation, request.max_rows)
@@ -123,10 +136,8 @@ def _gate(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 @contextmanager
-def _limits(
-    cursor: duckdb.DuckDBPyConnection, timeout_ms: int, gone: threading.Event
-) -> Iterator[None]:
-    with WATCH.watching(cursor, timeout_ms / 1000, gone) as query:
+def _limits(watched: AbstractContextManager[RunningQuery], timeout_ms: int) -> Iterator[None]:
+    with watched as query:
         try:
             yield
         except QueryFault:
@@ -138,6 +149,8 @@ def _limits(
                     raise _too_much_memory() from None
                 case "gone":
                     raise QueryFault(499, "gone", "The client went away.") from None
+                case "stopping":
+                    raise stopping() from None
             raise
 
 
@@ -178,6 +191,11 @@ def _fault_of(text: str, lines_before: int = 0) -> QueryFault:
         shortened = marked[2].startswith("...")
         position = (int(marked[1]) - lines_before, 1 if shortened else max(column, 1))
     return QueryFault(400, kind[1].lower() if kind else "sql", head.strip(), position)
+
+
+def stopping() -> QueryFault:
+    """Return what a query hears whose collector ends."""
+    return QueryFault(503, "stopping", "The collector is being stopped: ask again later.")
 
 
 def _too_much_memory() -> QueryFault:

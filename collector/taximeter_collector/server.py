@@ -20,6 +20,7 @@ from taximeter.ports import remove_ports, url_of, write_ports
 from taximeter.settings import CollectorSettings
 from taximeter.tls import TlsFiles
 from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.query_watch import WATCH
 from taximeter_collector.slow_clients import PatientProtocol
 
 DRAIN_S: Final = 10
@@ -75,8 +76,15 @@ async def serve(
         await (until or _signal)()
     finally:
         server.should_exit = True
-        await asyncio.gather(serving, grpc.stop(DRAIN_S))
+        await asyncio.gather(serving, grpc.stop(DRAIN_S), _stop_queries(serving))
         remove_ports(data_dir, "collector")
+
+
+async def _stop_queries(serving: asyncio.Task[None]) -> None:
+    """Stop what is asked until the server has ended: a query must not hold up the end."""
+    while not serving.done():
+        WATCH.stop_all()
+        await asyncio.wait([serving], timeout=0.1)
 
 
 def _uvicorn_config(app: Starlette, tls: TlsFiles | None) -> uvicorn.Config:

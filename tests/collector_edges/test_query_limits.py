@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
@@ -17,6 +15,7 @@ from tests.telemetry import body, chat
 
 from taximeter_collector.http_app import QUERIES_AT_ONCE
 from taximeter_collector.query_watch import WATCH
+from taximeter_collector.server import DRAIN_S
 from taximeter_collector.store import Store
 
 JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -50,16 +49,14 @@ def ask(collector: Collector, sql: str, **more: Any) -> tuple[int, dict[str, Any
 
 
 def running() -> int:
-    return len(WATCH._running)
+    return WATCH.running
 
 
 def test_a_closed_socket_stops_its_query(collector: Collector) -> None:
     connection = send(collector, ENDLESS, timeout_ms=300_000)
     wait_until(lambda: running() == 1, "the query")
     connection.close()
-    closed = time.monotonic()
     wait_until(lambda: running() == 0, "the end of the query")
-    assert time.monotonic() - closed < 5
     assert ask(collector, "select 1")[0] == 200
 
 
@@ -88,32 +85,50 @@ def test_an_answer_has_at_most_the_rows_asked_for(collector: Collector) -> None:
 
 
 def test_an_answer_has_at_most_so_many_bytes(collector: Collector) -> None:
-    began = time.monotonic()
     status, answer = ask(collector, "select repeat('x', 9000) || range from range(1000000)")
     assert (status, answer["error"]["type"]) == (413, "too_large")
-    assert time.monotonic() - began < 20
+
+
+def test_waiting_and_running_share_the_time_of_a_query(collector: Collector) -> None:
+    """Who waits for a place most of its time has the rest of it to run, not its time again."""
+    connections = [send(collector, ENDLESS, timeout_ms=4_000) for _ in range(QUERIES_AT_ONCE)]
+    wait_until(lambda: running() == QUERIES_AT_ONCE, "all places taken")
+    began = time.monotonic()
+    status, answer = ask(collector, ENDLESS, timeout_ms=8_000)
+    took = time.monotonic() - began
+    assert (status, answer["error"]["type"]) == (504, "timeout")
+    assert took < 11, "it waited nearly 4 s, and then ran for 8 s more"
+    for connection in connections:
+        connection.close()
 
 
 def test_readers_do_not_hold_up_the_writer(collector: Collector) -> None:
-    """Every place is taken by a scan without end; exports are still acknowledged, the slowest soon."""
+    """Every place is taken by a scan without end, and all exports are acknowledged meanwhile."""
     collector.ingest.submit("traces", body([chat(1, 1)])).result(PATIENCE_S)
     scan = "select count(*) from spans a, range(1000000) b, range(1000000) c where a.name <> c.range::varchar"
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            ask(collector, scan, timeout_ms=1500)
-
-    with ThreadPoolExecutor(QUERIES_AT_ONCE) as readers:
-        for _ in range(QUERIES_AT_ONCE):
-            readers.submit(read)
-        wait_until(lambda: running() == QUERIES_AT_ONCE, "readers")
-        took = []
-        for trace in range(100, 112):
-            began = time.monotonic()
-            collector.ingest.submit("traces", body([chat(trace, trace)])).result(PATIENCE_S)
-            took.append(time.monotonic() - began)
-        stop.set()
-    assert max(took) < 8.0, "an exporter would have given up"
-    assert sorted(took)[len(took) // 2] < 2.0
+    connections = [send(collector, scan, timeout_ms=300_000) for _ in range(QUERIES_AT_ONCE)]
+    wait_until(lambda: running() == QUERIES_AT_ONCE, "readers")
+    for trace in range(100, 112):
+        collector.ingest.submit("traces", body([chat(trace, trace)])).result(PATIENCE_S)
+    assert running() == QUERIES_AT_ONCE, "the readers went first"
+    for connection in connections:
+        connection.close()
     assert ask(collector, "select count(*) from spans")[1]["rows"] == [[13]]
+
+
+def test_a_running_query_does_not_hold_up_the_end(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The query is stopped and says why; the server does not wait until it would cancel it."""
+    with collecting(store) as collector:
+        connections = [
+            send(collector, ENDLESS, timeout_ms=300_000) for _ in range(QUERIES_AT_ONCE + 1)
+        ]
+        wait_until(lambda: running() == QUERIES_AT_ONCE, "the queries")
+        began = time.monotonic()
+    assert time.monotonic() - began < DRAIN_S
+    for connection in connections:
+        response = connection.getresponse()
+        assert response.status == 503
+        assert json.loads(response.read())["error"]["type"] == "stopping"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
