@@ -81,6 +81,11 @@ _EXPRESSIONS: Final = frozenset(
         "WINDOW",
     ]
 )
+_ONLY_SELECT: Final = "Only one reading statement (SELECT) may be sent."
+_PIVOT: Final = (
+    "PIVOT needs its values in the statement, as a part of FROM:"
+    " from calls pivot (sum(cost_usd) for provider in ('anthropic', 'openai'))."
+)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*")
 _HOMES: Final = {(), ("main",), ("memory", "main")}
 
@@ -118,7 +123,7 @@ def _parse(con: duckdb.DuckDBPyConnection, sql: str) -> Node:
         return tree
     message = str(tree.get("error_message", "syntax error"))
     if tree.get("error_type") == "not implemented":
-        raise Forbidden(f"Only one reading statement (SELECT) may be sent. {message}")
+        raise Forbidden(_PIVOT if re.search(r"(?i)\bpivot\b", sql) else _ONLY_SELECT)
     position = str(tree.get("position", ""))
     raise Malformed(message, int(position) if position.isdigit() else None)
 

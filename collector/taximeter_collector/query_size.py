@@ -191,7 +191,9 @@ def _function(node: Node, scope: _Scope) -> int:
 def _result(name: str, given: list[Node], sizes: list[int]) -> int:
     largest = max(sizes)
     if name in ("range", "generate_series"):
-        return _length_of_range(given)
+        return _listed(name, _length_of_range(name, given))
+    if name in _CUTTING:
+        return min(sizes[0], _length_of_cut(given, _CUTTING[name]))
     if name in SIZED_FUNCTIONS:
         position = SIZED_FUNCTIONS[name]
         count = int(constant(given[position]) or 0) if len(given) > position else 1
@@ -211,15 +213,37 @@ def _result(name: str, given: list[Node], sizes: list[int]) -> int:
     return largest * times * (AGGREGATE_GROWTH if held == "gathers" else 1)
 
 
+_CUTTING: Final = {"left": 1, "right": 1, "substr": 2, "substring": 2}
+"""Functions that cut a text, and which argument says to how many characters."""
+_CHARACTER_BYTES: Final = 4
 _TIMES: Final = frozenset({"repeat", "list_resize", "array_resize"})
 
 
-def _length_of_range(given: list[Node]) -> int:
+def _length_of_cut(given: list[Node], position: int) -> int:
+    """Return the bytes of a cut text; a negative number leaves the rest of it, however long."""
+    text = constant(given[position]) if len(given) > position else None
+    if text is None or not text.isdigit() or len(text) > 9:
+        return MAX_VALUE_BYTES
+    return max(_CHARACTER_BYTES * int(text), 1)
+
+
+def _listed(name: str, length: int) -> int:
+    if length > MAX_VALUE_BYTES:
+        raise Forbidden(
+            f"{name} would make one list of {length:,} values, {MAX_VALUE_BYTES:,} are allowed:"
+            f" for that many rows write `from {name}(…)`."
+        )
+    return length
+
+
+def _length_of_range(name: str, given: list[Node]) -> int:
     texts = [constant(argument) for argument in given]
     numbers = [int(text) for text in texts if text is not None and text.lstrip("-").isdigit()]
     if len(numbers) == len(given) and numbers:
         first, last = (0, numbers[0]) if len(numbers) == 1 else numbers[:2]
-        return abs(last - first) // max(abs(numbers[2]) if len(numbers) > 2 else 1, 1) + 1
+        step = max(abs(numbers[2]) if len(numbers) > 2 else 1, 1)
+        # A series holds its end, a range does not.
+        return (abs(last - first) + (step if name == "generate_series" else step - 1)) // step
     return COLUMN_BYTES * AGGREGATE_GROWTH
 
 

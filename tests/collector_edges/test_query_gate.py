@@ -105,6 +105,32 @@ def test_a_syntax_error_has_its_offset(con: duckdb.DuckDBPyConnection) -> None:
     assert caught.value.offset is not None
 
 
+@pytest.mark.parametrize(
+    ("sql", "hint"),
+    [
+        (
+            "pivot calls on agent_name using sum(cost_usd)",
+            r"from calls pivot \(sum\(cost_usd\) for provider in",
+        ),
+        (
+            "select unnest(range(1000000))",
+            r"one list of 1,000,000 values.* write `from range\(…\)`",
+        ),
+        ("select generate_series(1, 1000000)", r"write `from generate_series\(…\)`"),
+        ("update calls set cost_usd = 0", r"Only one reading statement \(SELECT\) may be sent\.$"),
+        (
+            "select left(agent_name, -1) || " + " || ".join(["agent_name"] * 40) + " from calls",
+            "build shorter ones",
+        ),
+    ],
+    ids=["pivot", "unnest", "series", "write", "cut of unknown length"],
+)
+def test_a_refusal_says_what_to_write(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> None:
+    with pytest.raises(Forbidden, match=hint) as caught:
+        check_statement(con, sql)
+    assert "serialized" not in str(caught.value)
+
+
 @pytest.mark.parametrize("sql", ["", "   ", "-- nothing", ";"])
 def test_nothing_is_no_statement(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     with pytest.raises(Malformed):
