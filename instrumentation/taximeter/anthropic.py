@@ -20,9 +20,10 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
+from taximeter.anthropic_events import StreamedUsage, get, usage_of
 from taximeter.broken_streams import account_broken
 from taximeter.guard import guarded
-from taximeter.model_calls import account, before_model_call, count_model_call, plain
+from taximeter.model_calls import account, before_model_call, count_model_call
 from taximeter.runs import AgentRun, Request, current_agent, current_request
 from taximeter.streams import observe
 
@@ -33,8 +34,8 @@ _BATCHES_REMEMBERED: Final = 100_000
 Owners = tuple[AgentRun | None, Request | None]
 _owners: Final[dict[int, Owners]] = {}
 """Whose a native span is, from its start to its end: a stream may end in another context."""
-_pieces: Final[dict[int, int]] = {}
-"""How many pieces of text the stream of a native span has given."""
+_streams: Final[dict[int, StreamedUsage]] = {}
+"""What the stream of a native span has told."""
 
 
 class NativeCalls(SpanProcessor):
@@ -60,7 +61,7 @@ class NativeCalls(SpanProcessor):
         context = span.get_span_context()
         if context is not None:
             _owners.pop(context.span_id, None)
-            _pieces.pop(context.span_id, None)
+            _streams.pop(context.span_id, None)
 
 
 @guarded(default=None)
@@ -115,53 +116,59 @@ def _add_usage() -> None:
     """The native span sums the usage; where it does, put the object itself beside the sums."""
     from anthropic.lib._tracing import _api_call, _streaming
 
-    for module in (_api_call, _streaming):
-        sums = module.set_usage_sums
+    sums = getattr(_api_call, "set_usage_sums")  # noqa: B009 - it does not export it
 
-        def with_object(
-            span: Any, message: Any, *, _sums: Callable[..., None] = sums, **known: Any
-        ) -> None:
-            _sums(span, message, **known)
-            _account_native(span, message, is_complete=bool(known.get("complete")))
+    def with_object(span: Any, message: Any, **known: Any) -> None:
+        sums(span, message, **known)
+        if (usage := get(message, "usage")) is not None:
+            _account_native(span, account, usage, get(message, "model"))
 
-        setattr(module, "set_usage_sums", with_object)
-    item = _streaming.StreamedMessage.item
+    setattr(_api_call, "set_usage_sums", with_object)
+    item, end = _streaming.StreamedMessage.item, _streaming.StreamedMessage.end
 
     @functools.wraps(item)
-    def counted(self: Any, event: object) -> None:
+    def seen(self: Any, event: object) -> None:
         item(self, event)
-        _count_piece(self, event)
+        _see_event(self._span, event)
 
-    setattr(_streaming.StreamedMessage, "item", counted)
+    @functools.wraps(end)
+    def ended(self: Any, *args: Any, **kwargs: Any) -> None:
+        _account_stream(self._span)
+        end(self, *args, **kwargs)
 
-
-@guarded(default=None)
-def _count_piece(recorder: Any, event: Any) -> None:
-    if _is_text(event):
-        span_id = recorder._span.get_span_context().span_id
-        if span_id in _owners:
-            _pieces[span_id] = _pieces.get(span_id, 0) + 1
-
-
-def _is_text(event: Any) -> bool:
-    return _get(event, "type") == "content_block_delta" and bool(_get(_get(event, "delta"), "text"))
+    setattr(_streaming.StreamedMessage, "item", seen)
+    setattr(_streaming.StreamedMessage, "end", ended)
 
 
 @guarded(default=None)
-def _account_native(span: Span, message: Any, *, is_complete: bool) -> None:
-    usage = _get(message, "usage")
-    if usage is None or not lifecycle.is_active():
+def _see_event(span: Span, event: Any) -> None:
+    span_id = span.get_span_context().span_id
+    if span_id in _owners:
+        _streams.setdefault(span_id, StreamedUsage()).item(event)
+
+
+@guarded(default=None)
+def _account_stream(span: Span) -> None:
+    """Account what the stream told, also where its helper gave up or nothing came at all."""
+    told = _streams.pop(span.get_span_context().span_id, None) or StreamedUsage()
+    tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
+    attributes = getattr(span, "attributes", None) or {}
+    model = told.model or _text(attributes.get(semconv.REQUEST_MODEL))
+    _account_native(span, tell, told.usage or None, model)
+
+
+@guarded(default=None)
+def _account_native(span: Span, tell: Callable[..., None], usage: Any, model: Any) -> None:
+    if not lifecycle.is_active():
         return
     attributes = getattr(span, "attributes", None) or {}
     provider = attributes.get(semconv.PROVIDER)
-    span_id = span.get_span_context().span_id
-    tell = account if is_complete else partial(account_broken, pieces=_pieces.get(span_id, 0))
     tell(
         span, usage, "anthropic",
         provider=provider if isinstance(provider, str) else "anthropic",
-        model=_get(message, "model"),
+        model=model,
         server_address=_text(attributes.get(semconv.SERVER_ADDRESS)),
-        owners=_owners.get(span_id),
+        owners=_owners.get(span.get_span_context().span_id),
     )  # fmt: skip
 
 
@@ -210,9 +217,9 @@ class _BatchResults:
 
     def item(self, item: Any) -> bool:
         """See one result."""
-        result = _get(item, "result")
-        message = _get(result, "message")
-        message_id = _get(message, "id")
+        result = get(item, "result")
+        message = get(result, "message")
+        message_id = get(message, "id")
         if message is not None and message_id not in _collected:
             _collected[message_id] = None
             while len(_collected) > _BATCHES_REMEMBERED:
@@ -225,7 +232,7 @@ class _BatchResults:
 
 
 def _batch_span(message: Any) -> None:
-    model = _get(message, "model")
+    model = get(message, "model")
     span = lifecycle.tracer().start_span(
         f"{semconv.CHAT} {model}",
         kind=SpanKind.CLIENT,
@@ -238,17 +245,15 @@ def _batch_span(message: Any) -> None:
     )
     count_model_call(span)
     _describe(span, message)
-    account(
-        span, _get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True
-    )
+    account(span, get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True)
     span.end()
 
 
 def _describe(span: Span, message: Any) -> None:
     for key, name in ((semconv.RESPONSE_ID, "id"), (semconv.RESPONSE_MODEL, "model")):
-        if isinstance(value := _get(message, name), str):
+        if isinstance(value := get(message, name), str):
             span.set_attribute(key, value)
-    if isinstance(reason := _get(message, "stop_reason"), str):
+    if isinstance(reason := get(message, "stop_reason"), str):
         span.set_attribute(semconv.FINISH_REASONS, [reason])
 
 
@@ -299,8 +304,8 @@ class _Call:
     def __init__(self, body: Any) -> None:
         self._owners = (current_agent.get(), current_request.get())
         self._started = time.perf_counter()
-        self._usage: dict[str, Any] = {}
-        self._is_complete, self._is_stream, self._pieces = False, False, 0
+        self._told = StreamedUsage()
+        self._is_stream = False
         self._model: Any = None
         self.span: Span = trace.INVALID_SPAN
         self._begin(body if isinstance(body, Mapping) else {})
@@ -332,40 +337,33 @@ class _Call:
             self._is_stream = True
             observe(answer, self)
             return
-        self._message(answer)
-        self._is_complete = True
+        _describe(self.span, answer)
+        self._told.model, self._told.usage = get(answer, "model"), usage_of(answer)
+        self._told.is_complete = True
         self.end(None)
 
-    def _message(self, message: Any) -> None:
-        _describe(self.span, message)
-        self._model = _get(message, "model") or self._model
-        self._usage |= _usage(message)
-
     def item(self, event: Any) -> bool:
-        """See one stream event: the first usage is partial, the last one counts."""
-        kind = _get(event, "type")
+        """See one stream event."""
+        kind = get(event, "type")
+        self._told.item(event)
         if kind == "message_start":
             self.span.set_attribute(
                 semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
             )
-            self._message(_get(event, "message"))
-        elif kind == "message_delta":
-            self._usage |= _usage(event)
-            self._is_complete = True
-            if isinstance(reason := _get(_get(event, "delta"), "stop_reason"), str):
-                self.span.set_attribute(semconv.FINISH_REASONS, [reason])
-        elif _is_text(event):
-            self._pieces += 1
+            _describe(self.span, get(event, "message"))
+        elif isinstance(reason := get(get(event, "delta"), "stop_reason"), str):
+            self.span.set_attribute(semconv.FINISH_REASONS, [reason])
         return True
 
     @guarded(default=None)
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known."""
-        if self._is_stream and not self._is_complete or self._usage:
-            tell = account if self._is_complete else partial(account_broken, pieces=self._pieces)
+        told = self._told
+        if self._is_stream and not told.is_complete or told.usage:
+            tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
             tell(
-                self.span, self._usage or None, "anthropic",
-                provider="anthropic", model=self._model, owners=self._owners,
+                self.span, told.usage or None, "anthropic",
+                provider="anthropic", model=told.model or self._model, owners=self._owners,
             )  # fmt: skip
         if error is not None:
             if isinstance(status := getattr(error, "status_code", None), int):
@@ -373,15 +371,6 @@ class _Call:
             self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
             self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
         self.span.end()
-
-
-def _usage(message: Any) -> dict[str, Any]:
-    usage = plain(_get(message, "usage"))
-    return {key: value for key, value in usage.items() if value is not None} if usage else {}
-
-
-def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
 
 
 def _text(value: Any) -> str | None:

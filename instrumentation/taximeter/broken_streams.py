@@ -1,7 +1,8 @@
 """A stream that broke off: what is known of it, on its span and in the budgets. Never zero.
 
-The prompt is what the provider's first event said. The output is at least the pieces of text that
-came, one token each, and at most what the request allowed.
+The prompt is what the provider's first event said. The output is at most what the request allowed,
+and at least the pieces of text that came, on the assumption that each is one token or more: so
+providers stream today, but none promises it. The request's limit is certain, so it caps the pieces.
 """
 
 from __future__ import annotations
@@ -51,14 +52,16 @@ def account_broken(
     terms = Terms(
         provider, model, tier, server_address=server_address, agent_name=run.name if run else None
     )
+    limit = _allowed(span)
     least = max(pieces, _counted(usage))
+    least = least if limit is None else min(least, limit)
     if least:
         span.set_attribute(semconv.OUTPUT_AT_LEAST, least)
     prompt, raw, most = None, {}, None
     if isinstance(seen := plain(usage), Mapping):
         raw = {key: value for key, value in seen.items() if key not in _OUTPUT}
         prompt, terms = stamp_usage(span, raw, shape, terms)
-        most = _allowed(span)
+        most = limit
     tokens, cost = _settled(span, prompt, raw, terms, max(least, most or 0))
     for level in run.lineage() if run else ():
         level.note_broken_stream(tokens, cost)

@@ -65,7 +65,7 @@ def gpt_response_events(pieces: int) -> list[str]:
 
 
 @contextmanager
-def cutting(events: Sequence[str]) -> Iterator[str]:
+def cutting(events: Sequence[str], missing: int = 1_000) -> Iterator[str]:
     """A model API that promises more than it sends: the socket closes in mid-body."""
 
     class Cut(BaseHTTPRequestHandler):
@@ -74,7 +74,7 @@ def cutting(events: Sequence[str]) -> Iterator[str]:
             sent = "".join(events).encode()
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
-            self.send_header("content-length", str(len(sent) + 1_000))
+            self.send_header("content-length", str(len(sent) + missing))
             self.end_headers()
             self.wfile.write(sent)
 
@@ -163,6 +163,53 @@ def test_a_cut_message_costs_its_prompt_and_up_to_max_tokens(
     assert row["prompt_tokens"] == 1_000
     assert bounds(row) == (PROMPT_PICO + pieces * OUTPUT_PICO, PROMPT_PICO + 50 * OUTPUT_PICO)
     assert (request.cost_pico, request.unpriced_calls) == (0, 1)
+
+
+@pytest.mark.parametrize("read", [read_claude, read_claude_helper])
+def test_a_stream_cut_before_its_first_event_is_a_call_without_a_price(
+    spans: SpanList, store: Store, read: Any
+) -> None:
+    with cutting([]) as url, taximeter.request() as request:
+        read(url)
+    assert bounds(stored_call(spans, store)) == (None, None)
+    assert (request.cost_pico, request.unpriced_calls) == (0, 1)
+
+
+def test_a_stream_that_its_helper_can_not_read_costs_what_it_said(
+    spans: SpanList, store: Store
+) -> None:
+    """A tool's arguments are no JSON: the helper gives up, but the provider counted the output."""
+    ended: list[dict[str, Any]] = [
+        {"type": "content_block_start", "index": 1,
+         "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}},
+        {"type": "content_block_delta", "index": 1,
+         "delta": {"type": "input_json_delta", "partial_json": "{]no json"}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+         "usage": {"output_tokens": 40}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    events = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in ended]
+    with cutting(claude_events(3) + events, missing=0) as url, taximeter.request() as request:
+        client = anthropic.Anthropic(base_url=url, api_key="demo", max_retries=0)
+        with client.messages.stream(model=CLAUDE, max_tokens=50, messages=ASK) as stream:
+            with cut():
+                for _ in stream:
+                    pass
+            for _ in stream._raw_stream:  # the rest of what was sent
+                pass
+    row = stored_call(spans, store)
+    assert (row["output_tokens"], row["cost_pico"]) == (40, PROMPT_PICO + 40 * OUTPUT_PICO)
+    assert (request.cost_pico, request.unpriced_calls) == (row["cost_pico"], 0)
+
+
+@pytest.mark.parametrize("read", [read_claude, read_claude_helper])
+def test_pieces_beyond_the_limit_are_no_tokens(spans: SpanList, store: Store, read: Any) -> None:
+    """A piece is taken for a token or more; the request's limit says better how many it can have been."""
+    with cutting(claude_events(60)) as url:
+        read(url)
+    whole = PROMPT_PICO + 50 * OUTPUT_PICO
+    assert bounds(stored_call(spans, store)) == (whole, whole)
 
 
 def test_a_cut_chat_tells_only_what_came(spans: SpanList, store: Store) -> None:

@@ -37,8 +37,8 @@ CASES: list[tuple[Call, int | None, int | None]] = [
     (broken(PROMPT, **{FLOOR: "7"}), PROMPT_PICO + 7 * 10_000_000, None),
     (broken(PROMPT, **{FLOOR: "7", CAP: "50"}), PROMPT_PICO + 7 * 10_000_000, PROMPT_PICO + 50 * 10_000_000),
     (broken(PROMPT, **{CAP: "50"}), PROMPT_PICO, PROMPT_PICO + 50 * 10_000_000),
-    # a limit below what came is no limit; text and nonsense are no counts
-    (broken(PROMPT, **{FLOOR: "60", CAP: "50"}), PROMPT_PICO + 60 * 10_000_000, None),
+    # more pieces than tokens were allowed: then a piece was no token; text and nonsense are no counts
+    (broken(PROMPT, **{FLOOR: "60", CAP: "50"}), PROMPT_PICO + 50 * 10_000_000, PROMPT_PICO + 50 * 10_000_000),
     (broken(PROMPT, **{FLOOR: "many", CAP: "-5"}), PROMPT_PICO, None),
     # several choices may each use the limit; other clients say it in JSON
     (broken(PROMPT, **{CAP: "50", "gen_ai.request.choice.count": "3"}), PROMPT_PICO, PROMPT_PICO + 150 * 10_000_000),

@@ -1,5 +1,5 @@
--- Calls that broke off before their output was counted → d_output_bound: how many tokens it was at least (counted as
--- they came) and at most (what the request allowed, times the choices it asked for). Rules: dialects/output_limits.csv.
+-- Calls that broke off before their output was counted → d_output_bound: how many tokens it was at least (the pieces that
+-- came, taken for a token each, up to the limit) and at most (what the request allowed, times the choices it asked for). Rules: dialects/output_limits.csv.
 create or replace temp table d_output_bound as
 with teller as (
     select c.trace_id, c.span_id, d.span_id as told_by, d.batch
@@ -19,6 +19,5 @@ with teller as (
         max(tokens) filter (says = 'at_most') * coalesce(max(tokens) filter (says = 'choices'), 1) as at_most
     from said where tokens between 1 and 1_000_000_000 group by all
 )
-select trace_id, span_id, at_least as output_tokens_lower_bound,
-    case when at_most >= coalesce(at_least, 0) then at_most end as output_tokens_upper_bound
+select trace_id, span_id, case when at_least is not null then least(at_least, at_most) end as output_tokens_lower_bound, at_most as output_tokens_upper_bound
 from bound where coalesce(at_least, at_most) is not null;
