@@ -121,72 +121,88 @@ def confidence(value: float) -> None:
         run.confidence = value
 
 
-def _around(function: Callable[..., Any], begin: Callable[[], _Run]) -> Callable[..., Any]:
+_Begin = Callable[[], "_Run"]
+
+
+def _around(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
+    """Return ``function`` as a run each time: by what kind of function it is."""
     if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        async def async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            if not lifecycle.is_active():
-                async for item in function(*args, **kwargs):
-                    yield item
-                return
-            run, items = begin(), function(*args, **kwargs)
-            try:
-                while True:
-                    with run.step():
-                        try:
-                            item = await anext(items)
-                        except StopAsyncIteration:
-                            break
-                        run.keep(item)
-                    yield item
-            except LimitReached as reached:
-                run.settle(reached)
-            finally:
-                await items.aclose()
-                run.end()
-
-        return async_generator
+        return _around_async_generator(function, begin)
     if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            if not lifecycle.is_active():
-                return (yield from function(*args, **kwargs))
-            run, items = begin(), function(*args, **kwargs)
-            try:
-                while True:
-                    with run.step():
-                        try:
-                            item = next(items)
-                        except StopIteration as stop:
-                            return stop.value
-                        run.keep(item)
-                    yield item
-            except LimitReached as reached:
-                return run.settle(reached)
-            finally:
-                items.close()
-                run.end()
-
-        return generator
+        return _around_generator(function, begin)
     if inspect.iscoroutinefunction(function):
+        return _around_coroutine(function, begin)
+    return _around_plain(function, begin)
 
-        @functools.wraps(function)
-        async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            if not lifecycle.is_active():
-                return await function(*args, **kwargs)
-            run = begin()
-            try:
+
+def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        if not lifecycle.is_active():
+            async for item in function(*args, **kwargs):
+                yield item
+            return
+        run, items = begin(), function(*args, **kwargs)
+        try:
+            while True:
                 with run.step():
-                    return await function(*args, **kwargs)
-            except LimitReached as reached:
-                return run.settle(reached)
-            finally:
-                run.end()
+                    try:
+                        item = await anext(items)
+                    except StopAsyncIteration:
+                        break
+                    run.keep(item)
+                yield item
+        except LimitReached as reached:
+            run.settle(reached)
+        finally:
+            await items.aclose()
+            run.end()
 
-        return coroutine
+    return async_generator
 
+
+def _around_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        if not lifecycle.is_active():
+            return (yield from function(*args, **kwargs))
+        run, items = begin(), function(*args, **kwargs)
+        try:
+            while True:
+                with run.step():
+                    try:
+                        item = next(items)
+                    except StopIteration as stop:
+                        return stop.value
+                    run.keep(item)
+                yield item
+        except LimitReached as reached:
+            return run.settle(reached)
+        finally:
+            items.close()
+            run.end()
+
+    return generator
+
+
+def _around_coroutine(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        if not lifecycle.is_active():
+            return await function(*args, **kwargs)
+        run = begin()
+        try:
+            with run.step():
+                return await function(*args, **kwargs)
+        except LimitReached as reached:
+            return run.settle(reached)
+        finally:
+            run.end()
+
+    return coroutine
+
+
+def _around_plain(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
     @functools.wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
         if not lifecycle.is_active():
