@@ -38,6 +38,8 @@ class RunningQuery:
     deadline: float
     gone: threading.Event
     room_bytes: int
+    others: Callable[[], int]
+    """Tells the bytes that others hold now; here and not with the watch, which outlives the store."""
     base_bytes: int
     """What the process held when the query began, or later, if that was less."""
     stopped: Reason | None = None
@@ -66,7 +68,6 @@ class QueryWatch:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resident, self._now = resident, now
-        self._others: Callable[[], int] = nothing
         self._running: list[RunningQuery] = []
         """In the order of their beginning."""
         self._released_at = 0.0
@@ -91,9 +92,8 @@ class QueryWatch:
         """
         room = store_room(cursor) if room_bytes is None else room_bytes
         with self._change:
-            query = RunningQuery(cursor, deadline, gone, room, self._resident() - others())
+            query = RunningQuery(cursor, deadline, gone, room, others, self._resident() - others())
             self._running.append(query)
-            self._others = others
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="queries", daemon=True)
                 self._thread.start()
@@ -146,13 +146,14 @@ class QueryWatch:
 
     def _too_much(self, now: float) -> RunningQuery | None:
         """Return the latest query if all take more than they may; one at a time, then look again."""
-        held = self._resident() - self._others() if self._running else 0
+        resident = self._resident()
+        held = {id(query): resident - query.others() for query in self._running}
         for query in self._running:
-            query.base_bytes = min(query.base_bytes, held)
+            query.base_bytes = min(query.base_bytes, held[id(query)])
         is_ending = any(q.stopped and now < q.stopped_at + ENDING_S for q in self._running)
         if now < self._released_at or is_ending:
             return None
-        is_full = any(held - query.base_bytes > query.room_bytes for query in self._running)
+        is_full = any(held[id(q)] - q.base_bytes > q.room_bytes for q in self._running)
         going = [query for query in self._running if query.stopped is None]
         return going[-1] if going and is_full else None
 

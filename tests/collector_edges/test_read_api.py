@@ -172,7 +172,6 @@ def test_the_client_serves_many_threads(edges: Edges) -> None:
 
 
 def test_the_status_counts_by_signal(edges: Edges) -> None:
-    edges.ingest.counters.count("traces", "received", "", 10)
     edges.ingest.counters.committed([("traces", 8, 2)], 0.01)
     with ReadClient(edges.url) as client:
         status = client.status()
