@@ -331,7 +331,8 @@ def test_c28_c29_a_writer_that_fails_asks_to_come_again(
             .details[0]
             .Is(RetryInfo.DESCRIPTOR)
         )
-    assert post(collector, data)[0] == 200
+    # The store is tried again by itself; until then the answer stays the same.
+    wait_until(lambda: post(collector, data)[0] == 200, "the store's return")
     assert stored(collector, "select count(*) from spans") == [(1,)]
 
 
