@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from taximeter.settings import RedactionSettings
 from taximeter_collector.decode import Rows, Signal
-from taximeter_collector.redaction_patterns import built_in, clean, fits, own, quoted
+from taximeter_collector.redaction_patterns import built_in, clean, fits, meets, own, quoted
 from taximeter_collector.redaction_points import mask_points
 from taximeter_collector.redaction_usage import usage_without_texts
 from taximeter_collector.sql_files import read_sql
@@ -43,6 +43,8 @@ class Redactor:
         """Compile the rules; ``con`` has the dialect rules. Raises SettingsError for a bad pattern."""
         self._built_in = built_in(settings.built_in)
         self._patterns = [*self._built_in, *own(con, settings)]
+        # Numbers in a name are places in a list, not cards or addresses.
+        self._of_keys = [p for p in self._built_in if p.check in (None, "has_digit")]
         self._facts = [row[0] for row in con.execute(read_sql("ingest/fact_keys")).fetchall()]
         self._events = [row[0] for row in con.execute(_READ_EVENTS).fetchall()]
         self._deny, self._allow = settings.deny_keys, settings.allow_keys
@@ -189,10 +191,10 @@ class Redactor:
 
     def _is_stored(self, key: str) -> str:
         """Kept, and not itself named by a secret."""
-        if not self._built_in:
+        if not self._of_keys:
             return self._is_kept(key)
-        is_plain = f"({_is_in(key, self._facts)} or {clean(key, self._built_in)} = {key})"
-        return f"{self._is_kept(key)} and {is_plain}"
+        is_named = f"{meets(key, self._of_keys)} and not {_is_in(key, self._facts)}"
+        return f"{self._is_kept(key)} and not ({is_named})"
 
     def _clean_unless_fact(self, key: str, value: str) -> str:
         return f"case when {_is_in(key, self._facts)} then {value} else {self.clean(value)} end"
