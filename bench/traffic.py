@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import time
+from datetime import timedelta
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -29,7 +31,6 @@ MODEL_ATTRIBUTES: dict[str, str | int | float | list[str]] = {
 TOOL_ATTRIBUTES: dict[str, str | int | float | list[str]] = {
     "gen_ai.operation.name": "execute_tool",
     "gen_ai.tool.name": "search_orders",
-    "gen_ai.tool.call.id": "toolu_01",
     "taximeter.tool.arguments_hash": "5f3e" * 16,
     "taximeter.tool.result_hash": "a01b" * 16,
     "gen_ai.tool.call.result": TEXT,
@@ -43,18 +44,21 @@ AGENT_ATTRIBUTES: dict[str, str | int | float | list[str]] = {
 }
 
 
-def request_body(spans: int) -> bytes:
-    """Return one export request of ``spans`` spans: runs of one agent, five calls, four tools."""
+def request_body(spans: int, spread: timedelta = timedelta()) -> bytes:
+    """Return one export request of ``spans`` spans: runs of one agent, five calls, four tools.
+
+    The runs are over now, or at any time within ``spread`` before.
+    """
     message = ExportTraceServiceRequest()
     resource = message.resource_spans.add()
     _set(resource.resource.attributes.add(), "service.name", "support-desk")
     scope = resource.scope_spans.add()
     scope.scope.name, scope.scope.version = "opentelemetry.instrumentation.genai.anthropic", "1.4"
-    now = time.time_ns()
     for at in range(spans):
         position = at % 10
         if position == 0:
             trace_id, root_id = os.urandom(16), os.urandom(8)
+            now = time.time_ns() - int(random.random() * spread.total_seconds() * 1e9)
         span = scope.spans.add(
             trace_id=trace_id,
             span_id=root_id if position == 0 else os.urandom(8),
@@ -75,6 +79,10 @@ def _fill(span: Span, position: int) -> None:
         span.name, attributes = "execute_tool search_orders", TOOL_ATTRIBUTES
     for key, value in attributes.items():
         _set(span.attributes.add(), key, value)
+    if position and not position % 2:
+        _set(span.attributes.add(), "gen_ai.tool.call.id", f"toolu_{os.urandom(12).hex()}")
+    elif position:
+        _set(span.attributes.add(), "gen_ai.response.id", f"msg_{os.urandom(12).hex()}")
 
 
 def _set(pair: KeyValue, key: str, value: str | float | list[str]) -> None:

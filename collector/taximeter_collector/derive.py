@@ -37,7 +37,7 @@ STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
 _STEPS: Final = (
-    "02_beyond", "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
+    "01_times", "02_beyond", "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
     "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
 )  # fmt: skip
 _ONLY_FOR: Final = {"06_log_parents": "log", "09_metrics": "metric"}
@@ -215,10 +215,7 @@ def _derive_touched(
     cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, last: int
 ) -> None:
     earlier = cursor.execute(
-        "select min(first_batch) from ("
-        " select first_batch from rollup.request"
-        " where request_id in (select trace_id from d_context) union all"
-        " select first_batch from rollup.aside where trace_id in (select trace_id from d_context))"
+        "select first_batch from stored_times('d_context', 'rollup.request', 'rollup.aside')"
     ).fetchone()
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
     compute(cursor, prices, first, last)

@@ -1,22 +1,36 @@
 -- $after, $last_batch: the commits to follow → d_touched, the traces to derive again, and d_context, those to look at.
 -- Touched: with new spans, or with another view of their calls, as these were and as they are now: whose call is
 -- billed may change there. Context: also what holds another view of the calls of a touched trace.
+-- History is read by time only (variables are constants to the planner): a step costs the same however long it is.
 create or replace temp table d_changed as
 select distinct trace_id from span where batch > $after and batch <= $last_batch;
 
+set variable stored_time = (select rows_between from stored_times('d_changed', 'rollup.request', 'rollup.aside'));
+
 create or replace temp table d_link as
 select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
-    prompt_tokens
+    prompt_tokens, scope_name
 from span where batch > $after and batch <= $last_batch
     and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null)
 union all by name
-select * exclude (span_id) from rollup.call_link where trace_id in (select trace_id from d_changed);
+select * exclude (span_id) from rollup.call_link
+where trace_id in (select trace_id from d_changed)
+    and start_time between getvariable('stored_time').first and getvariable('stored_time').last;
+
+set variable link_time = (select {'first': min(start_time), 'last': max(end_time)} from d_link);
 
 create or replace temp table d_touched as
 from d_changed union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');
 
+create or replace temp table d_linked as from d_touched except from d_changed;
+
+set variable stored_time = (select rows_between from stored_times('d_linked', 'rollup.request', 'rollup.aside'));
+
 create or replace temp table d_link as
-from rollup.call_link where trace_id in (select trace_id from d_touched except select trace_id from d_changed);
+from rollup.call_link where trace_id in (select trace_id from d_linked)
+    and start_time between getvariable('stored_time').first and getvariable('stored_time').last;
+
+set variable link_time = (select {'first': min(start_time), 'last': max(end_time)} from d_link);
 
 create or replace temp table d_context as
 from d_touched union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');

@@ -20,6 +20,24 @@ where s.signal <> 'metric' and (s.kind in ('llm', 'embedding', 'tool') or s.kind
 
 create or replace temp table d_same as
 with log_item as (select * from d_item where signal = 'log'), span_item as (select * from d_item where signal = 'span'),
+-- One tool call that waited (for a human, say) is told again when it goes on, up to a day later. A short id such as
+-- call_0 is given anew in every turn: there only spans of one trace that overlap are one tool call.
+tool_item as (
+    select *, sum((start_unix_nano > over_at)::integer) over (partition by "key" order by start_unix_nano, end_unix_nano desc, span_id) as chain
+    from (
+        select s, "key", s.start_unix_nano, s.end_unix_nano, s.span_id,
+            coalesce(max(s.end_unix_nano + case when length(s.tool_call_id) < 16 then 0 else 86_400_000_000_000 end) over (
+                partition by "key" order by s.start_unix_nano, s.end_unix_nano desc, s.span_id
+                rows between unbounded preceding and 1 preceding), s.start_unix_nano) as over_at
+        from (
+            select s, case when length(tool_call_id) < 16 then trace_id || ' ' || tool_call_id else tool_call_id end as "key"
+            from span_item s where class = 'tool' and tool_call_id is not null
+        )
+    )
+), tool_best as (
+    select "key", chain, arg_min(s, (s.place, s.start_unix_nano, -s.end_unix_nano::hugeint, s.span_id)) as best
+    from tool_item group by all having count(*) > 1
+),
 pair as (
     select s as of_span, l as of_log from span_item s join log_item l on l.class = s.class and l.linked_span_id = s.span_id
     union all
@@ -35,10 +53,9 @@ pair as (
         and not exists (from log_item other where other.response_id = s.response_id)
     union all
     select s, l from span_item s join log_item l on l.class = 'tool' and s.class = 'tool' and l.tool_call_id = s.tool_call_id
+        and (length(l.tool_call_id) >= 16 or l.trace_id = s.trace_id or l.session_id = s.session_id)
     union all
-    select a, b from span_item a join span_item b on a.class = 'tool' and b.class = 'tool' and b.tool_call_id = a.tool_call_id
-        and b.start_unix_nano < a.end_unix_nano + 86_400_000_000_000
-        and (a.start_unix_nano, b.end_unix_nano, a.span_id) < (b.start_unix_nano, a.end_unix_nano, b.span_id)
+    select best, s from tool_item join tool_best using ("key", chain) where s.span_id <> best.span_id or s.trace_id <> best.trace_id
     union all
     select s, l from span_item s join log_item l on l.class = s.class
         and coalesce(l.session_id, l.service_name) = coalesce(s.session_id, s.service_name)

@@ -98,24 +98,33 @@ where c.kind = 'llm' and c.signal = 'span' and c.not_billed_by_tree is null and 
 -- SDK whose own span found no parent), else the same prompt inside the same time.
 -- What is merged across traces must be found by macros/linked_traces.sql.
 create or replace temp table d_twin as
-with one as (from d_candidate where not is_aggregate),
-same as (
+with one as (
+    select trace_id, span_id, kind, scope_name, service_name, parent_span_id, coalesce(prompt_tokens, -1) as prompt, response_id,
+        [response_model, request_model] as models, start_unix_nano, end_unix_nano, not_billed_by_tree
+    from d_candidate where not is_aggregate
+), shown as (  -- only prompts that two scopes tell of: a join of all calls of one size would be quadratic
+    from one where not_billed_by_tree is null and (kind, prompt) in (
+        select (kind, prompt) from one group by kind, prompt having min(scope_name) <> max(scope_name))
+), lone as (from shown where parent_span_id is null),
+alike as (
+    select a, b from shown a join shown b on a.trace_id = b.trace_id and a.kind = b.kind and a.prompt = b.prompt
+        and a.parent_span_id is not distinct from b.parent_span_id and a.scope_name <> b.scope_name
+    union all
+    select a, b from shown a join lone b on a.service_name = b.service_name and a.kind = b.kind and a.prompt = b.prompt
+        and a.scope_name <> b.scope_name and a.trace_id <> b.trace_id
+    union all
+    select a, b from lone a join shown b on a.service_name = b.service_name and a.kind = b.kind and a.prompt = b.prompt
+        and a.scope_name <> b.scope_name and a.trace_id <> b.trace_id
+), same as (
     select a.trace_id, a.span_id, b.trace_id as twin_trace_id, b.span_id as twin_span_id, true as by_id
     from one a join one b on a.response_id = b.response_id and a.kind = b.kind
     where (a.trace_id, a.span_id) <> (b.trace_id, b.span_id)
         and abs(a.end_unix_nano::hugeint - b.end_unix_nano::hugeint) < 600_000_000_000
     union all
     select a.trace_id, a.span_id, b.trace_id, b.span_id, false
-    from one a join one b
-        on a.kind = b.kind and a.scope_name <> b.scope_name
-        and coalesce(a.prompt_tokens, -1) = coalesce(b.prompt_tokens, -1)
-        and (a.trace_id = b.trace_id and a.parent_span_id is not distinct from b.parent_span_id
-            or a.trace_id <> b.trace_id and a.service_name = b.service_name and (a.parent_span_id is null or b.parent_span_id is null))
-    where (a.trace_id, a.span_id) <> (b.trace_id, b.span_id)
-        and a.not_billed_by_tree is null and b.not_billed_by_tree is null
-        and (a.response_id is null or b.response_id is null)
-        and (coalesce(a.response_model, a.request_model) is null or coalesce(b.response_model, b.request_model) is null
-            or list_has_any([a.response_model, a.request_model], [b.response_model, b.request_model]))
+    from alike
+    where (a.response_id is null or b.response_id is null)
+        and (list_max(a.models) is null or list_max(b.models) is null or list_has_any(a.models, b.models))
         and ((a.start_unix_nano >= b.start_unix_nano and a.end_unix_nano <= b.end_unix_nano)
             or (b.start_unix_nano >= a.start_unix_nano and b.end_unix_nano <= a.end_unix_nano))
 ), told_late as (  -- the call may be the native span below the one that ended too early

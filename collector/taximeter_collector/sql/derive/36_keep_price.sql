@@ -4,7 +4,7 @@
 create or replace temp table d_stored as
 select c.*
 from rollup.call c join d_priced p using (trace_id, span_id)
-where c.price_version is not null
+where c.price_version is not null and c.start_time between getvariable('stored_time').first and getvariable('stored_time').last
     and (c.request_model, c.response_model, c.service_tier, c.region_class, c.status, c.start_time,
         c.cost_reported_usd, c.unclassified_input_tokens, c.cache_write_tokens, c.uncached_input_tokens, c.cache_read_tokens, c.cache_write_short_tokens,
         c.cache_write_long_tokens, c.output_tokens, c.audio_input_tokens, c.audio_cache_read_tokens,

@@ -12,5 +12,6 @@ create table if not exists request (
     cache_hit_ratio double, cache_saved_pico hugeint,
     retries integer, max_consecutive_repeat integer, thrash_cost_pico hugeint,
     termination_reason varchar, span_count integer, is_complete boolean,
-    first_received_at timestamptz, last_received_at timestamptz, first_batch ubigint
+    first_received_at timestamptz, last_received_at timestamptz, first_batch ubigint,
+    first_time timestamptz, last_time timestamptz -- when its first and its last row start: where to look for them
 );
