@@ -1,6 +1,6 @@
 """A store with a long history, made fast: one real hour, copied by SQL with other ids and times.
 
-`python -m bench.history DIR --spans 10000000` sends an hour of traffic (bench/traffic.py) through the
+`python bench/history.py DIR --spans 10000000` sends an hour of traffic (bench/traffic.py) through the
 real way (decode, ingest, roll-ups), then copies its rows over the days before now, into every table
 as the collector would have stored them. Copies differ in ids, times, tenant and agent name.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
-from bench.traffic import request_body
+from traffic import request_body
 
 from taximeter_collector.decode import flatten, parse
 from taximeter_collector.derive import derive_step

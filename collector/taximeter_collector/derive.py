@@ -33,6 +33,8 @@ MAX_PAUSE_S: Final = 2.0
 """A page should show a call within three seconds."""
 PATIENCE: Final = 4
 """Failures in a row before a commit is left out of the roll-ups."""
+BUSY_SPANS: Final = 2_000
+"""After a step of so many spans the next one follows at once: there, waiting only adds to what waits."""
 STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
@@ -61,6 +63,7 @@ class Deriver:
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
         self._worked_s, self._failures, self._is_ill = 0.0, 0, False
+        self._step_spans = 0
         self._tasks: SimpleQueue[_Task] = SimpleQueue()
         with store.read() as cursor:
             self._derived, self._revision = derived_batch(cursor), revision(cursor)
@@ -111,6 +114,7 @@ class Deriver:
                 )
 
     def _catch_up(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Follow until nothing is left or little came: a step costs much, a span little."""
         self._worked_s = 0.0
         following = -1
         while following != self._derived:
@@ -123,6 +127,13 @@ class Deriver:
                     return
             self.step_seconds.append(time.perf_counter() - started)
             self._worked_s += self.step_seconds[-1]
+            if (
+                following != self._derived
+                and self._step_spans < BUSY_SPANS
+                and not self._stop.is_set()
+            ):
+                self._wake.set()  # to look again after the rest
+                return
 
     def _do_tasks(self, cursor: duckdb.DuckDBPyConnection) -> None:
         while not self._tasks.empty():
@@ -141,6 +152,7 @@ class Deriver:
         following = derive_step(cursor, self._store.prices, self._derived, batches)
         self._failures, self._is_ill = 0, False
         if following != self._derived:
+            self._step_spans = _count(cursor, "select count(*) from d_span")
             self._store.note_derived(following)
         return following
 
@@ -174,6 +186,11 @@ class Deriver:
             self._store.reattach(ROLLUP, cursor)
         else:
             self._store.mend(cursor, is_rollup=True)
+
+
+def _count(cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = cursor.execute(sql).fetchone()
+    return int(row[0]) if row else 0
 
 
 def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
