@@ -71,10 +71,11 @@ def request_view(reader: Timed, scope: Scope) -> None:
         {"first": first - day, "last": first},
     )
     for row in plain_rows(found):
-        queries.request(reader, row["request_id"])
-        spans = queries.spans_of(reader, row["request_id"])
-        queries.span_detail(reader, row["request_id"], spans[0]["span_id"])
-        queries.call_detail(reader, row["request_id"], spans[-1]["span_id"])
+        one = queries.request(reader, row["request_id"]) or {}
+        since, name = one["first_received_at"], one["request_id"]
+        spans = queries.spans_of(reader, name, since)
+        queries.span_detail(reader, name, spans[0]["span_id"], since)
+        queries.call_detail(reader, name, spans[-1]["span_id"], spans[-1]["start_time"])
 
 
 def setup(reader: Timed, scope: Scope) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from taximeter_collector.metrics import metric_query
@@ -13,6 +13,7 @@ from taximeter_dashboard.scope import FILTERS, Scope
 Row = dict[str, Any]
 Values = list[float | None]
 OTHERS: Final = "other"
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOP: Final = 7
 _OPTIONS: Final = 200
 
@@ -181,38 +182,60 @@ def request(reader: Reads, request_id: str) -> Row | None:
     return rows[0] if rows else None
 
 
-_SPANS: Final = """select s.span_id, s.parent_span_id, s.kind, s.name, s.dialect, s.start_time,
-    s.duration_ms, s.status, s.error_type, s.error_class,
-    c.model, c.prompt_tokens, c.output_tokens, c.cache_read_tokens, c.cost_pico, c.cost_usd,
-    c.cost_lower_bound_pico, c.cost_upper_bound_pico, c.cost_quality, c.is_billed, t.consecutive_repeat, t.is_repeat
-from spans s
-left join calls c on c.trace_id = s.trace_id and c.span_id = s.span_id
-left join tool_calls t on t.trace_id = s.trace_id and t.span_id = s.span_id
-where s.trace_id = $id order by s.start_time, s.span_id limit 20000"""
+_SPANS: Final = """select span_id, parent_span_id, kind, name, dialect, start_time, duration_ms, status,
+    error_type, error_class
+from spans where trace_id = $id and received_at >= $since order by start_time, span_id limit 20000"""
+_CALLS: Final = """select span_id, model, prompt_tokens, output_tokens, cache_read_tokens, cost_pico,
+    cost_usd, cost_lower_bound_pico, cost_upper_bound_pico, cost_quality, is_billed
+from calls where trace_id = $id and start_time between $first and $last"""
+_TOOLS: Final = """select span_id, consecutive_repeat, is_repeat
+from tool_calls where trace_id = $id and start_time between $first and $last"""
+_NOT_THERE: Final = dict.fromkeys(
+    ("model", "prompt_tokens", "output_tokens", "cache_read_tokens", "cost_pico", "cost_usd",
+     "cost_lower_bound_pico", "cost_upper_bound_pico", "cost_quality", "is_billed",
+     "consecutive_repeat", "is_repeat")
+)  # fmt: skip
+_DAY: Final = timedelta(days=1)
 
 
-def spans_of(reader: Reads, request_id: str) -> list[Row]:
-    """Return the spans of a request in order of start, with what their calls cost."""
+def spans_of(reader: Reads, request_id: str, since: datetime | None = None) -> list[Row]:
+    """Return the spans of a request in order of start, with what their calls cost.
+
+    ``since`` is when its first span was received: the longer history is not looked through.
+    """
     seen: dict[str, Row] = {}
-    for row in reader.rows(_SPANS, {"id": request_id}):
-        seen.setdefault(row["span_id"], row)
+    for row in reader.rows(_SPANS, {"id": request_id, "since": since or EVER}):
+        seen.setdefault(row["span_id"], _NOT_THERE | row)
+    if seen:
+        starts = [row["start_time"] for row in seen.values()]
+        window = {"id": request_id, "first": min(starts) - _DAY, "last": max(starts) + _DAY}
+        for row in (*reader.rows(_CALLS, window), *reader.rows(_TOOLS, window)):
+            if row["span_id"] in seen:
+                seen[row["span_id"]] |= row
     return list(seen.values())
 
 
-def span_detail(reader: Reads, request_id: str, span_id: str) -> Row | None:
+def span_detail(
+    reader: Reads, request_id: str, span_id: str, since: datetime | None = None
+) -> Row | None:
     """Return one span as received: attributes, resource and events."""
     rows = reader.rows(
-        "select * from spans where trace_id = $id and span_id = $span limit 1",
-        {"id": request_id, "span": span_id},
+        "select * from spans where trace_id = $id and span_id = $span and received_at >= $since"
+        " limit 1",
+        {"id": request_id, "span": span_id, "since": since or EVER},
     )
     return rows[0] if rows else None
 
 
-def call_detail(reader: Reads, request_id: str, span_id: str) -> Row | None:
-    """Return the model call of a span with every part of its price, None if it is none."""
+def call_detail(reader: Reads, request_id: str, span_id: str, start: datetime) -> Row | None:
+    """Return the model call of a span, which started at ``start``, with every part of its price.
+
+    None if it is none.
+    """
     rows = reader.rows(
-        "select * from calls where trace_id = $id and span_id = $span limit 1",
-        {"id": request_id, "span": span_id},
+        "select * from calls where trace_id = $id and span_id = $span"
+        " and start_time between $first and $last limit 1",
+        {"id": request_id, "span": span_id, "first": start - _DAY, "last": start + _DAY},
     )
     return rows[0] if rows else None
 
