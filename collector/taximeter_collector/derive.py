@@ -38,6 +38,8 @@ BUSY_SPANS: Final = 2_000
 STEP_BATCHES: Final = 512
 STEP_SPANS: Final = 40_000
 """About so many group commits and spans are followed in one step."""
+WAITING_TRACES: Final = 1_000
+"""So many traces that wait to be derived again are one step."""
 _STEPS: Final = (
     "01_times", "02_beyond", "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
     "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
@@ -106,6 +108,7 @@ class Deriver:
                 self._wake.clear()
                 self._catch_up(cursor)
                 self._do_tasks(cursor)
+                self._derive_waiting(cursor)
                 release(cursor)
                 if self._stop.is_set():
                     return
@@ -145,6 +148,15 @@ class Deriver:
             else:
                 task.done.set_result(result)
             self._revision = revision(cursor)
+
+    def _derive_waiting(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Derive some of the traces again whose derivation a migration has changed."""
+        try:
+            if derive_waiting(cursor, self._store.prices, self._derived):
+                self._wake.set()
+        except duckdb.Error as error:
+            self.last_error = f"{type(error).__name__}: {error}"
+            logger.error("traces wait to be derived again, next try after a commit: %s", error)
 
     def _step(self, cursor: duckdb.DuckDBPyConnection) -> int:
         """Follow the next commits; after a failure one by one, so that the bad one is found."""
@@ -256,6 +268,19 @@ def derive_again(
     cursor.execute("insert into d_minute select unnest($1::timestamptz[])", [list(minutes)])
     with transaction(cursor):
         replace_rows(cursor)
+
+
+def derive_waiting(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, last: int) -> bool:
+    """Derive the next traces of ``to_derive`` again; return whether there were any."""
+    found = cursor.execute(
+        f"select trace_id from rollup.to_derive limit {WAITING_TRACES}"
+    ).fetchall()
+    if not found:
+        return False
+    traces = [trace for (trace,) in found]
+    derive_again(cursor, prices, traces, [], last)
+    cursor.execute("delete from rollup.to_derive where trace_id in (select unnest($1))", [traces])
+    return True
 
 
 def look_at(cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import duckdb
 
+from taximeter_collector.content import with_content
 from taximeter_collector.decode import Rows, Signal, as_stored, resources_as_stored
 from taximeter_collector.dialects import metric_names
 from taximeter_collector.metric_points import metric_points
@@ -53,6 +54,7 @@ def insert_logs(
     received_at: datetime,
 ) -> dict[int, int]:
     """Store the records as sent, and those that tell of calls, tools and turns as such."""
+    rows = with_content(cursor, rows)
     _store_plain(cursor, rows, "ingest/store_logs", day, batch, received_at)
     store_events(cursor, rows, day, batch, received_at)
     return {}

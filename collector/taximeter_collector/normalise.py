@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from taximeter.fingerprint import arguments_hash, result_hash
 from taximeter.usage import Usage, infer_shape, normalise_usage, open_usage
+from taximeter_collector.content import with_content
 from taximeter_collector.decode import Rows, as_stored, resources_as_stored
 from taximeter_collector.dialects import mapped_columns
 from taximeter_collector.sql_files import read_sql
@@ -57,6 +58,7 @@ def store_spans(
     ``signal`` (a replay of stored rows) also say ``given_kind, is_side, is_cumulative,
     linked_span_id``.
     """
+    rows = with_content(con, rows)
     _register(con, rows)
     con.execute(_TOLD if "signal" in rows.items.column_names else _SPANS)
     return _store(con, rows, day, batch, received_at)
@@ -65,7 +67,10 @@ def store_spans(
 def store_events(
     con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
 ) -> int:
-    """Insert the log records of ``rows`` that tell of a call, a tool or a turn, as rows of ``span``."""
+    """Insert the log records that tell of a call, a tool or a turn, as rows of ``span``.
+
+    ``rows`` come from `with_content`.
+    """
     _register(con, rows)
     con.execute(read_sql("ingest/events"))
     return _store_if_any(con, rows, day, batch, received_at)
@@ -103,6 +108,7 @@ def _store(
     con.execute(read_sql("ingest/pick"))
     con.execute(_PIVOT)
     con.execute(read_sql("ingest/type"))
+    con.execute(read_sql("ingest/noted"))
     con.register("in_usage", _raw_usage(con))
     con.register("in_hash", _foreign_hashes(con))
     con.execute(read_sql("ingest/masked") if rows.redactor else _NOTHING_MASKED)

@@ -1,4 +1,4 @@
-"""Old data leaves: whole day files of spans, logs and metrics; rows of the roll-ups, which are kept longer.
+"""Old data leaves: what agents say first, then whole day files; rows of the roll-ups are kept longer.
 
 A day's file is detached and deleted, so its space comes back at once. It is taken out of the views some
 time before, so that a query which still reads it ends first. What the roll-ups say of those days stays.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import duckdb
 
 from taximeter.settings import StoreSettings
+from taximeter_collector.content_retention import Interrupted, drop_content
 from taximeter_collector.derive import Deriver, transaction
 from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
@@ -53,6 +55,8 @@ class Retention:
         gone = []
         if self._settings.retention_days:
             gone = self._drop_days(self._oldest(self._settings.retention_days))
+        if self._settings.content_retention_days:
+            self._drop_content(self._oldest(self._settings.content_retention_days))
         if self._settings.rollup_retention_days:
             self._drop_rows(self._oldest(self._settings.rollup_retention_days))
         return gone
@@ -69,31 +73,46 @@ class Retention:
         return self._now().date() - timedelta(days=days)
 
     def _drop_days(self, oldest: date) -> list[date]:
-        old: list[date] = self._rollups.run(lambda cursor: self._hide(cursor, oldest)).result()
+        old: dict[date, str] = self._rollups.run(lambda cursor: self._hide(cursor, oldest)).result()
         if old and not self._stop.wait(self._grace_s):
-            for day in old:
-                self._store.delete_day(day)
+            for catalog in old.values():
+                self._store.delete_catalog(catalog)
             logger.info(
                 "spans, logs and metrics received before %s are deleted (store.retention_days = %d)",
                 oldest,
                 self._settings.retention_days,
             )
-            return old
+            return list(old)
         return []
 
-    def _hide(self, cursor: duckdb.DuckDBPyConnection, oldest: date) -> list[date]:
+    def _drop_content(self, oldest: date) -> None:
+        for day in self._store.days_with_content():
+            if day >= oldest or self._stop.is_set():
+                return
+            with suppress(Interrupted):
+                drop_content(
+                    self._store, day, self._stop.wait, lambda: self._stop.wait(self._grace_s)
+                )
+                logger.info(
+                    "what agents said on %s is deleted (store.content_retention_days = %d)",
+                    day,
+                    self._settings.content_retention_days,
+                )
+
+    def _hide(self, cursor: duckdb.DuckDBPyConnection, oldest: date) -> dict[date, str]:
         """Take the days that are too old, and followed to their end, out of the views."""
         days = self._store.days()[
             :-1
         ]  # the newest stays: it says where the counting of commits was
         old = [day for day in days if day < oldest and self._is_followed(cursor, day)]
-        if old:
-            self._store.hide_days(old)
-            cursor.execute(
-                "update rollup.progress set kept_from_batch ="
-                " coalesce((select min(batch) from export_request), derived_batch + 1)"
-            )
-        return old
+        if not old:
+            return {}
+        hidden = self._store.hide_days(old)
+        cursor.execute(
+            "update rollup.progress set kept_from_batch ="
+            " coalesce((select min(batch) from export_request), derived_batch + 1)"
+        )
+        return dict(zip(old, hidden, strict=True))
 
     def _is_followed(self, cursor: duckdb.DuckDBPyConnection, day: date) -> bool:
         row = cursor.execute(

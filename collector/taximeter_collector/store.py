@@ -27,6 +27,7 @@ from taximeter_collector.high_water import HighWater, Mark
 from taximeter_collector.incidents import Incidents
 from taximeter_collector.lending import Lending
 from taximeter_collector.metrics import METRICS
+from taximeter_collector.migrations import check_format, migrate
 from taximeter_collector.prices import PriceBook
 from taximeter_collector.recovery import Recovery, parts, quoted, stored
 from taximeter_collector.sql_files import read_sql, sql_names
@@ -43,7 +44,10 @@ ROLLUP_TABLES: Final = (
     "progress",
     "repricing",
     "repriced_call",
+    "to_derive",
 )
+_FULL, _LEAN = "day", "facts"
+"""Catalogs of a day's file with what agents say, and without."""
 REATTACH_WITHIN_S: Final = 5.0
 ROLLUP: Final = "rollup"
 
@@ -67,7 +71,8 @@ class Store:
         """Open or create the files. ``dialects`` are the user's rows above the shipped rules.
 
         A damaged file is mended or set aside, and `incidents` tells it. Raises StoreError when another
-        process holds the files or they can't be written, SettingsError for a wrong row.
+        process holds the files, they can't be written or are of a newer release, SettingsError for a
+        wrong row.
         """
         self.data_dir = data_dir
         self._lock = Lock()
@@ -110,7 +115,7 @@ class Store:
         for name in sql_names("macros"):
             self._con.execute(read_sql(name))
         self._con.execute("attach ':memory:' as no_day")
-        self._create_tables("no_day", DAY_TABLES)
+        migrate(self._con, "no_day", DAY_TABLES)
         self._attach_all()
         self._publish_metrics()
         for name in sql_names("views"):
@@ -140,18 +145,26 @@ class Store:
         )
 
     def _attach_all(self) -> None:
-        files = sorted(self.data_dir.glob("spans-????-??-??.duckdb"))
+        """Attach all files, then migrate them: none is changed when one is of a newer release."""
+        files = day_files(self.data_dir)
         for file in files:
-            self._attach(_day_name(file.stem.removeprefix("spans-")), file, DAY_TABLES)
-        known = {f"{file.stem}.duckdb" for file in files}
+            self._attach(_catalog(file), file)
+        known = {name for file in files for name in (file.name, _full_name(file))}
         for gone in set(self.high_water.files()) - known - {f"{ROLLUP}.duckdb"}:
             self._report_missing(gone)
-        self._attach_rollup()
+        was_known = self._attach_rollup()
+        for name in sorted(self._days):
+            migrate(self._con, name, DAY_TABLES)
+        self._create_day_views()
+        migrate(self._con, ROLLUP, ROLLUP_TABLES)
+        if not self._con.execute("from rollup.progress").fetchall():
+            self._con.execute("insert into rollup.progress (derived_batch) values (0)")
+            if was_known:
+                self._begin_again()
         try:
             self.day_for(datetime.now(UTC))
         except (duckdb.Error, OSError) as error:  # a full disk: what is there can still be read
             self.health.failed(error)
-        self._create_day_views()
 
     def _report_missing(self, file: str) -> None:
         mark = self.high_water.of(file)
@@ -162,18 +175,15 @@ class Store:
         )  # fmt: skip
         self.high_water.forget(file)
 
-    def _attach_rollup(self) -> None:
-        """Attach the roll-ups; those of a damaged or lost file are derived again from the spans."""
+    def _attach_rollup(self) -> bool:
+        """Attach the roll-ups, those of a damaged file anew; return whether there were any."""
         file = self._file_of(ROLLUP)
         was_known = file.exists() or self.high_water.of(file.name).batch > 0
         if not file.exists():
             self.high_water.forget(file.name)
-        if not self._attach(ROLLUP, file, ROLLUP_TABLES):
-            self._attach(ROLLUP, file, ROLLUP_TABLES)
-        if not self._con.execute("from rollup.progress").fetchall():
-            self._con.execute("insert into rollup.progress (derived_batch) values (0)")
-            if was_known:
-                self._begin_again()
+        if not self._attach(ROLLUP, file):
+            self._attach(ROLLUP, file)
+        return was_known
 
     def _begin_again(self) -> None:
         """Say that the roll-ups are derived anew, and what of them can't be."""
@@ -194,13 +204,13 @@ class Store:
             derived_since=since,
         )
 
-    def _attach(self, name: str, file: Path, tables: tuple[str, ...]) -> bool:
-        """Attach a file and create what it lacks; False if it was damaged and is set aside."""
+    def _attach(self, name: str, file: Path) -> bool:
+        """Attach a file as it is; False if it was damaged and is set aside."""
         mark = self.high_water.of(file.name)
         if not self._recovery.attach(self._con, name, file, mark):
             self.high_water.forget(file.name)
             return False
-        self._create_tables(name, tables)
+        check_format(self._con, name, file)
         found = stored(self._con, name)
         if found != mark:
             self.high_water.set(file.name, found)
@@ -208,26 +218,12 @@ class Store:
             self._days.add(name)
         return True
 
-    def _create_tables(self, name: str, tables: tuple[str, ...]) -> None:
-        try:
-            self._con.execute(f"use {name}")
-            for table in tables:
-                self._con.execute(read_sql(f"tables/{table}"))
-                self._add_columns(name, table)
-        finally:
-            self._con.execute("use memory")
-
-    def _add_columns(self, catalog: str, table: str) -> None:
-        """Give a table of an older version the columns that it lacks; its old rows have NULL there."""
-        script = read_sql(f"tables/{table}")
-        wanted = script.replace(f"table if not exists {table} ", "or replace temp table wanted ", 1)
-        self._con.execute(wanted)
-        missing = self._con.execute(
-            "select column_name, column_type from (describe temp.wanted) where column_name not in"
-            f" (select column_name from (describe {catalog}.{table}))"
-        ).fetchall()
-        for column, kind in missing:
-            self._con.execute(f'alter table {catalog}.{table} add column "{column}" {kind}')
+    def _attach_ready(self, name: str) -> bool:
+        """Attach a file for use, with all its tables; False if it was damaged and is set aside."""
+        if not self._attach(name, self._file_of(name)):
+            return False
+        migrate(self._con, name, ROLLUP_TABLES if name == ROLLUP else DAY_TABLES)
+        return True
 
     def _create_day_views(self) -> None:
         for table in DAY_TABLES:
@@ -239,12 +235,11 @@ class Store:
 
     def day_for(self, received_at: datetime) -> str:
         """Return the catalog name of the day's file, created when the day is new."""
-        day = received_at.date()
-        name = _day_name(day.isoformat())
         with self._lock:
+            name = self.catalog_of(received_at.date())
             if name not in self._days:
-                if not self._attach(name, self._file_of(name), DAY_TABLES):
-                    self._attach(name, self._file_of(name), DAY_TABLES)
+                if not self._attach_ready(name):
+                    self._attach_ready(name)
                 self._create_day_views()
         return name
 
@@ -253,19 +248,38 @@ class Store:
         with self._lock:
             return sorted(_day_of(name) for name in self._days - self._hidden)
 
+    def days_with_content(self) -> list[date]:
+        """Return those whose file still has what agents say, the oldest first."""
+        with self._lock:
+            shown = self._days - self._hidden - self._detached
+            return sorted(_day_of(name) for name in shown if not name.startswith(_LEAN))
+
     def catalog_of(self, day: date) -> str:
         """Return the catalog name of a day's file."""
-        return _day_name(day.isoformat())
+        lean = f"{_LEAN}_{day:%Y%m%d}"
+        return lean if lean in self._days else f"{_FULL}_{day:%Y%m%d}"
 
-    def hide_days(self, days: Sequence[date]) -> None:
-        """Take these days out of what queries read; their files stay until `delete_day`."""
+    def lean_file(self, day: date) -> Path:
+        """Return the file that holds a day without what agents say."""
+        return self._file_of(f"{_LEAN}_{day:%Y%m%d}")
+
+    def replace_day(self, old: str, file: Path) -> None:
+        """Let queries read ``file`` in place of catalog ``old``, which stays until `delete_catalog`."""
         with self._lock:
-            self._hidden |= {self.catalog_of(day) for day in days}
+            self._attach(_catalog(file), file)
+            self._hidden.add(old)
             self._create_day_views()
 
-    def delete_day(self, day: date) -> None:
+    def hide_days(self, days: Sequence[date]) -> list[str]:
+        """Take days out of what queries read; return their catalogs, which stay until `delete_catalog`."""
+        with self._lock:
+            hidden = [self.catalog_of(day) for day in days]
+            self._hidden.update(hidden)
+            self._create_day_views()
+        return hidden
+
+    def delete_catalog(self, name: str) -> None:
         """Delete the file of a day that is hidden. Raises OSError or duckdb.Error."""
-        name = self.catalog_of(day)
         file = self._file_of(name)
         with self._lock:
             if name not in self._detached:
@@ -300,14 +314,11 @@ class Store:
         return is_back
 
     def _attach_when_free(self, name: str, own: duckdb.DuckDBPyConnection | None) -> bool:
-        tables = ROLLUP_TABLES if name == ROLLUP else DAY_TABLES
         give_up = monotonic() + REATTACH_WITHIN_S
         while True:
             self._lending.interrupt_others(own)
             try:
-                if self._attach(name, self._file_of(name), tables):
-                    return True
-                return self._attach(name, self._file_of(name), tables)
+                return self._attach_ready(name) or self._attach_ready(name)
             except duckdb.ResourceInUseException:
                 if monotonic() > give_up:
                     raise
@@ -322,7 +333,8 @@ class Store:
     def _file_of(self, name: str) -> Path:
         if name == ROLLUP:
             return self.data_dir / f"{ROLLUP}.duckdb"
-        return self.data_dir / f"spans-{_day_of(name).isoformat()}.duckdb"
+        kind = "facts" if name.startswith(_LEAN) else "spans"
+        return self.data_dir / f"{kind}-{_day_of(name).isoformat()}.duckdb"
 
     def note_commit(self, day: str, batch: int, items: int) -> None:
         """Remember that commit ``batch`` with so many items is in the file of ``day``."""
@@ -417,9 +429,25 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _day_name(day: str) -> str:
-    return f"day_{date.fromisoformat(day):%Y%m%d}"
+def day_files(data_dir: Path) -> list[Path]:
+    """Return the days' files of a data directory, without those that a crash left behind."""
+    for file in data_dir.glob("facts-*.duckdb.new*"):
+        file.unlink()
+    lean = sorted(data_dir.glob("facts-????-??-??.duckdb"))
+    for file in lean:  # it is complete, so the one in whose place it came is done with
+        for part in reversed(parts(file.with_name(_full_name(file)))):
+            part.unlink()
+    return sorted(data_dir.glob("spans-????-??-??.duckdb")) + lean
+
+
+def _full_name(file: Path) -> str:
+    return f"spans-{file.name.partition('-')[2]}"
+
+
+def _catalog(file: Path) -> str:
+    kind, _, day = file.stem.partition("-")
+    return f"{_LEAN if kind == 'facts' else _FULL}_{date.fromisoformat(day):%Y%m%d}"
 
 
 def _day_of(name: str) -> date:
-    return datetime.strptime(name, "day_%Y%m%d").date()
+    return datetime.strptime(name.partition("_")[2], "%Y%m%d").date()

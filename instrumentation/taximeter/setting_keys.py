@@ -219,6 +219,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "store",
+        "content_retention_days",
+        _DAYS,
+        7,
+        _days,
+        description="how long what agents say (prompts, answers, tool texts) is kept; the rest of a span stays",
+    ),
+    Setting(
+        "store",
         "rollup_retention_days",
         _DAYS,
         400,

@@ -47,6 +47,8 @@ class StoreSettings:
     memory: str = "1GB"
     retention_days: int = 0
     """Days that spans, logs and metrics are kept; 0 for ever."""
+    content_retention_days: int = 0
+    """Days that what agents say is kept; 0 as long as the spans."""
     rollup_retention_days: int = 0
     """Days that calls, requests and the other roll-ups are kept; 0 for ever."""
     checkpoint_threshold: str = "64MB"
@@ -230,6 +232,7 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             values["store.url"],
             values["store.memory"],
             values["store.retention_days"],
+            values["store.content_retention_days"],
             values["store.rollup_retention_days"],
             values["store.checkpoint_threshold"],
             values["store.min_free_bytes"],

@@ -9,7 +9,8 @@ known-wrong count means · `errors.csv` error class by error type · `messages.c
 of an error says · `preference.csv` whose span of one call is kept (smaller wins) · `events.csv` which log events tell of a call, a tool or a turn, and
 how their request and times are found · `signals.csv` dialects whose log tells more than the span ·
 `metrics.csv` which attribute a metric's points stand for · `nested.csv` agents that run a
-program which sends telemetry of its own, so that their sums repeat its calls.
+program which sends telemetry of its own, so that their sums repeat its calls · `content_keys.csv` which
+attributes hold what agents say.
 """
 
 from __future__ import annotations

@@ -130,6 +130,7 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
         "role": _choice("answering", "handoff", "delegation", "polling", "mutating"),
     },
     "input_keys": {"pattern": PATTERN},
+    "content_keys": {"pattern": PATTERN},
     "output_limits": {
         "key": TEXT,
         "path": TEXT.optional(),

@@ -25,6 +25,7 @@ RULE_FILES: Final = {
     "span_mark": "span_marks.csv",
     "tool_rule": "tools.csv",
     "input_key": "input_keys.csv",
+    "content_key": "content_keys.csv",
     "output_limit": "output_limits.csv",
     "thrash_level": "thrash_levels.csv",
     "event_rule": "events.csv",

@@ -125,7 +125,7 @@ def _panel(request_id: str, span: queries.Row, since: datetime | None) -> None:
             elif name == "Attributes":
                 _attributes(attributes, detail)
             else:
-                _content(attributes, name.lower())
+                _content(attributes, name.lower(), detail)
 
 
 def _span_facts(
@@ -165,13 +165,16 @@ def _proof(request_id: str, span_id: str) -> None:
     sheet(proof_blocks(proof, address), key="proof")
 
 
-def _content(attributes: dict[str, str], way: str) -> None:
+def _content(attributes: dict[str, str], way: str, detail: queries.Row) -> None:
     text = trace.content_of(attributes, way)
     if text:
         st.code(text, language=None, wrap_lines=True, height=CODE_HEIGHT)
+        return
+    if detail.get("content_deleted"):
+        hint = f"What was said here ({detail['content_bytes']:,} bytes) is deleted: it is kept for the days of store.content_retention_days."
     else:
         hint = f"No {way} was sent. Content is off unless TAXIMETER_CAPTURE_CONTENT=1."
-        sheet([blocks.note(hint)], key=f"no-{way}")
+    sheet([blocks.note(hint)], key=f"no-{way}")
 
 
 def _attributes(attributes: dict[str, str], detail: queries.Row) -> None:

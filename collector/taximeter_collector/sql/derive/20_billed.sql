@@ -21,7 +21,7 @@ from up group by all;
 -- What is merged across traces must be found by macros/linked_traces.sql.
 create or replace temp table d_late as
 with pair as (
-    select p.trace_id, p.span_id, p.batch, b.trace_id as call_trace_id, b.span_id as call_span_id, b.batch as call_batch, b.start_unix_nano
+    select p.trace_id, p.span_id, b.trace_id as call_trace_id, b.span_id as call_span_id, b.start_unix_nano
     from d_span p join d_span b on b.kind = p.kind and b.signal = p.signal and b.scope_name = p.scope_name
         and b.service_name is not distinct from p.service_name and b.request_model is not distinct from p.request_model
         and b.start_unix_nano <= p.start_unix_nano and p.start_unix_nano - b.start_unix_nano < 600_000_000_000
@@ -29,27 +29,10 @@ with pair as (
             or b.trace_id <> p.trace_id and (b.parent_span_id is null or p.parent_span_id is null))
     where p.kind = 'llm' and p.signal = 'span' and p.start_unix_nano = p.end_unix_nano
         and b.start_unix_nano < b.end_unix_nano and not coalesce(b.has_usage, false)
-), one as (
-    select trace_id, span_id, batch from pair union select call_trace_id, call_span_id, call_batch from pair
-), said as (  -- each pair once, however often the span came
-    select distinct s.trace_id, s.span_id, e.key, e.value
-    from one
-    join span s on s.trace_id = one.trace_id and s.span_id = one.span_id and s.batch = one.batch
-    cross join unnest(map_entries(s.attributes)) as entry(e)
-    where s.batch between $first_batch and $last_batch and s.masked is null and exists (from input_key k where e.key glob k.pattern)
-), asked as (
-    select trace_id, span_id, md5(string_agg(key || value, chr(10) order by key, value)) as input_hash from said group by all
-    union all
-    select distinct s.trace_id, s.span_id, s.masked.input_hash
-    from one join span s on s.trace_id = one.trace_id and s.span_id = one.span_id and s.batch = one.batch
-    where s.masked.input_hash is not null
+        and p.input_hash is not distinct from b.input_hash
 )
-select p.trace_id, p.span_id, p.call_trace_id, p.call_span_id
-from pair p
-left join asked a on a.trace_id = p.trace_id and a.span_id = p.span_id
-left join asked b on b.trace_id = p.call_trace_id and b.span_id = p.call_span_id
-where a.input_hash is not distinct from b.input_hash
-qualify row_number() over (partition by p.trace_id, p.span_id order by p.start_unix_nano desc, p.call_span_id) = 1;
+select trace_id, span_id, call_trace_id, call_span_id from pair
+qualify row_number() over (partition by trace_id, span_id order by start_unix_nano desc, call_span_id) = 1;
 
 create or replace temp table d_candidate as
 select s.*, t.agent_span_id, coalesce(p.preference::integer, 5) as preference,

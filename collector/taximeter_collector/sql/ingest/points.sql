@@ -34,6 +34,7 @@ select "row", request, resource, scope_name, scope_version, unhex(series_id) as 
     unhex(left(md5(concat_ws(chr(31), series_id, case when is_cumulative then null else start_time end, end_time)), 16)) as span_id,
     ''::blob as parent_span_id, name, 0 as kind,
     case when start_time = 0 then end_time else start_time end as start_time, end_time, attributes,
+    stored_attributes as kept_attributes, null::map(varchar, varchar) as content, null::bigint as content_bytes,
     null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as events,
     name as stored_name, '' as stored_status_message, stored_attributes,
     null::struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[] as stored_events,

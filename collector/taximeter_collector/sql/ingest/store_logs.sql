@@ -10,5 +10,6 @@ select $batch::ubigint as batch, $received_at::timestamptz as received_at,
     coalesce(nullif(i.event_name, ''), i.attributes['event.name']) as event_name,
     timezone('UTC', make_timestamp((coalesce(nullif(i."time", 0), i.observed_time) // 1000)::bigint)) as start_time,
     i.severity_number, i.stored_severity_text as severity_text, i.stored_body as body, i.scope_name, i.scope_version, r.service_name,
-    i.stored_attributes as attributes, r.attributes as resource_attributes
+    i.kept_attributes as attributes, r.attributes as resource_attributes, i.content,
+    nullif(coalesce(i.content_bytes, 0) + coalesce(strlen(i.stored_body), 0), 0) as content_bytes
 from in_item i left join resource r using (resource);

@@ -37,7 +37,7 @@ select
         when failed and not is_answered then 'error' when e.status_code = 1 then 'ok' else 'unset' end as status,
     coalesce(nullif(stored_status_message, ''), case when failed then
         list_filter(stored_events, lambda ev: ev.name = 'exception')[1].attributes['exception.message'] end) as status_message, e.scope_name, e.scope_version,
-    e.stored_attributes as attributes, n_resource.attributes as resource_attributes, e.stored_events as events, e.masked,
+    e.kept_attributes as attributes, n_resource.attributes as resource_attributes, e.stored_events as events, e.masked,
     e.signal, e.linked_span_id, e.is_side, e.is_cumulative,
     dialect, kind_found as kind, coalesce(operation, e.stored_name) as operation,
     n_resource.service_name, n_resource.service_version,
@@ -99,7 +99,9 @@ select
     coalesce(result_hash, foreign_result_hash) as result_hash,
     case when kind_found = 'tool' then coalesce(denied = 'true', false) end as is_denied,
     try_cast(iteration as integer) as iteration, termination_reason,
-    try_cast(iteration_limit as integer) as iteration_limit, try_cast(confidence as double) as confidence
+    try_cast(iteration_limit as integer) as iteration_limit, try_cast(confidence as double) as confidence,
+    e.content, e.content_bytes, input_hash, marks, counted_output_tokens, max_output_tokens, choice_count
 from based e
 left join n_resource using (resource)
+left join n_noted using ("row")
 where is_span_id(e.trace_id, e.span_id);

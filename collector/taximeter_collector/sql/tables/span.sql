@@ -35,5 +35,9 @@ create table if not exists span (
     -- the tool call
     tool_name varchar, tool_call_id varchar, arguments_hash varchar, result_hash varchar, is_denied boolean,
     -- the agent run
-    iteration integer, termination_reason varchar, iteration_limit integer, confidence double
+    iteration integer, termination_reason varchar, iteration_limit integer, confidence double,
+    -- what agents say, with its size: leaves before the rest; and what the roll-ups need of it
+    content map(varchar, varchar), content_bytes bigint,
+    input_hash ubigint, marks varchar[],
+    counted_output_tokens bigint, max_output_tokens bigint, choice_count bigint
 );

@@ -15,6 +15,7 @@ union all select 'termination_rule', rank, to_json(r)::varchar from termination_
 union all select 'span_mark', rank, to_json(r)::varchar from span_mark r
 union all select 'tool_rule', rank, to_json(r)::varchar from tool_rule r
 union all select 'input_key', rank, to_json(r)::varchar from input_key r
+union all select 'content_key', rank, to_json(r)::varchar from content_key r
 union all select 'output_limit', rank, to_json(r)::varchar from output_limit r
 union all select 'thrash_level', rank, to_json(r)::varchar from thrash_level r
 union all select 'volatile_argument', null, to_json(r)::varchar from volatile_argument r
