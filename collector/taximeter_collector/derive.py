@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
@@ -31,6 +31,8 @@ PAUSE_PER_WORK: Final = 4.0
 """Rest four times as long as the work took, so that following leaves the writer its processor."""
 MAX_PAUSE_S: Final = 2.0
 """A page should show a call within three seconds."""
+STORE_PAUSE_S: Final = 2.0
+"""Between two tries while the disk is full: each may cost the readers an interruption."""
 PATIENCE: Final = 4
 """Failures in a row before a commit is left out of the roll-ups."""
 BUSY_SPANS: Final = 2_000
@@ -126,7 +128,7 @@ class Deriver:
                 self._derived = self._step(cursor)
             except Exception as error:  # noqa: BLE001 - a thread that dies would freeze every page
                 self._derived = self._after_failure(cursor, error)
-                if self._stop.wait(0.5):
+                if self._stop.wait(STORE_PAUSE_S if self._is_ill else 0.5):
                     return
             self.step_seconds.append(time.perf_counter() - started)
             self._worked_s += self.step_seconds[-1]
@@ -333,7 +335,8 @@ def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
         cursor.execute("commit")
     except BaseException:
-        cursor.execute("rollback")
+        with suppress(duckdb.Error):  # a failed commit has ended it already
+            cursor.execute("rollback")
         raise
 
 

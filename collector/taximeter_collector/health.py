@@ -56,6 +56,12 @@ def invalidated_file(error: BaseException) -> str | None:
     return found[1] if found else None
 
 
+def is_being_reattached(error: BaseException) -> bool:
+    """Return whether a reader met a file that DuckDB has given up and that comes back in a moment."""
+    text = str(error)
+    return bool(invalidated_file(error) or _DETACHED.search(text) or "Interrupted!" in text)
+
+
 class Health:
     """The state of one data directory."""
 

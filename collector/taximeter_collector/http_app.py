@@ -21,10 +21,12 @@ from starlette.routing import Route
 from taximeter.secret import Secret
 from taximeter.settings import CollectorSettings
 from taximeter_collector.acceptance import Acceptor
+from taximeter_collector.health import is_being_reattached
 from taximeter_collector.http_receiver import is_authorised, otlp_routes
 from taximeter_collector.read_api import (
     Format,
     QueryFault,
+    QueryRequest,
     Readable,
     parse_query,
     run_query,
@@ -38,6 +40,7 @@ QUERIES_AT_ONCE: Final = 4
 READERS_NICENESS: Final = 10
 BYTES_PER_WAITING_BYTE: Final = 2
 """What a body takes in memory while it waits to be written: 1.6 times its size, measured."""
+REATTACH_PAUSE_S: Final = 0.25
 MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -123,7 +126,7 @@ def _query(store: Readable, others: Callable[[], int]) -> Handler:
             async with _slot(slots, deadline):
 
                 def run(gone: threading.Event) -> bytes:
-                    return run_query(store, asked, format, gone, deadline=deadline, others=others)
+                    return _run(store, asked, format, gone, deadline, others)
 
                 answer = await _while_connected(request, run)
         except QueryFault as fault:
@@ -133,6 +136,28 @@ def _query(store: Readable, others: Callable[[], int]) -> Handler:
         return Response(answer, media_type=_ARROW if format == "arrow" else "application/json")
 
     return query
+
+
+def _run(
+    store: Readable,
+    asked: QueryRequest,
+    format: Format,
+    gone: threading.Event,
+    deadline: float,
+    others: Callable[[], int],
+) -> bytes:
+    """Run a query; again when a file was put back under it, which a failed checkpoint makes necessary."""
+    while True:
+        try:
+            return run_query(store, asked, format, gone, deadline=deadline, others=others)
+        except QueryFault as fault:
+            if gone.is_set() or not is_being_reattached(fault):
+                raise
+        if time.monotonic() + REATTACH_PAUSE_S > deadline:
+            raise QueryFault(
+                503, "store", "A data file can't be read now (see /v1/status): ask again."
+            )
+        time.sleep(REATTACH_PAUSE_S)
 
 
 @asynccontextmanager

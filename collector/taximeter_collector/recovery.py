@@ -93,7 +93,7 @@ class Recovery:
             con.execute("detach probe")
             if found.batch >= mark.batch or not self._replace_header(file, "was passed by"):
                 return True
-        self._set_aside_all(file, "its write-ahead log can't be read")
+        self.set_aside_all(file, "its write-ahead log can't be read")
         return False
 
     def _mend(self, file: Path, error: str) -> bool:
@@ -105,7 +105,7 @@ class Recovery:
             self._cut(file, log, error)
             return True
         if any(text in error for text in _DAMAGED):
-            self._set_aside_all(file, error)
+            self.set_aside_all(file, error)
             return False
         raise StoreError(f"cannot open {file}: {error.partition(chr(10))[0]}") from None
 
@@ -156,8 +156,8 @@ class Recovery:
         )  # fmt: skip
         return True
 
-    def _set_aside_all(self, file: Path, why: str) -> None:
-        """Set a data file and its logs aside."""
+    def set_aside_all(self, file: Path, why: str) -> Path:
+        """Set a data file and its logs aside; return where the file is."""
         kept = [self.set_aside(part) for part in parts(file)]
         self._incidents.report(
             "file_set_aside",
@@ -165,6 +165,7 @@ class Recovery:
             " Stop the collector and run `taximeter repair` to get back what can be read.",
             file=file.name, kept=[str(part) for part in kept],
         )  # fmt: skip
+        return kept[0]
 
     def set_aside(self, file: Path) -> Path:
         """Move a file to the directory of such files, under a dated name, and return where it is."""

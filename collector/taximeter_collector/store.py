@@ -323,6 +323,31 @@ class Store:
                 if monotonic() > give_up:
                     raise
 
+    def catalogs(self) -> dict[str, Path]:
+        """Return the attached files by their catalog's name."""
+        with self._lock:
+            return {name: self._file_of(name) for name in (*sorted(self._days), ROLLUP)}
+
+    def replace(self, name: str, damage: str) -> Path:
+        """Set a damaged file aside and begin a new one; return where the old one is."""
+        file = self._file_of(name)
+        with self._lock:
+            mark = self.high_water.of(file.name)
+            self._con.execute(f"detach {name}")
+            kept = self._recovery.set_aside_all(file, damage)
+            self.high_water.forget(file.name)
+            self._attach_ready(name)
+            if name == ROLLUP:
+                self._con.execute("insert into rollup.progress (derived_batch) values (0)")
+                self._begin_again()
+            else:  # no trace that began in it is derived again from what is left
+                self._con.execute("update rollup.progress set kept_from_batch = greatest(kept_from_batch, $1)", [mark.batch + 1])  # fmt: skip
+        return kept
+
+    def note_stored(self, name: str) -> None:
+        """Remember how far a file is that was filled by other means than commits."""
+        self.high_water.set(self._file_of(name).name, stored(self._con, name))
+
     def mend(self, own: duckdb.DuckDBPyConnection, *, is_rollup: bool = False) -> bool:
         """Try again to attach what could not be; return whether all is there."""
         with self._lock:

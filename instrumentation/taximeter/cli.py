@@ -20,6 +20,7 @@ PARTS: Final = {
     "alerts": ("taximeter_alerts", "rules, notices, the alerts API"),
     "dashboard": ("taximeter_dashboard", "the web page"),
     "demo": ("taximeter.demo", "a fleet of simulated agents"),
+    "repair": ("taximeter_collector.repair", "check and mend a stopped collector's files"),
     "explain": ("taximeter_collector.explain", "where the numbers of one span come from"),
 }
 """Commands that hand all their arguments to a module."""
@@ -53,6 +54,7 @@ def _run(given: list[str]) -> int:
     from taximeter.cli_prices import add_prices
     from taximeter.cli_query import add_query
     from taximeter.cli_reconcile import add_reconcile
+    from taximeter.cli_status import add_status
     from taximeter.cli_up import add_up
     from taximeter.cli_verify import add_verify
 
@@ -67,6 +69,7 @@ def _run(given: list[str]) -> int:
     add_prices(commands)
     add_reconcile(commands)
     add_doctor(commands)
+    add_status(commands)
     add_verify(commands)
     rules = commands.add_parser("rules", help="check the alert rules, try a receiver")
     kinds = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)

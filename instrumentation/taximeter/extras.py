@@ -14,12 +14,14 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "parquet": ("pyarrow",),
     "explain": ("duckdb", "pyarrow"),
     "reconcile": ("duckdb", "pyarrow"),
+    "repair": ("duckdb", "pyarrow"),
 }
 _EXTRA: Final = {"demo": "all"}
 _NAME: Final = {
     "parquet": "Parquet",
     "explain": "`taximeter explain`",
     "reconcile": "`taximeter reconcile`",
+    "repair": "`taximeter repair`",
 }
 
 
