@@ -20,8 +20,8 @@ from taximeter.settings import SettingsError, load_settings
 from taximeter_collector.directory_lock import UnusableStoreError
 from taximeter_collector.store import DAY_TABLES, ROLLUP, Store, StoreError, open_store
 
-PIECES = (65_536, 2_048, 64, 1)
-"""Rows copied at once; where one piece can't be read, smaller ones are tried."""
+PIECES = (65_536, 2_048)
+"""Rows copied at once, then those of one vector: a damaged block takes all rows that lie in it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.query_watch import WATCH
 from taximeter_collector.slow_clients import PatientProtocol
 
+logger: Final = logging.getLogger(__name__)
 DRAIN_S: Final = 10
 _BACKLOG: Final = 1024
 
@@ -70,7 +72,12 @@ async def serve(
     addresses = Addresses(
         settings.host, http_port, grpc_port, "http" if settings.tls is None else "https"
     )
-    write_ports(data_dir, "collector", http_port=http_port, grpc_port=grpc_port, pid=os.getpid())
+    try:
+        write_ports(
+            data_dir, "collector", http_port=http_port, grpc_port=grpc_port, pid=os.getpid()
+        )
+    except OSError as error:  # a full disk: what is stored is served all the same
+        logger.warning("others can't be told where this collector listens: %s", error)
     (ready or _announce)(addresses)
     try:
         await (until or _signal)()

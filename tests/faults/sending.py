@@ -50,7 +50,8 @@ class Process:
     data_dir: Path
     environment: dict[str, str] = field(default_factory=dict)
     module: str = "tests.faults.moved_collector"
-    user: int | None = None
+    prefix: tuple[str, ...] = ()
+    """Put before the command, such as one that gives up rights."""
     log: Path | None = None
     port: int = field(default_factory=lambda: free_port())
     running: subprocess.Popen[bytes] | None = None
@@ -63,11 +64,10 @@ class Process:
         settings["TAXIMETER_STORE_DATA_DIR"] = str(self.data_dir)
         log = (self.log or self.data_dir.with_name(f"{self.data_dir.name}.log")).open("ab")
         self.running = subprocess.Popen(
-            [sys.executable, "-m", self.module],
+            [*self.prefix, sys.executable, "-m", self.module],
             env=os.environ | settings | self.environment,
             stderr=log,
             stdout=subprocess.DEVNULL,
-            user=self.user,
         )
         log.close()
         wait_until(self._answers, "the collector's answer")

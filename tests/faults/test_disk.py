@@ -106,23 +106,17 @@ def test_ingest_is_refused_before_the_disk_is_full(tmp_path: Path) -> None:
         assert process.ask("GET", "/healthz") == (200, b"ok\n")
 
 
-@pytest.fixture
-def nobody(tmp_path: Path) -> int:
-    """Return a user who is not root, for whom permissions count."""
-    if os.getuid():
-        pytest.skip("only root can become another user")
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder != Path("/tmp"):
-            folder.chmod(0o755)
-    return pwd.getpwnam("nobody").pw_uid
+# Permissions count for root too once it has given up the right to pass them by.
+WITHOUT_PRIVILEGES = (
+    () if os.getuid() else ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+)
 
 
-def test_a_directory_that_becomes_unwritable_is_waited_for(tmp_path: Path, nobody: int) -> None:
+def test_a_directory_that_becomes_unwritable_is_waited_for(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    os.chown(data_dir, nobody, -1)
-    environment = FREE | {"TAXIMETER_STORE_CHECKPOINT_THRESHOLD": "100KB", "HOME": str(data_dir)}
-    process = Process(data_dir, environment, user=nobody)
+    environment = FREE | {"TAXIMETER_STORE_CHECKPOINT_THRESHOLD": "100KB"}
+    process = Process(data_dir, environment, prefix=WITHOUT_PRIVILEGES)
     process.start()
     try:
         senders = Senders(process, 2)
@@ -139,13 +133,13 @@ def test_a_directory_that_becomes_unwritable_is_waited_for(tmp_path: Path, nobod
         process.stop()
 
 
-def refused_start(data_dir: Path, user: int | None = None) -> tuple[int, str, float]:
+def refused_start(data_dir: Path, prefix: tuple[str, ...] = ()) -> tuple[int, str, float]:
     """Return exit code, message and seconds of a collector that must not start."""
     ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
     began = time.process_time_ns(), os.times()
     done = subprocess.run(
-        [sys.executable, "-m", "taximeter_collector", "--data-dir", str(data_dir)],
-        env=os.environ | ports, capture_output=True, text=True, check=False, timeout=60, user=user,
+        [*prefix, sys.executable, "-m", "taximeter_collector", "--data-dir", str(data_dir)],
+        env=os.environ | ports, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     ended = os.times()
     cpu_s = ended.children_user - began[1].children_user
@@ -163,11 +157,14 @@ def test_a_second_collector_ends_at_once_with_a_sentence(tmp_path: Path) -> None
         assert {file: file.read_bytes() for file in tmp_path.glob("*.duckdb*")} == before
 
 
-def test_a_directory_of_another_user_is_refused(tmp_path: Path, nobody: int) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "data")):
         pass
     before = sorted((tmp_path / "data").iterdir())
-    code, said, cpu_s = refused_start(tmp_path / "data", nobody)
+    for path in (tmp_path / "data", *before):
+        os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    code, said, cpu_s = refused_start(tmp_path / "data", WITHOUT_PRIVILEGES)
     assert code == 2 and cpu_s < 3
     assert "can't be written" in said and said.count("\n") == 1
     assert sorted((tmp_path / "data").iterdir()) == before
