@@ -19,6 +19,7 @@ from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.retention import Retention
 from taximeter_collector.server import serve
 from taximeter_collector.store import StoreError, open_store
+from taximeter_collector.transfer.stream import Sender
 from taximeter_collector.verify_api import Verifier
 
 
@@ -34,7 +35,7 @@ def run(settings: Settings) -> None:
 
         async def receive() -> None:
             tasks = Verifier(store, rollups), Repricer(store, rollups)
-            app = build_app(edges, ingest, store, rollups, *tasks)
+            app = build_app(edges, ingest, store, rollups, *tasks, Sender(store))
             grpc = GrpcReceiver(ingest, edges.max_request_mib << 20, edges.ingest_token, edges.tls)
             await serve(edges, data_dir, app, grpc)
 

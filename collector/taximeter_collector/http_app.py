@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from taximeter.secret import Secret
@@ -61,6 +62,16 @@ class Answers(Protocol):
         """Return the report for a request's body. Raises QueryFault."""
 
 
+class Sends(Protocol):
+    """What sends all that is stored, as tar archives. Both raise QueryFault."""
+
+    def backup(self, asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """Return the data files."""
+
+    def export(self, asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """Return Parquet files."""
+
+
 def build_app(
     settings: CollectorSettings,
     ingest: IngestPart,
@@ -68,6 +79,7 @@ def build_app(
     rollups: Follows,
     verifier: Answers,
     repricer: Answers,
+    sender: Sends | None = None,
 ) -> Starlette:
     """Return the application of the HTTP port."""
     report = StatusReport(ingest, store, rollups)
@@ -82,6 +94,7 @@ def build_app(
             ),
             Route("/v1/verify", guard(_task(verifier)), methods=["POST"]),
             Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
+            *_archives(sender, guard),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
             Route("/healthz", _healthz(store), methods=["GET"]),
@@ -214,6 +227,40 @@ def _task(task: Answers) -> Handler:
         return JSONResponse(found)
 
     return answer
+
+
+def _archives(sender: Sends | None, guard: Callable[[Handler], Handler]) -> list[Route]:
+    if sender is None:
+        return []
+    return [
+        Route("/v1/backup", guard(_archive(sender.backup)), methods=["POST"]),
+        Route("/v1/export", guard(_archive(sender.export)), methods=["POST"]),
+    ]
+
+
+def _archive(send: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            _refuse_forms(request)
+            asked = _document(await _body(request))
+            pieces = await asyncio.get_running_loop().run_in_executor(_readers, send, asked)
+        except QueryFault as fault:
+            return _fault_response(fault)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return StreamingResponse(pieces, media_type="application/x-tar")
+
+    return answer
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise QueryFault(400, "request", "The body must be a JSON object.")
+    return document
 
 
 def _refuse_forms(request: Request) -> None:

@@ -75,8 +75,9 @@ class Retention:
     def _drop_days(self, oldest: date) -> list[date]:
         old: dict[date, str] = self._rollups.run(lambda cursor: self._hide(cursor, oldest)).result()
         if old and not self._stop.wait(self._grace_s):
-            for catalog in old.values():
-                self._store.delete_catalog(catalog)
+            with self._store.files_stay():
+                for catalog in old.values():
+                    self._store.delete_catalog(catalog)
             logger.info(
                 "spans, logs and metrics received before %s are deleted (store.retention_days = %d)",
                 oldest,
@@ -89,7 +90,7 @@ class Retention:
         for day in self._store.days_with_content():
             if day >= oldest or self._stop.is_set():
                 return
-            with suppress(Interrupted):
+            with suppress(Interrupted), self._store.files_stay():
                 drop_content(
                     self._store, day, self._stop.wait, lambda: self._stop.wait(self._grace_s)
                 )
@@ -107,6 +108,9 @@ class Retention:
         old = [day for day in days if day < oldest and self._is_followed(cursor, day)]
         if not old:
             return {}
+        with transaction(cursor):  # an import numbers older days after younger ones
+            for day in old:
+                _leave_behind(cursor, self._store.catalog_of(day))
         hidden = self._store.hide_days(old)
         cursor.execute(
             "update rollup.progress set kept_from_batch ="
@@ -129,3 +133,12 @@ class Retention:
                 run_script(cursor, read_sql("retention/rollups"), {"before": before})
 
         self._rollups.run(drop).result()
+
+
+def _leave_behind(cursor: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """Say of the traces that began in a day's file that their first spans are no longer kept."""
+    for table in ("request", "aside"):
+        cursor.execute(
+            f"update rollup.{table} set first_batch = 0"
+            f" where first_batch in (select batch from {catalog}.export_request)"
+        )

@@ -7,8 +7,8 @@ about damage and a full disk: docs/operations.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import Lock
@@ -75,7 +75,7 @@ class Store:
         wrong row.
         """
         self.data_dir = data_dir
-        self._lock = Lock()
+        self._lock, self._files = Lock(), Lock()
         self._days: set[str] = set()
         self._hidden: set[str] = set()
         self._detached: set[str] = set()
@@ -177,7 +177,7 @@ class Store:
 
     def _attach_rollup(self) -> bool:
         """Attach the roll-ups, those of a damaged file anew; return whether there were any."""
-        file = self._file_of(ROLLUP)
+        file = self.file_of(ROLLUP)
         was_known = file.exists() or self.high_water.of(file.name).batch > 0
         if not file.exists():
             self.high_water.forget(file.name)
@@ -220,7 +220,7 @@ class Store:
 
     def _attach_ready(self, name: str) -> bool:
         """Attach a file for use, with all its tables; False if it was damaged and is set aside."""
-        if not self._attach(name, self._file_of(name)):
+        if not self._attach(name, self.file_of(name)):
             return False
         migrate(self._con, name, ROLLUP_TABLES if name == ROLLUP else DAY_TABLES)
         return True
@@ -261,7 +261,7 @@ class Store:
 
     def lean_file(self, day: date) -> Path:
         """Return the file that holds a day without what agents say."""
-        return self._file_of(f"{_LEAN}_{day:%Y%m%d}")
+        return self.file_of(f"{_LEAN}_{day:%Y%m%d}")
 
     def replace_day(self, old: str, file: Path) -> None:
         """Let queries read ``file`` in place of catalog ``old``, which stays until `delete_catalog`."""
@@ -280,7 +280,7 @@ class Store:
 
     def delete_catalog(self, name: str) -> None:
         """Delete the file of a day that is hidden. Raises OSError or duckdb.Error."""
-        file = self._file_of(name)
+        file = self.file_of(name)
         with self._lock:
             if name not in self._detached:
                 self._con.execute(f"detach {name}")
@@ -290,6 +290,12 @@ class Store:
             self.high_water.forget(file.name)
         for part in reversed(parts(file)):
             part.unlink(missing_ok=True)
+
+    @contextmanager
+    def files_stay(self) -> Iterator[None]:
+        """Let no file leave for the length of the block: of a backup, of an export, of what deletes one."""
+        with self._files:
+            yield
 
     def reattach(self, name: str, own: duckdb.DuckDBPyConnection | None = None) -> bool:
         """Take a file away and put it back, which heals one that DuckDB has given up; False if it can't be.
@@ -310,7 +316,7 @@ class Store:
                 self._detached.discard(name)
             self._create_day_views()
         if is_back:
-            self.incidents.report("file_reattached", f"{self._file_of(name).name} is in use again.", file=self._file_of(name).name)  # fmt: skip
+            self.incidents.report("file_reattached", f"{self.file_of(name).name} is in use again.", file=self.file_of(name).name)  # fmt: skip
         return is_back
 
     def _attach_when_free(self, name: str, own: duckdb.DuckDBPyConnection | None) -> bool:
@@ -326,11 +332,11 @@ class Store:
     def catalogs(self) -> dict[str, Path]:
         """Return the attached files by their catalog's name."""
         with self._lock:
-            return {name: self._file_of(name) for name in (*sorted(self._days), ROLLUP)}
+            return {name: self.file_of(name) for name in (*sorted(self._days), ROLLUP)}
 
     def replace(self, name: str, damage: str) -> Path:
         """Set a damaged file aside and begin a new one; return where the old one is."""
-        file = self._file_of(name)
+        file = self.file_of(name)
         with self._lock:
             mark = self.high_water.of(file.name)
             self._con.execute(f"detach {name}")
@@ -346,7 +352,7 @@ class Store:
 
     def note_stored(self, name: str) -> None:
         """Remember how far a file is that was filled by other means than commits."""
-        self.high_water.set(self._file_of(name).name, stored(self._con, name))
+        self.high_water.set(self.file_of(name).name, stored(self._con, name))
 
     def mend(self, own: duckdb.DuckDBPyConnection, *, is_rollup: bool = False) -> bool:
         """Try again to attach what could not be; return whether all is there."""
@@ -355,7 +361,8 @@ class Store:
         back = [self.reattach(name, own) for name in missing]
         return all(back)
 
-    def _file_of(self, name: str) -> Path:
+    def file_of(self, name: str) -> Path:
+        """Return the file of a catalog."""
         if name == ROLLUP:
             return self.data_dir / f"{ROLLUP}.duckdb"
         kind = "facts" if name.startswith(_LEAN) else "spans"
@@ -363,7 +370,7 @@ class Store:
 
     def note_commit(self, day: str, batch: int, items: int) -> None:
         """Remember that commit ``batch`` with so many items is in the file of ``day``."""
-        file = self._file_of(day).name
+        file = self.file_of(day).name
         self.high_water.set(file, Mark(batch, self.high_water.of(file).items + items))
 
     def note_derived(self, batch: int) -> None:
@@ -417,7 +424,7 @@ class Store:
     def report(self) -> dict[str, Any]:
         """Return the state of the store for /v1/status."""
         return self.health.as_dict() | {
-            "detached": sorted(self._file_of(name).name for name in self._detached),
+            "detached": sorted(self.file_of(name).name for name in self._detached),
             "alarms": self.incidents.alarms,
             "events": self.incidents.recent,
             "files": self.files(),

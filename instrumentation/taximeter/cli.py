@@ -15,6 +15,7 @@ from typing import Final
 from taximeter.extras import missing_extra
 from taximeter.settings import SettingsError
 
+_TRANSFER: Final = "taximeter_collector.transfer"
 PARTS: Final = {
     "collector": ("taximeter_collector", "OTLP in, DuckDB in the middle, queries out"),
     "alerts": ("taximeter_alerts", "rules, notices, the alerts API"),
@@ -22,6 +23,10 @@ PARTS: Final = {
     "demo": ("taximeter.demo", "a fleet of simulated agents"),
     "repair": ("taximeter_collector.repair", "check and mend a stopped collector's files"),
     "explain": ("taximeter_collector.explain", "where the numbers of one span come from"),
+    "backup": (_TRANSFER, "the data files, while the collector runs"),
+    "restore": (_TRANSFER, "a backup becomes the data"),
+    "export": (_TRANSFER, "all that is stored, as Parquet files"),
+    "import": (_TRANSFER, "adds an export to what is stored"),
 }
 """Commands that hand all their arguments to a module."""
 
@@ -31,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if given and given[0] in PARTS:
-            return _become(given[0], PARTS[given[0]][0], given[1:])
+            module = PARTS[given[0]][0]
+            return _become(given[0], module, given if module == _TRANSFER else given[1:])
         if given[:1] == ["rules"] and given[1:2] in (["check"], ["test-notify"]):
             return _become("alerts", "taximeter_alerts", given[1:])
         return _run(given)

@@ -13,6 +13,10 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "demo": ("anthropic", "openai"),
     "parquet": ("pyarrow",),
     "explain": ("duckdb", "pyarrow"),
+    "backup": ("duckdb", "pyarrow"),
+    "restore": ("duckdb", "pyarrow"),
+    "export": ("duckdb", "pyarrow"),
+    "import": ("duckdb", "pyarrow"),
     "reconcile": ("duckdb", "pyarrow"),
     "repair": ("duckdb", "pyarrow"),
 }
@@ -20,6 +24,10 @@ _EXTRA: Final = {"demo": "all"}
 _NAME: Final = {
     "parquet": "Parquet",
     "explain": "`taximeter explain`",
+    "backup": "`taximeter backup`",
+    "restore": "`taximeter restore`",
+    "export": "`taximeter export`",
+    "import": "`taximeter import`",
     "reconcile": "`taximeter reconcile`",
     "repair": "`taximeter repair`",
 }

@@ -52,28 +52,48 @@ def ask(
     served: Path | None = None,
 ) -> dict[str, Any]:
     """Return a collector's JSON answer to a POST of ``document``. Raises QueryFailed."""
-    body = json.dumps(document).encode()
-    secret = Secret(token) if token else None
     try:
-        with open_url(
-            url.rstrip("/") + path,
-            secret,
-            body=body,
-            timeout_s=timeout_s + _MARGIN_S,
-            served=served,
+        with receive(
+            url, path, document, token=token, timeout_s=timeout_s, served=served
         ) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
+    except (OSError, ValueError) as error:
+        raise _no_answer(url, error) from None
+
+
+def receive(
+    url: str,
+    path: str,
+    document: dict[str, Any],
+    *,
+    token: str | None,
+    timeout_s: float,
+    served: Path | None = None,
+) -> http.client.HTTPResponse:
+    """Return a collector's open answer to a POST of ``document``. Raises QueryFailed."""
+    try:
+        return open_url(
+            url.rstrip("/") + path,
+            Secret(token) if token else None,
+            body=json.dumps(document).encode(),
+            timeout_s=timeout_s + _MARGIN_S,
+            served=served,
+        )
     except urllib.error.HTTPError as error:
         raise _failure(error.code, error.read()) from None
-    except TimeoutError:
-        raise QueryFailed(f"The collector at {url} gave no answer in time.", 1) from None
     except (OSError, ValueError) as error:
-        raise QueryFailed(
-            f"No collector answers at {url} ({getattr(error, 'reason', error)}):"
-            " start one with `taximeter up`.",
-            1,
-        ) from None
+        raise _no_answer(url, error) from None
+
+
+def _no_answer(url: str, error: Exception) -> QueryFailed:
+    if isinstance(error, TimeoutError):
+        return QueryFailed(f"The collector at {url} gave no answer in time.", 1)
+    return QueryFailed(
+        f"No collector answers at {url} ({getattr(error, 'reason', error)}):"
+        " start one with `taximeter up`.",
+        1,
+    )
 
 
 def open_url(

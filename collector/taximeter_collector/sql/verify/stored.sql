@@ -11,7 +11,7 @@ union select trace_id from rollup.agent_run where start_time >= $from and start_
 -- Those whose first spans are no longer kept can't be computed again.
 create or replace temp table v_beyond as
 select request_id as trace_id from rollup.request
-where request_id in (select trace_id from v_trace) and first_batch < (select min(batch) from span);
+where request_id in (select trace_id from v_trace) and first_batch < coalesce((select min(batch) from span), first_batch + 1);
 
 create or replace temp table v_stored_request as
 from rollup.request where request_id in (select trace_id from v_trace);
