@@ -29,7 +29,7 @@ from taximeter_collector.store import ROLLUP, Store
 logger: Final = logging.getLogger(__name__)
 PAUSE_PER_WORK: Final = 4.0
 """Rest four times as long as the work took, so that following leaves the writer its processor."""
-MAX_PAUSE_S: Final = 2.0
+MAX_PAUSE_S: Final = 1.0
 """A page should show a call within three seconds."""
 STORE_PAUSE_S: Final = 2.0
 """Between two tries while the disk is full: each may cost the readers an interruption."""
