@@ -80,6 +80,11 @@ class Deriver:
         """Grows whenever derived data changed; survives restarts."""
         return self._derived + self._revision
 
+    @property
+    def derived(self) -> int:
+        """The last group commit that the roll-ups contain."""
+        return self._derived
+
     def notify(self) -> None:
         """Say that new spans are committed."""
         self._wake.set()

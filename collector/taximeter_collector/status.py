@@ -67,7 +67,11 @@ class Follows(Protocol):
 
     @property
     def data_version(self) -> int:
-        """The last group commit that the roll-ups contain; grows when derived data changed."""
+        """Grows when derived data changed."""
+
+    @property
+    def derived(self) -> int:
+        """The last group commit that the roll-ups contain."""
 
     last_error: str | None
 
@@ -177,7 +181,7 @@ class StatusReport:
                 rows = cursor.execute(
                     "select epoch(min(received_at)) from export_request"
                     " where signal = 'traces' and batch > $derived",
-                    {"derived": self._rollups.data_version},
+                    {"derived": self._rollups.derived},
                 ).fetchall()
         except duckdb.Error:
             return None

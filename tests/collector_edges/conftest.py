@@ -99,6 +99,7 @@ class NeverAsked:
 @dataclass
 class Rollups:
     data_version: int = 7
+    derived: int = 7
     last_error: str | None = None
 
 
