@@ -162,7 +162,7 @@ class Recovery:
         self._incidents.report(
             "file_set_aside",
             f"{file.name} is damaged and was set aside as {kept[0]}: {why.partition(chr(10))[0][:200]}."
-            " Stop the collector and run `taximeter repair` to get back what can be read.",
+            " What can't be read of it counts no more: look for a backup. `taximeter repair` ends this alarm.",
             file=file.name, kept=[str(part) for part in kept],
         )  # fmt: skip
         return kept[0]
