@@ -28,9 +28,15 @@ _LEVELS: Final[dict[Signal, tuple[str, str, str, str]]] = {
     "logs": ("Logs", "resource_logs", "scope_logs", "log_records"),
     "metrics": ("Metrics", "resource_metrics", "scope_metrics", "metrics"),
 }
-_HANDLER: Final = {
-    signal: HANDLERS.get_for_message(descriptor(levels[0])) for signal, levels in _LEVELS.items()
+
+METRIC_DATA: Final = {
+    "gauge": "Gauge",
+    "sum": "Sum",
+    "histogram": "Histogram",
+    "exponential_histogram": "ExponentialHistogram",
+    "summary": "Summary",
 }
+"""The fields that hold a metric's data as sent, and the message in each."""
 
 
 class Undecodable(ValueError):
@@ -54,22 +60,36 @@ class Rows:
 def parse(signal: Signal, body: bytes) -> pa.RecordBatch:
     """Return one request as a one-row batch. Raises Undecodable."""
     try:
-        return _HANDLER[signal].list_to_record_batch([body])
-    except ValueError as error:
-        if "UTF-8" not in str(error):
-            raise Undecodable(str(error)) from None
-    try:
-        return _HANDLER[signal].list_to_record_batch([repair_utf8(_LEVELS[signal][0], body)])
+        batch = read_messages(_LEVELS[signal][0], [body])
+        if signal == "metrics":
+            metrics = pc.list_flatten(_items(signal, batch))
+            for field, message in METRIC_DATA.items():
+                read_messages(message, pc.struct_field(metrics, field).drop_null().to_pylist())
     except ValueError as error:
         raise Undecodable(str(error)) from None
+    return batch
+
+
+def read_messages(message: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
+    """Return messages of one type as rows; what is no UTF-8 in them is replaced. Raises ValueError."""
+    handler = HANDLERS.get_for_message(descriptor(message))
+    try:
+        return handler.list_to_record_batch(list(bodies))
+    except ValueError as error:
+        if "UTF-8" not in str(error):
+            raise
+    return handler.list_to_record_batch([repair_utf8(message, body) for body in bodies])
 
 
 def count_items(signal: Signal, batch: pa.RecordBatch) -> int:
     """Return how many spans, log records or metrics ``batch`` holds."""
+    return pc.sum(pc.list_value_length(_items(signal, batch))).as_py() or 0
+
+
+def _items(signal: Signal, batch: pa.RecordBatch) -> pa.ListArray:
     _, resources, scopes, items = _LEVELS[signal]
     flat = pc.list_flatten(batch.column(resources))
-    flat = pc.list_flatten(pc.struct_field(flat, scopes))
-    return pc.sum(pc.list_value_length(pc.struct_field(flat, items))).as_py() or 0
+    return pc.struct_field(pc.list_flatten(pc.struct_field(flat, scopes)), items)
 
 
 def flatten(signal: Signal, batches: Sequence[pa.RecordBatch]) -> Rows:
@@ -220,16 +240,15 @@ def _log_fields(records: pa.StructArray) -> dict[str, Any]:
 
 
 def _metric_fields(metrics: pa.StructArray) -> dict[str, Any]:
-    arms = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
     kinds = [
         pc.if_else(pc.is_valid(pc.struct_field(metrics, arm)), arm, pa.scalar(None, pa.string()))
-        for arm in arms
+        for arm in METRIC_DATA
     ]
     return {
         "name": pc.struct_field(metrics, "name"),
         "unit": pc.struct_field(metrics, "unit"),
         "metric_kind": pc.coalesce(*kinds),
-        "data": pc.coalesce(*(pc.struct_field(metrics, arm) for arm in arms)),
+        "data": pc.coalesce(*(pc.struct_field(metrics, arm) for arm in METRIC_DATA)),
     }
 
 

@@ -8,14 +8,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from taximeter_collector.decode import Rows, attribute_table, text_map
-from taximeter_collector.otlp_schema import HANDLERS, descriptor
+from taximeter_collector.decode import METRIC_DATA, Rows, attribute_table, read_messages, text_map
 
-_KINDS: Final = {
-    "sum": HANDLERS.get_for_message(descriptor("Sum")),
-    "histogram": HANDLERS.get_for_message(descriptor("Histogram")),
-    "exponential_histogram": HANDLERS.get_for_message(descriptor("ExponentialHistogram")),
-}
+_KINDS: Final = ("sum", "histogram", "exponential_histogram")
 _DELTA: Final = 1
 
 
@@ -23,7 +18,7 @@ def metric_points(metrics: Rows, names: Collection[str]) -> Rows:
     """Return the points of the metrics called ``names``; a gauge or summary counts nothing.
 
     Items: ``row, request, resource, scope_name, scope_version, name, start_time, end_time, value,
-    is_cumulative, attributes``; times in Unix nanoseconds. A metric that can't be read is left out.
+    is_cumulative, attributes``; times in Unix nanoseconds. `parse` has read the data once already.
     """
     wanted = metrics.items.filter(
         pc.is_in(metrics.items["name"], pa.array(sorted(names), pa.string()))
@@ -45,7 +40,7 @@ def metric_points(metrics: Rows, names: Collection[str]) -> Rows:
 def _points(metrics: pa.Table, kind: str) -> pa.Table | None:
     if len(metrics) == 0:
         return None
-    data = _KINDS[kind].list_to_record_batch(metrics["data"].to_pylist())
+    data = read_messages(METRIC_DATA[kind], metrics["data"].to_pylist())
     lists = data.column("data_points")
     metric, points = pc.list_parent_indices(lists), pc.list_flatten(lists)
     if kind == "sum":
@@ -71,7 +66,7 @@ def _points(metrics: pa.Table, kind: str) -> pa.Table | None:
 
 def _none() -> pa.Table:
     """Return no points, in the columns that `_points` gives them."""
-    empty = _KINDS["sum"].list_to_record_batch([b""])
+    empty = read_messages("Sum", [b""])
     points = pc.list_flatten(empty.column("data_points"))
     text, number = pa.array([], pa.string()), pa.array([], pa.int64())
     return pa.table(

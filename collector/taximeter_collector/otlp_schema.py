@@ -118,6 +118,13 @@ _MESSAGES: Final[dict[str, dict[str, tuple[int, str]]]] = {
         "time": (3, "fixed64"),
         "sum": (5, "double"),
     },
+    "SummaryPoint": {
+        "start_time": (2, "fixed64"),
+        "time": (3, "fixed64"),
+        "attributes": (7, "*KeyValue"),
+    },
+    "Gauge": {"data_points": (1, "*NumberPoint")},
+    "Summary": {"data_points": (1, "*SummaryPoint")},
     "Sum": {"data_points": (1, "*NumberPoint"), "temporality": (2, "int32")},
     "Histogram": {"data_points": (1, "*HistogramPoint"), "temporality": (2, "int32")},
     "ExponentialHistogram": {"data_points": (1, "*ExponentialPoint"), "temporality": (2, "int32")},

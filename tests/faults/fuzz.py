@@ -1,6 +1,6 @@
 """Damaged export requests through the collector's decoding, in processes that may die: none should.
 
-`python -m bench.fuzz --bodies 1000000` takes seeds from --first on, each one damaged request of the test corpus
+`python -m tests.faults.fuzz --bodies 1000000` takes seeds from --first on, each one damaged request of the test corpus
 (tests/faults/mutations.py): decompress, JSON to protobuf, parse, flatten. A finding is an error that is not one of
 the refusals (400, 413, 415), a body that takes more than 2 s of CPU, or a process that ends. Findings print their seed.
 """

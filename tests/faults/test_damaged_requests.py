@@ -1,0 +1,58 @@
+"""Damaged requests of real clients: refused or stored, never a crash, and what is stored is what was counted."""
+
+from __future__ import annotations
+
+import http.client
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+from tests.faults.fuzz import corpus, try_seeds
+from tests.faults.mutations import Mutant, mutant
+from tests.patience import PATIENCE_S
+from tests.serving import Collector, collecting
+from tests.telemetry import one
+
+from taximeter_collector.store import Store
+
+TABLES = {"logs": "log_record", "metrics": "metric"}
+
+
+def test_three_thousand_are_read_or_refused() -> None:
+    statuses, _, findings = try_seeds(0, 3_000)
+    assert findings == []
+    assert set(statuses) == {200, 400, 415} and statuses.total() == 3_000
+
+
+def post(collector: Collector, sent: Mutant) -> int:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", collector.addresses.http_port, timeout=PATIENCE_S
+    )
+    headers = {"Content-Type": f"application/{'json' if sent.is_json else 'x-protobuf'}"}
+    if sent.encoding:
+        headers["Content-Encoding"] = sent.encoding
+    try:
+        connection.request("POST", f"/v1/{sent.signal}", sent.body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_over_http_the_store_holds_what_was_counted(store: Store) -> None:
+    bodies = corpus()
+    with collecting(store) as collector, ThreadPoolExecutor(16) as clients:
+        sent = [mutant(bodies, seed) for seed in range(400)]
+        statuses = Counter(clients.map(post, repeat(collector), sent))
+        assert set(statuses) == {200, 400, 415}, statuses
+        counts = collector.ingest.counters.snapshot()
+    for signal, table in TABLES.items():
+        assert one(store, f"select count(*) from {table}") == (counts[signal, "stored", ""],), (
+            signal
+        )
+    spans = "select count(*) from span where signal = 'span'"
+    assert one(store, spans) == (counts["traces", "stored", ""],)
+    for signal in ("traces", *TABLES):
+        fates = Counter[str]()
+        for (of, fate, _), items in counts.items():
+            fates[fate] += items if of == signal else 0
+        assert fates["received"] == fates["stored"] + fates["rejected"] + fates["duplicate"], signal
