@@ -64,7 +64,7 @@ def make(store: Store, spans: int) -> int:
 def _template(store: Store, cursor: duckdb.DuckDBPyConnection) -> str:
     """Send one hour of traffic the real way; return the catalog of the day that holds it."""
     now = datetime.now(UTC)
-    day = store.day_for(now)
+    day = store.files.day_for(now)
     bodies = [
         request_body(512, spread=timedelta(hours=1)) for _ in range(TEMPLATE_SPANS // 512)
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def _copy(
         " from range($first, $first + $number)",
         {"first": first, "number": number, "start": start},
     )
-    into = store.day_for(start + timedelta(hours=12))
+    into = store.files.day_for(start + timedelta(hours=12))
     _insert(cursor, "span", f"{into}.span", "trace_id")
     for name, ids in _IDS.items():
         _insert(cursor, name, f"rollup.{name}", ids)

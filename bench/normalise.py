@@ -99,7 +99,7 @@ def one_round(store: Store, bodies: list[bytes], batch: int) -> tuple[dict[str, 
     now = datetime.now(UTC)
     with store.cursor() as cursor:
         cursor.execute("begin")
-        spans = store_spans(cursor, rows, store.day_for(now), batch, now)
+        spans = store_spans(cursor, rows, store.files.day_for(now), batch, now)
         cursor.execute("commit")
         stored = time.process_time()
         derive_step(cursor, store.prices, batch - 1)

@@ -25,6 +25,7 @@ from taximeter_collector.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.server import Addresses, serve
 from taximeter_collector.store import Store
+from taximeter_collector.transfer.stream import Sender
 from taximeter_collector.verify_api import Verifier
 
 Build = Callable[[CollectorSettings], tuple[Starlette, GrpcReceiver]]
@@ -44,6 +45,17 @@ class Collector:
 
 
 @contextmanager
+def collector(folder: Path) -> Iterator[tuple[Store, Deriver, Ingest]]:
+    """Run the parts of a collector on ``folder``, without its ports."""
+    with (
+        closing(Store(folder)) as store,
+        closing(Deriver(store, settle_s=0.01)) as rollups,
+        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
+    ):
+        yield store, rollups, ingest
+
+
+@contextmanager
 def collecting(
     store: Store, *, settle_s: float = 0.01, queue_bytes: int = 1 << 27
 ) -> Iterator[Collector]:
@@ -54,9 +66,8 @@ def collecting(
     ):
 
         def build(settings: CollectorSettings) -> tuple[Starlette, GrpcReceiver]:
-            app = build_app(
-                settings, ingest, store, rollups, Verifier(store, rollups), Repricer(store, rollups)
-            )
+            tasks = Verifier(store, rollups), Repricer(store, rollups), Sender(store)
+            app = build_app(settings, ingest, store, rollups, *tasks)
             return app, GrpcReceiver(ingest, settings.max_request_mib << 20, None)
 
         with serving(store.data_dir, build) as addresses:

@@ -16,10 +16,11 @@ from typing import Final
 import duckdb
 
 from taximeter_collector.content import LONG_BYTES, content_key_expression, content_patterns
+from taximeter_collector.data_files import DAY_TABLES
 from taximeter_collector.migrations import migrate
 from taximeter_collector.recovery import ATTACH_OPTIONS, quoted
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import DAY_TABLES, Store
+from taximeter_collector.store import Store
 
 PIECE_ROWS: Final = 50_000
 """So many rows are one transaction; then the writer has the processor for as long as it took."""
@@ -38,8 +39,8 @@ def drop_content(
     ``rest`` waits so many seconds and ``grace`` until no query can still read the old file; both
     say whether the collector stops meanwhile. Raises Interrupted, duckdb.Error or OSError.
     """
-    old = store.catalog_of(day)
-    file = store.lean_file(day)
+    old = store.files.catalog_of(day)
+    file = store.files.lean_file(day)
     unfinished = file.with_name(f"{file.name}.new")
     with store.cursor() as cursor:
         try:
@@ -51,9 +52,9 @@ def drop_content(
             raise
     unfinished.replace(file)
     _sync_directory(file.parent)
-    store.replace_day(old, file)
+    store.files.replace_day(old, file)
     if not grace():
-        store.delete_catalog(old)
+        store.files.delete_catalog(old)
 
 
 def _copy(

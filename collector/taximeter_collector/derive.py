@@ -20,11 +20,12 @@ from typing import Any, Final
 
 import duckdb
 
+from taximeter_collector.data_files import ROLLUP
 from taximeter_collector.health import invalidated_file, is_store_fault
 from taximeter_collector.lending import release
 from taximeter_collector.prices import PriceBook, price_calls
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import ROLLUP, Store
+from taximeter_collector.store import Store
 
 logger: Final = logging.getLogger(__name__)
 PAUSE_PER_WORK: Final = 4.0
@@ -158,8 +159,10 @@ class Deriver:
 
     def _derive_waiting(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Derive some of the traces again whose derivation a migration has changed."""
+        started = time.perf_counter()
         try:
             if derive_waiting(cursor, self._store.prices, self._derived):
+                self._worked_s += time.perf_counter() - started
                 self._wake.set()
         except duckdb.Error as error:
             self.last_error = f"{type(error).__name__}: {error}"
@@ -172,7 +175,7 @@ class Deriver:
         self._failures, self._is_ill = 0, False
         if following != self._derived:
             self._step_spans = _count(cursor, "select count(*) from d_span")
-            self._store.note_derived(following)
+            self._store.files.note_derived(following)
         return following
 
     def _after_failure(self, cursor: duckdb.DuckDBPyConnection, error: Exception) -> int:
@@ -202,9 +205,9 @@ class Deriver:
             logger.warning("the roll-ups wait: %s", error)
         self._is_ill = True
         if invalidated_file(error) == ROLLUP:
-            self._store.reattach(ROLLUP, cursor)
+            self._store.files.reattach(ROLLUP, cursor)
         else:
-            self._store.mend(cursor, is_rollup=True)
+            self._store.files.mend(cursor, is_rollup=True)
 
 
 def _count(cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -214,14 +217,12 @@ def _count(cursor: duckdb.DuckDBPyConnection, sql: str) -> int:
 
 def derived_batch(cursor: duckdb.DuckDBPyConnection) -> int:
     """Return the last group commit that the roll-ups contain."""
-    row = cursor.execute("select derived_batch from rollup.progress").fetchone()
-    return int(row[0]) if row else 0
+    return _count(cursor, "select derived_batch from rollup.progress")
 
 
 def revision(cursor: duckdb.DuckDBPyConnection) -> int:
     """Return how often history was priced again, or that undone."""
-    row = cursor.execute("select count(*) + count(undone_at) from rollup.repricing").fetchone()
-    return int(row[0]) if row else 0
+    return _count(cursor, "select count(*) + count(undone_at) from rollup.repricing")
 
 
 def next_batch(cursor: duckdb.DuckDBPyConnection, after: int, batches: int) -> int:
@@ -285,9 +286,26 @@ def derive_waiting(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, last: i
     if not found:
         return False
     traces = [trace for (trace,) in found]
-    derive_again(cursor, prices, traces, [], last)
+    _derive_each(cursor, prices, traces, last)
     cursor.execute("delete from rollup.to_derive where trace_id in (select unnest($1))", [traces])
     return True
+
+
+def _derive_each(
+    cursor: duckdb.DuckDBPyConnection, prices: PriceBook, traces: list[str], last: int
+) -> None:
+    """Derive traces again; of those that fail together, the one that fails alone keeps its rows."""
+    try:
+        derive_again(cursor, prices, traces, [], last)
+    except duckdb.Error as error:
+        if is_store_fault(error):
+            raise
+        if len(traces) == 1:
+            logger.error("trace %s keeps what an older release derived: %s", traces[0], error)
+            return
+        middle = len(traces) // 2
+        for half in (traces[:middle], traces[middle:]):
+            _derive_each(cursor, prices, half, last)
 
 
 def look_at(cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:

@@ -1,14 +1,17 @@
 """Can the store take rows now? Low disk and failed writes refuse ingest, both until they are over.
 
 A refusal is retryable (503, UNAVAILABLE). After a failed write a second passes before the next request is
-let through: its commit is the test whether the store works again. Reads are never refused.
+let through: its commit is the test whether the store works again. Where none comes (a balancer sends nobody to a
+collector that is not ready), a file is written as a test. Reads are never refused.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from taximeter_collector.incidents import Incidents
 State = Literal["ok", "disk_low", "unwritable"]
 LOOK_EVERY_S: Final = 0.5
 PAUSE_S: Final = 1.0
+TEST_BYTES: Final = 1 << 20
 GIB: Final = 1 << 30
 _DETACHED: Final = re.compile(
     r'schema "(day_\w+|rollup)" does not exist|database "(\w+)" does not exist'
@@ -124,6 +128,20 @@ class Health:
             with self._lock:
                 self._fault = ""
             self._incidents.report("store_writable", "Telemetry is taken in again.")
+
+    def try_again(self) -> None:
+        """After a failed write, see whether the disk takes a file again."""
+        if not self._fault or self._clock() < self._try_at:
+            return
+        try:
+            with tempfile.TemporaryFile(dir=self._data_dir) as file:
+                file.write(bytes(TEST_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.failed(error)
+        else:
+            self.worked()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state for /v1/status."""

@@ -40,7 +40,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 QUERIES_AT_ONCE: Final = 4
 READERS_NICENESS: Final = 10
 BYTES_PER_WAITING_BYTE: Final = 2
-"""What a body takes in memory while it waits to be written: 1.6 times its size, measured."""
+"""What a body may take in memory while it waits to be written: itself, and its rows."""
 REATTACH_PAUSE_S: Final = 0.25
 MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -79,7 +79,7 @@ def build_app(
     rollups: Follows,
     verifier: Answers,
     repricer: Answers,
-    sender: Sends | None = None,
+    sender: Sends,
 ) -> Starlette:
     """Return the application of the HTTP port."""
     report = StatusReport(ingest, store, rollups)
@@ -94,7 +94,8 @@ def build_app(
             ),
             Route("/v1/verify", guard(_task(verifier)), methods=["POST"]),
             Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
-            *_archives(sender, guard),
+            Route("/v1/backup", guard(_archive(sender.backup)), methods=["POST"]),
+            Route("/v1/export", guard(_archive(sender.export)), methods=["POST"]),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
             Route("/healthz", _healthz(store), methods=["GET"]),
@@ -227,15 +228,6 @@ def _task(task: Answers) -> Handler:
         return JSONResponse(found)
 
     return answer
-
-
-def _archives(sender: Sends | None, guard: Callable[[Handler], Handler]) -> list[Route]:
-    if sender is None:
-        return []
-    return [
-        Route("/v1/backup", guard(_archive(sender.backup)), methods=["POST"]),
-        Route("/v1/export", guard(_archive(sender.export)), methods=["POST"]),
-    ]
 
 
 def _archive(send: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Handler:

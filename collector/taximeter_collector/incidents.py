@@ -20,8 +20,7 @@ Event = Literal[
     "file_set_aside",  # a damaged data file
     "file_behind",  # a file holds less than it did: its write-ahead log is gone, or an old copy came back
     "file_missing",
-    "file_invalidated",  # DuckDB gave a file up, because a checkpoint failed
-    "file_reattached",
+    "file_reattached",  # DuckDB had given it up, because a checkpoint failed
     "rollup_rebuilt",
     "store_unwritable",
     "store_writable",

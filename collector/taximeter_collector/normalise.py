@@ -124,8 +124,8 @@ _SPANS: Final = (
     " null::varchar as linked_span_id from in_item"
 )
 _NOTHING_MASKED: Final = (
-    'create or replace temp table n_masked as select 0::bigint as "row", null::struct(input_hash varchar,'
-    " marks varchar[], bounds map(varchar, bigint), reason varchar) as masked limit 0"
+    'create or replace temp table n_masked as select 0::bigint as "row", null::struct(marks varchar[],'
+    " reason varchar) as masked limit 0"
 )
 _USAGE_TEXTS: Final = pa.table(
     {"row": pa.array([], pa.int64()), "usage_text": pa.array([], pa.string())}

@@ -1,7 +1,7 @@
 """Attaches one data file, whatever state it is in: a damaged log is cut, a damaged file set aside.
 
-Nothing is deleted: what is cut or replaced lies in `DATA_DIR/set_aside/` under a dated name. What DuckDB does
-with which damage was measured; docs/operations.md has the table.
+Nothing is deleted: what is cut or replaced lies in `DATA_DIR/set_aside/` under a dated name. What each event
+means to whoever is woken: docs/operations.md.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ import duckdb
 
 from taximeter.pricing import PriceFileError
 from taximeter.settings import SettingsError, load_settings
+from taximeter_collector.data_files import DAY_TABLES, ROLLUP
 from taximeter_collector.directory_lock import UnusableStoreError
-from taximeter_collector.store import DAY_TABLES, ROLLUP, Store, StoreError, open_store
+from taximeter_collector.store import Store, StoreError, open_store
 
 PIECES = (65_536, 2_048)
 """Rows copied at once, then those of one vector: a damaged block takes all rows that lie in it."""
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def repair(store: Store) -> int:
     """Check every file, save what is readable of damaged ones, print and acknowledge all alarms."""
-    for name, file in store.catalogs().items():
+    for name, file in store.files.catalogs().items():
         damage = first_damage(store, name)
         print(f"{file.name}: {'whole' if damage is None else f'damaged: {damage}'}")
         if damage is not None:
@@ -76,7 +77,7 @@ def first_damage(store: Store, name: str) -> str | None:
 
 
 def _replace(store: Store, name: str, damage: str) -> None:
-    kept = store.replace(name, damage)
+    kept = store.files.replace(name, damage)
     if name == ROLLUP:
         print("  the roll-ups are derived again when the collector starts")
         return
@@ -88,7 +89,7 @@ def _replace(store: Store, name: str, damage: str) -> None:
                 print(f"  {table}: {saved:,} rows saved, {lost:,} lost")
         finally:
             cursor.execute("detach damaged")
-    store.note_stored(name)
+    store.files.note_stored(name)
 
 
 def copy_readable(cursor: duckdb.DuckDBPyConnection, source: str, target: str) -> tuple[int, int]:

@@ -75,9 +75,9 @@ class Retention:
     def _drop_days(self, oldest: date) -> list[date]:
         old: dict[date, str] = self._rollups.run(lambda cursor: self._hide(cursor, oldest)).result()
         if old and not self._stop.wait(self._grace_s):
-            with self._store.files_stay():
+            with self._store.files.files_stay():
                 for catalog in old.values():
-                    self._store.delete_catalog(catalog)
+                    self._store.files.delete_catalog(catalog)
             logger.info(
                 "spans, logs and metrics received before %s are deleted (store.retention_days = %d)",
                 oldest,
@@ -87,10 +87,10 @@ class Retention:
         return []
 
     def _drop_content(self, oldest: date) -> None:
-        for day in self._store.days_with_content():
+        for day in self._store.files.days_with_content():
             if day >= oldest or self._stop.is_set():
                 return
-            with suppress(Interrupted), self._store.files_stay():
+            with suppress(Interrupted), self._store.files.files_stay():
                 drop_content(
                     self._store, day, self._stop.wait, lambda: self._stop.wait(self._grace_s)
                 )
@@ -102,7 +102,7 @@ class Retention:
 
     def _hide(self, cursor: duckdb.DuckDBPyConnection, oldest: date) -> dict[date, str]:
         """Take the days that are too old, and followed to their end, out of the views."""
-        days = self._store.days()[
+        days = self._store.files.days()[
             :-1
         ]  # the newest stays: it says where the counting of commits was
         old = [day for day in days if day < oldest and self._is_followed(cursor, day)]
@@ -110,8 +110,8 @@ class Retention:
             return {}
         with transaction(cursor):  # an import numbers older days after younger ones
             for day in old:
-                _leave_behind(cursor, self._store.catalog_of(day))
-        hidden = self._store.hide_days(old)
+                _leave_behind(cursor, self._store.files.catalog_of(day))
+        hidden = self._store.files.hide_days(old)
         cursor.execute(
             "update rollup.progress set kept_from_batch ="
             " coalesce((select min(batch) from export_request), derived_batch + 1)"
@@ -121,7 +121,7 @@ class Retention:
     def _is_followed(self, cursor: duckdb.DuckDBPyConnection, day: date) -> bool:
         row = cursor.execute(
             f"select coalesce(max(batch), 0) <= (select derived_batch from rollup.progress)"
-            f" from {self._store.catalog_of(day)}.span"
+            f" from {self._store.files.catalog_of(day)}.span"
         ).fetchone()
         return bool(row and row[0])
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import duckdb
 
+from taximeter.times import utc
 from taximeter_collector.read_api import QueryFault
 from taximeter_collector.store import Store
 from taximeter_collector.verify import Report, WindowTooLong, verify_window
@@ -95,9 +96,9 @@ def parse_request(body: bytes) -> tuple[datetime, datetime, bool]:
     """
     try:
         document = json.loads(body)
-        start, end = _time(document["from"]), _time(document["to"])
+        start, end = utc(document["from"]), utc(document["to"])
         repair = document.get("repair", False)
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise QueryFault(
             400,
             "request",
@@ -108,8 +109,3 @@ def parse_request(body: bytes) -> tuple[datetime, datetime, bool]:
     if not timedelta() < end - start <= LONGEST:
         raise QueryFault(400, "request", f'"to" must be after "from", at most {LONGEST.days} days.')
     return start, end, repair
-
-
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from taximeter.cli_options import add_reader_options
 from taximeter.extras import missing_extra
 from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import QueryFailed, read_query
@@ -30,9 +31,7 @@ def add_query(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     query.add_argument("-o", "--output", metavar="FILE", help="write here instead of the screen")
     query.add_argument("--max-rows", metavar="N", type=int, default=1_000_000)
     query.add_argument("--timeout", metavar="S", type=float, default=30.0, help="seconds")
-    query.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    query.add_argument("--data-dir", metavar="DIR", help="of the collector to ask")
-    query.add_argument("--url", help="of the collector to ask, when it is not on this machine")
+    add_reader_options(query)
     query.set_defaults(run=run_query)
 
 

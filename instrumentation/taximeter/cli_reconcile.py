@@ -9,6 +9,7 @@ import sys
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
+from taximeter.cli_options import add_reader_options
 from taximeter.extras import missing_extra
 from taximeter.ports import collector_url, served_certificate
 from taximeter.settings import load_settings
@@ -36,9 +37,7 @@ def add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="how long after its end a provider may book a call (300)",
     )  # fmt: skip
     parser.add_argument("--timeout", metavar="S", type=_seconds, default=60.0, help="seconds")
-    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    parser.add_argument("--data-dir", metavar="DIR", help="of the collector to ask")
-    parser.add_argument("--url", help="of the collector to ask, when it is not on this machine")
+    add_reader_options(parser)
     parser.set_defaults(run=run_reconcile)
 
 

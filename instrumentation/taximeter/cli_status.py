@@ -9,7 +9,8 @@ import urllib.error
 from collections.abc import Iterator
 from typing import Any, Final
 
-from taximeter.ports import collector_url
+from taximeter.cli_options import add_reader_options
+from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import open_url
 from taximeter.settings import load_settings
 
@@ -20,9 +21,7 @@ def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Register the command."""
     status = commands.add_parser("status", help="is telemetry taken in, and what became of it")
     status.add_argument("--json", action="store_true", help="all of it, for programs")
-    status.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    status.add_argument("--data-dir", metavar="DIR", help="of the collector to ask")
-    status.add_argument("--url", help="of the collector to ask, when it is not on this machine")
+    add_reader_options(status)
     status.set_defaults(run=run_status)
 
 
@@ -31,7 +30,12 @@ def run_status(options: argparse.Namespace) -> int:
     settings = load_settings(options.config, data_dir=options.data_dir)
     url = options.url or collector_url(settings)
     try:
-        with open_url(f"{url}/v1/status", settings.collector.query_token, timeout_s=10) as answer:
+        with open_url(
+            f"{url}/v1/status",
+            settings.collector.query_token,
+            timeout_s=10,
+            served=served_certificate(settings, options.url),
+        ) as answer:
             status: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         hint = ": set TAXIMETER_QUERY_TOKEN" if error.code == 401 else ""
@@ -49,6 +53,7 @@ def lines_of(status: dict[str, Any]) -> Iterator[str]:
     """Yield the status for people."""
     store, seconds = status["store"], status["commit_seconds"]
     yield f"store: {store['state']}{': ' if store['message'] else ''}{store['message']}"
+    yield f"data: {status['data_dir']}, collector {status['version']}, process {status['pid']}"
     yield f"disk: {store['free_bytes'] / 1e9:,.1f} GB free, {status['store_bytes'] / 1e9:,.3f} GB used"
     for signal in status["received"]:
         counts = ", ".join(f"{status[fate][signal]:,} {fate}" for fate in _FATES)

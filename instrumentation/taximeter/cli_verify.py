@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from taximeter.cli_options import add_reader_options
 from taximeter.cli_query import as_table
 from taximeter.ports import collector_url, served_certificate
 from taximeter.read_query import QueryFailed, ask
 from taximeter.settings import SettingsError, load_settings
+from taximeter.times import utc
 
 PIECE: Final = timedelta(days=1)
 """A longer time is asked for in pieces, so that none is too much for the collector."""
@@ -30,9 +32,7 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verify.add_argument("--hours", metavar="N", type=float, help="the last N hours (24)")
     verify.add_argument("--repair", action="store_true", help="derive again what differs")
     verify.add_argument("--json", action="store_true", help="for programs")
-    verify.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    verify.add_argument("--data-dir", metavar="DIR", help="of the collector to ask")
-    verify.add_argument("--url", help="of the collector to ask, when it is not on this machine")
+    add_reader_options(verify)
     verify.set_defaults(run=run_verify)
 
 
@@ -85,12 +85,11 @@ def window(options: argparse.Namespace, now: datetime) -> tuple[datetime, dateti
 
 def _time(option: str, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
+        return utc(text)
     except ValueError:
         raise SettingsError(
             f"verify {option} takes a time such as 2026-11-24T08:00, not {text!r}"
         ) from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def pieces(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

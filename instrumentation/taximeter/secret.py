@@ -51,8 +51,8 @@ class Secret:
 class SecretFile(Secret):
     """The tokens of a file, one a line, read again when the file changes: so tokens rotate.
 
-    Empty lines and those that begin with # are passed over. The first line is sent, every line is accepted. While the file can't be read or has no token
-    in it, those read last stay valid.
+    Empty lines and those that begin with # are passed over. The first line is sent, every line is
+    accepted. While the file can't be read or has no token in it, those read last stay valid.
     """
 
     __slots__ = ("_file", "_stamp", "_texts")

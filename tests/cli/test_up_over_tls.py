@@ -70,5 +70,9 @@ def test_all_ports_speak_tls_and_the_readers_ask_them(up: Up, served: Pair) -> N
         "query", "from spans", "--format", "parquet", "-o", str(up.data_dir / "x")
     )
     assert parquet.returncode == 0, parquet.stderr
+    status = up.taximeter("status")
+    assert (status.returncode, status.stdout.splitlines()[0]) == (0, "store: ok"), status.stderr
+    backup = up.taximeter("backup", str(up.data_dir.parent / "copy"))
+    assert backup.returncode == 0 and "1 rows of span" in backup.stdout, backup.stderr
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(timeout=60) == 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.collector.test_migrations import EPOCH, FUTURE, counted, unpack
 from tests.patience import wait_until
+from tests.serving import collector
 from tests.telemetry import Span, Value, body, chat, one, put
 
 from taximeter.settings import StoreSettings
@@ -28,16 +28,6 @@ from taximeter_collector.verify import verify_window
 
 SECRET = "Canary-7d1f what the customer said"
 DERIVED = ("call", "request", "agent_run", "tool_call", "usage_minute")
-
-
-@contextmanager
-def collector(folder: Path) -> Iterator[tuple[Store, Deriver, Ingest]]:
-    with (
-        closing(Store(folder)) as store,
-        closing(Deriver(store, settle_s=0.01)) as rollups,
-        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
-    ):
-        yield store, rollups, ingest
 
 
 def later(store: Store, rollups: Deriver, days: int = 8) -> Retention:
@@ -175,7 +165,7 @@ def test_a_crash_in_between_loses_nothing(
         before = derived(store)
         with store.cursor() as cursor:
             cursor.execute("checkpoint rollup")
-            cursor.execute(f"checkpoint {store.catalog_of(datetime.now(UTC).date())}")
+            cursor.execute(f"checkpoint {store.files.catalog_of(datetime.now(UTC).date())}")
 
         def crash(*_: object, **__: object) -> None:
             shutil.copytree(live, crashed)
@@ -183,7 +173,7 @@ def test_a_crash_in_between_loses_nothing(
 
         place = {"while copying": (content_retention, "read_sql"),
                  "before the rename": (Path, "replace"),
-                 "before the old file left": (store, "delete_catalog")}[when]  # fmt: skip
+                 "before the old file left": (store.files, "delete_catalog")}[when]  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(*place, crash)
             with closing(later(store, rollups)):
@@ -191,7 +181,7 @@ def test_a_crash_in_between_loses_nothing(
     with collector(crashed) as (store, _, _):
         assert one(store, "select count(*) from spans") == (5,)
         assert derived(store) == before and is_right(store)
-        assert not list(crashed.glob("*.new*")) and len(store.days()) == 1
+        assert not list(crashed.glob("*.new*")) and len(store.files.days()) == 1
 
 
 def test_a_day_that_can_not_be_written_stays(

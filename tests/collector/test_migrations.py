@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from tests.patience import wait_until
 from tests.telemetry import body, chat, one
 
+from taximeter_collector import derive
+from taximeter_collector.data_files import DAY_TABLES
 from taximeter_collector.derive import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.migrations import FORMAT, NewerFormat
-from taximeter_collector.store import DAY_TABLES, Store
+from taximeter_collector.store import Store
 from taximeter_collector.verify import verify_window
 
 DATA = Path(__file__).parents[1] / "data"
@@ -107,6 +110,28 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     assert counted(tmp_path) == before
     with closing(Store(tmp_path)) as store:
         assert one(store, "select count(*) from spans") == (before["span"],)
+
+
+def test_one_trace_that_can_not_be_derived_again_keeps_its_rows_and_no_other_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unpack("b727628", tmp_path)
+    with closing(Store(tmp_path)) as store:
+        (bad,) = one(store, "select min(trace_id) from rollup.to_derive")
+        again, derived = derive.derive_again, list[str]()
+
+        def fail_for_one(cursor: Any, prices: Any, traces: list[str], *rest: Any) -> None:
+            if bad in traces:
+                raise duckdb.InvalidInputException("this one")
+            derived.extend(traces)
+            again(cursor, prices, traces, *rest)
+
+        monkeypatch.setattr(derive, "derive_again", fail_for_one)
+        (waiting,) = one(store, "select count(*) from rollup.to_derive")
+        with closing(Deriver(store, settle_s=0.01)):
+            wait_until(lambda: one(store, "select count(*) from rollup.to_derive") == (0,))
+        assert len(set(derived)) == waiting - 1
+    assert [r.getMessage() for r in caplog.records if bad in r.getMessage()] != []
 
 
 @pytest.mark.parametrize("name", ["rollup", "day"])

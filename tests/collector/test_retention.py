@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.patience import wait_until
+from tests.serving import collector
 from tests.telemetry import BEGINNING_NS, Span, body, chat, one
 
 from taximeter.settings import StoreSettings
@@ -18,16 +18,6 @@ from taximeter_collector.store import Store
 from taximeter_collector.verify import verify_window
 
 BEGINNING = datetime.fromtimestamp(BEGINNING_NS / 1e9, UTC)
-
-
-@contextmanager
-def collector(folder: Path) -> Iterator[tuple[Store, Deriver, Ingest]]:
-    with (
-        closing(Store(folder)) as store,
-        closing(Deriver(store, settle_s=0.01)) as rollups,
-        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
-    ):
-        yield store, rollups, ingest
 
 
 def take(ingest: Ingest, *spans: Span) -> None:
@@ -43,7 +33,7 @@ def age(
 ) -> Retention:
     """Return what looks at the store as it will be ``days`` from now."""
     later = datetime.now(UTC) + timedelta(days=days)
-    store.day_for(later)
+    store.files.day_for(later)
     settings = StoreSettings(
         store.data_dir,
         "duckdb:",

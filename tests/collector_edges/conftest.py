@@ -95,6 +95,11 @@ class NeverAsked:
     def answer(self, body: bytes) -> dict[str, Any]:
         raise AssertionError("no test of the edges verifies")
 
+    def backup(self, asked: Mapping[str, Any]) -> Iterator[bytes]:
+        raise AssertionError("no test of the edges takes a backup")
+
+    export = backup
+
 
 @dataclass
 class Rollups:
@@ -167,7 +172,9 @@ def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
     ingest, store = SteeredIngest(), SmallStore(data_dir)
 
     def build(settings: CollectorSettings) -> tuple[Starlette, GrpcReceiver]:
-        app = build_app(settings, ingest, store, Rollups(), NeverAsked(), NeverAsked())
+        app = build_app(
+            settings, ingest, store, Rollups(), NeverAsked(), NeverAsked(), NeverAsked()
+        )
         limit = settings.max_request_mib << 20
         return app, GrpcReceiver(ingest, limit, settings.ingest_token, settings.tls)
 

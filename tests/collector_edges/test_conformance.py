@@ -319,7 +319,7 @@ def test_c28_c29_a_writer_that_fails_asks_to_come_again(
 
     data = body([chat(1, 1)])
     with monkeypatch.context() as patch:
-        patch.setattr(collector.ingest, "_commit", broken)
+        patch.setattr(collector.ingest._writer, "_commit", broken)
         status, headers, answer = post(collector, data)
         assert (status, headers["retry-after"]) == (503, "1") and Status.FromString(answer).message
         failed = failure(channel, data)

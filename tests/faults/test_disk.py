@@ -133,6 +133,18 @@ def test_a_directory_that_becomes_unwritable_is_waited_for(tmp_path: Path) -> No
         process.stop()
 
 
+def test_a_disk_that_is_back_is_noticed_although_nobody_sends(tmp_path: Path) -> None:
+    """A balancer sends nobody to a collector that is not ready: it must find out by itself."""
+    with small_disk(tmp_path / "disk") as disk, collector(disk / "data", **FREE) as process:
+        assert process.post(request(0, 0)) == 200
+        fill(disk, 0)
+        wait_until(lambda: process.post(request(0, 1)) == 503, "a refusal")
+        assert process.ask("GET", "/readyz")[0] == 503
+        clear(disk)
+        wait_until(lambda: process.ask("GET", "/readyz")[0] == 200, "readiness")
+        assert process.post(request(0, 1)) == 200
+
+
 def refused_start(data_dir: Path, prefix: tuple[str, ...] = ()) -> tuple[int, str, float]:
     """Return exit code, message and seconds of a collector that must not start."""
     ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tests.collector.test_content_retention import take
 from tests.collector.test_migrations import EPOCH, FUTURE
 from tests.patience import wait_until
+from tests.serving import collector
 from tests.telemetry import body, chat, one
 
-from taximeter_collector.derive import Deriver
-from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 from taximeter_collector.verify import verify_window
 
@@ -22,16 +19,6 @@ RECEIVED = ("span", "log_record", "metric", "export_request")
 DERIVED = ("call", "request", "agent_run", "tool_call", "usage_minute", "call_link", "aside")
 ARRIVAL = ("batch", "first_batch")
 """Columns that number commits: each store has its own."""
-
-
-@contextmanager
-def collector(folder: Path) -> Iterator[tuple[Store, Deriver, Ingest]]:
-    with (
-        closing(Store(folder)) as store,
-        closing(Deriver(store, settle_s=0.01)) as rollups,
-        closing(Ingest(store, on_commit=rollups.notify)) as ingest,
-    ):
-        yield store, rollups, ingest
 
 
 def fill(folder: Path, first: int = 10, count: int = 8) -> None:

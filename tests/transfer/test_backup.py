@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from tests.patience import wait_until
+from tests.serving import collector
 from tests.telemetry import body, chat, one
-from tests.transfer.stored import collector, content, fill, is_right
+from tests.transfer.stored import content, fill, is_right
 
 from taximeter_collector.migrations import FORMAT
+from taximeter_collector.read_api import QueryFault
 from taximeter_collector.store import Store
 from taximeter_collector.transfer.__main__ import main
 from taximeter_collector.transfer.manifest import NotUsable
 from taximeter_collector.transfer.restore import restore
 from taximeter_collector.transfer.snapshot import take_backup
+from taximeter_collector.transfer.stream import Sender
 
 
 def run(*words: object) -> int:
@@ -98,6 +101,19 @@ def test_a_running_collector_sends_it(tmp_path: Path) -> None:
     restore(tmp_path / "backup", tmp_path / "other")
     with closing(Store(tmp_path / "other")) as store:
         assert one(store, "select count(*) from spans") == (8,)
+
+
+def test_a_client_that_goes_before_the_first_piece_blocks_no_other(tmp_path: Path) -> None:
+    fill(tmp_path / "data", count=1)
+    with closing(Store(tmp_path / "data")) as store:
+        sender = Sender(store)
+        for _ in range(2):
+            pieces = sender.backup({})
+            assert list((tmp_path / "data").glob("sending-*"))
+            with pytest.raises(QueryFault, match="Another backup"):
+                sender.export({})
+            del pieces
+            assert not list((tmp_path / "data").glob("sending-*"))
 
 
 def test_data_that_is_there_is_not_overwritten(

@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.serving import collector
 from tests.telemetry import body, chat, one
-from tests.transfer.stored import DERIVED, RECEIVED, collector, content, fill, is_right
+from tests.transfer.stored import DERIVED, RECEIVED, content, fill, is_right
 
 from taximeter.settings import StoreSettings
 from taximeter_collector.derive import Deriver
 from taximeter_collector.retention import Retention
 from taximeter_collector.store import Store
+from taximeter_collector.transfer import load
 from taximeter_collector.transfer.__main__ import main
 from taximeter_collector.transfer.load import import_parquet
 from taximeter_collector.transfer.parquet import export_parquet
@@ -32,12 +34,15 @@ def exported(data: Path, name: str = "out", since: datetime | None = None) -> Pa
     return folder
 
 
-def test_an_empty_store_becomes_the_same_and_a_second_time_changes_nothing(tmp_path: Path) -> None:
+def test_an_empty_store_becomes_the_same_and_a_second_time_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path / "a")
     with closing(Store(tmp_path / "a")) as store:
         before = content(store)
     assert all(before[table] for table in RECEIVED) and len(before["call"]) == 12
     assert run("export", tmp_path / "out", "--data-dir", tmp_path / "a") == 0
+    monkeypatch.setattr(load, "_ROWS_AT_ONCE", 2)  # so that each file comes in several pieces
     for _ in range(2):
         assert run("import", tmp_path / "out", "--data-dir", tmp_path / "b") == 0
         with closing(Store(tmp_path / "b")) as store:
@@ -82,7 +87,7 @@ def test_roll_ups_of_spans_that_are_gone_travel_and_stay(tmp_path: Path) -> None
     settings = StoreSettings(tmp_path / "a", "duckdb:", retention_days=30)
     with closing(Store(tmp_path / "a")) as store, closing(Deriver(store)) as rollups:
         before = content(store, DERIVED)
-        store.day_for(later)
+        store.files.day_for(later)
         with closing(Retention(store, rollups, settings, grace_s=0, now=lambda: later)) as looks:
             looks.look()
         assert one(store, "select count(*) from span") == (0,)
@@ -103,8 +108,10 @@ def test_a_day_that_came_and_leaves_again_is_over(tmp_path: Path) -> None:
     later = datetime.now(UTC) + timedelta(days=40)
     settings = StoreSettings(tmp_path / "b", "duckdb:", retention_days=30)
     with collector(tmp_path / "b") as (store, _, ingest):
-        store.day_for(later)
-        ingest._now = lambda: later  # the other store is of a later day, with smaller numbers
+        store.files.day_for(later)
+        ingest._writer._now = lambda: (
+            later
+        )  # the other store is of a later day, with smaller numbers
         ingest.submit("traces", body([chat(99, 1, start=5_000_000)])).result(60)
     with closing(Store(tmp_path / "b")) as store, closing(Deriver(store)) as rollups:
         import_parquet(store, out)

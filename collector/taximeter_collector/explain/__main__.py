@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from taximeter.cli_options import add_reader_options
 from taximeter.ports import collector_url, served_certificate
 from taximeter.pricing import PriceFileError, load_catalog
 from taximeter.settings import SettingsError, load_settings
@@ -46,9 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("span_id", metavar="SPAN_ID", help="16 hexadecimal digits")
     parser.add_argument("--trace", metavar="TRACE_ID", help="where several traces have such a span")
     parser.add_argument("--json", action="store_true", help="for programs; money in pico-USD")
-    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    parser.add_argument("--data-dir", metavar="DIR", help="of the collector to ask")
-    parser.add_argument("--url", help="of the collector to ask, when it is not on this machine")
+    add_reader_options(parser)
     return parser
 
 

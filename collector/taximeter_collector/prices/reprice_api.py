@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import duckdb
 
 from taximeter.pricing import PriceFileError
+from taximeter.times import utc
 from taximeter_collector.prices.reprice import NothingToUndo, Window, apply, plan, undo
 from taximeter_collector.read_api import QueryFault
 from taximeter_collector.store import Store
@@ -103,7 +104,6 @@ def _time(asked: dict[str, Any], key: str) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-    except (ValueError, TypeError):
+        return utc(text)
+    except ValueError:
         raise QueryFault(400, "request", f'"{key}" must be like 2026-11-24.') from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from taximeter.times import utc
 from taximeter_collector.reconcile.rows import ExportError
 
 PICO_PER_USD: Final = 10**12
@@ -63,9 +64,8 @@ def to_time(value: object, name: str) -> datetime:
     except (InvalidOperation, OverflowError):
         pass
     try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return utc(text)
+    except ValueError:
         raise ExportError(f"{name} is {value!r}: that is no date or time") from None
 
 

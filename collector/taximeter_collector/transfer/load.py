@@ -7,7 +7,8 @@ that this store has not: their prices stay, and those whose spans are gone stay 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Final
 
 import duckdb
 
+from taximeter_collector.data_files import DAY_TABLES
 from taximeter_collector.derive import derive_again, derive_step, derived_batch, transaction
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import DAY_TABLES, Store
+from taximeter_collector.store import Store
 from taximeter_collector.transfer.manifest import read_manifest
 from taximeter_collector.transfer.parquet import TRACE_KEYS
 
@@ -43,11 +45,11 @@ def import_parquet(store: Store, folder: Path) -> Imported:
         traces = _add_derived(cursor, source, folder)
         rows = dict.fromkeys(DAY_TABLES, 0)
         for day in days:
-            catalog = store.day_for(datetime.fromisoformat(day).replace(tzinfo=UTC))
+            catalog = store.files.day_for(datetime.fromisoformat(day).replace(tzinfo=UTC))
             with transaction(cursor):
                 for table in DAY_TABLES:
-                    _give(cursor, source, folder / f"{table}-{day}.parquet")
-                    rows[table] += _add_received(cursor, f"{catalog}.{table}")
+                    with _given(cursor, source, folder / f"{table}-{day}.parquet"):
+                        rows[table] += _add_received(cursor, f"{catalog}.{table}")
         _follow(store, cursor, _minutes(cursor))
     return Imported(rows, traces)
 
@@ -62,8 +64,8 @@ def _number_batches(
     cursor.execute("create or replace temp table t_digest"
                    " (digest blob, received_at timestamptz, batch ubigint)")  # fmt: skip
     for day in days:
-        _give(cursor, source, folder / f"export_request-{day}.parquet")
-        cursor.execute("insert into t_digest select digest, received_at, batch from t_given")
+        with _given(cursor, source, folder / f"export_request-{day}.parquet"):
+            cursor.execute("insert into t_digest select digest, received_at, batch from t_given")
     run_script(cursor, read_sql("transfer/number_batches"), {})
 
 
@@ -72,9 +74,9 @@ def _add_derived(
 ) -> int:
     """Add the derived rows of traces that this store has not; return how many traces."""
     for table in TRACE_KEYS:
-        _give(cursor, source, folder / f"{table}.parquet")
         cursor.execute(f"create or replace temp table t_{table} as from rollup.{table} limit 0")
-        cursor.execute(f"insert into t_{table} by name from t_given")
+        with _given(cursor, source, folder / f"{table}.parquet"):
+            cursor.execute(f"insert into t_{table} by name from t_given")
     run_script(cursor, read_sql("transfer/new_traces"), {})
     with transaction(cursor):
         run_script(cursor, read_sql("transfer/add_derived"), {})
@@ -89,10 +91,20 @@ def _add_received(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(added[0][0])
 
 
-def _give(cursor: duckdb.DuckDBPyConnection, source: duckdb.DuckDBPyConnection, file: Path) -> None:
+@contextmanager
+def _given(
+    cursor: duckdb.DuckDBPyConnection, source: duckdb.DuckDBPyConnection, file: Path
+) -> Iterator[None]:
     """Let ``cursor``, which can read no file outside its data directory, read one as ``t_given``."""
-    reader = source.read_parquet(str(file)).to_arrow_reader(_ROWS_AT_ONCE)
-    cursor.register("t_given", reader)
+    # A cursor each: a join with nothing leaves the rest of a file unread, and that is an open answer.
+    with source.cursor() as parquet:
+        reader = parquet.read_parquet(str(file)).to_arrow_reader(_ROWS_AT_ONCE)
+        cursor.register("t_given", reader)
+        try:
+            yield
+        finally:
+            cursor.unregister("t_given")
+            reader.close()
 
 
 def _follow(store: Store, cursor: duckdb.DuckDBPyConnection, minutes: Sequence[datetime]) -> None:

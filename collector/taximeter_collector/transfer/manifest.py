@@ -11,6 +11,7 @@ from taximeter_collector.migrations import FORMAT
 
 NAME: Final = "manifest.json"
 Kind = Literal["backup", "export"]
+_A: Final[dict[Kind, str]] = {"backup": "a backup", "export": "an export"}
 
 
 class NotUsable(Exception):
@@ -52,7 +53,9 @@ def read_manifest(folder: Path, kind: Kind) -> Manifest:
             f" `taximeter {kind}` has written."
         ) from None
     if manifest.kind != kind:
-        raise NotUsable(f"{folder} holds a {manifest.kind}, not a {kind}.")
+        raise NotUsable(
+            f"{folder} holds {_A.get(manifest.kind, 'something else')}, not {_A[kind]}."
+        )
     if manifest.format > FORMAT:
         raise NotUsable(
             f"{folder} has format {manifest.format}, this release reads up to {FORMAT}: use the"

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import duckdb
 
+from taximeter_collector.data_files import DAY_TABLES
 from taximeter_collector.recovery import quoted
-from taximeter_collector.store import DAY_TABLES, Store
+from taximeter_collector.store import Store
 from taximeter_collector.transfer.manifest import Manifest
 
 TRACE_KEYS: Final = {
@@ -38,7 +39,7 @@ def export_parquet(
     made_at, rows = datetime.now(UTC), {}
     window = {"since": since or _FIRST, "until": until or _LAST}
     of_window = "" if since is None and until is None else _OF_WINDOW
-    with store.files_stay(), store.cursor() as cursor:
+    with store.files.files_stay(), store.cursor() as cursor:
         cursor.execute("begin")
         try:
             for table, key in TRACE_KEYS.items():
@@ -48,10 +49,10 @@ def export_parquet(
                 rows[f"{table}.parquet"] = {
                     table: _write(cursor, sql, named, folder / f"{table}.parquet")
                 }
-            for day in store.days():
+            for day in store.files.days():
                 for table in DAY_TABLES:
                     name = f"{table}-{day.isoformat()}.parquet"
-                    source = f"{store.catalog_of(day)}.{table}"
+                    source = f"{store.files.catalog_of(day)}.{table}"
                     sql = f"select {_columns(cursor, source)} from {source} where {_RECEIVED}"
                     rows[name] = {table: _write(cursor, sql, window, folder / name)}
         finally:

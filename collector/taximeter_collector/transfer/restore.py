@@ -26,7 +26,7 @@ def restore(backup: Path, data_dir: Path, *, force: bool = False) -> Manifest:
     there = sorted([*data_dir.glob("*.duckdb*"), *data_dir.glob(HIGH_WATER)])
     if any(file.suffix == ".duckdb" for file in there) and not force:
         raise NotUsable(
-            f"{data_dir} holds data : name an empty directory with --data-dir, or"
+            f"{data_dir} holds data: name an empty directory with --data-dir, or"
             " add --force to set that data aside."
         )
     with closing(DirectoryLock(data_dir)):

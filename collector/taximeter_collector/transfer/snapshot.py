@@ -15,8 +15,9 @@ from typing import Final
 
 import duckdb
 
+from taximeter_collector.data_files import DAY_TABLES, ROLLUP_TABLES
 from taximeter_collector.recovery import ATTACH_OPTIONS, quoted
-from taximeter_collector.store import DAY_TABLES, ROLLUP_TABLES, Store
+from taximeter_collector.store import Store
 from taximeter_collector.transfer.manifest import Manifest
 
 _COPY: Final = "transfer_copy"
@@ -27,16 +28,16 @@ def take_backup(store: Store, folder: Path) -> Manifest:
     """Copy the data files into ``folder``, which lies in the data directory. Raises duckdb.Error, OSError."""
     made_at = datetime.now(UTC)
     rows = {}
-    with store.files_stay(), store.cursor() as cursor:
+    with store.files.files_stay(), store.cursor() as cursor:
         rows["rollup.duckdb"] = _copy(cursor, "rollup", folder / "rollup.duckdb", ROLLUP_TABLES)
-        for day in store.days():
-            catalog = store.catalog_of(day)
-            file = folder / store.file_of(catalog).name
+        for day in store.files.days():
+            catalog = store.files.catalog_of(day)
+            file = folder / store.files.file_of(catalog).name
             if _is_live(day, made_at.date()):
                 rows[file.name] = _copy(cursor, catalog, file, DAY_TABLES)
             else:
                 cursor.execute(f"checkpoint {catalog}")
-                _link(store.file_of(catalog), file)
+                _link(store.files.file_of(catalog), file)
                 rows[file.name] = count_rows(cursor, catalog, DAY_TABLES)
     manifest = Manifest("backup", made_at.isoformat(), rows)
     manifest.write(folder)

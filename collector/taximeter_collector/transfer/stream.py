@@ -7,12 +7,13 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from taximeter.times import utc
 from taximeter_collector.read_api import QueryFault
 from taximeter_collector.store import Store
 from taximeter_collector.transfer.manifest import NAME
@@ -53,10 +54,13 @@ class Sender:
         except BaseException:
             self._done(folder)
             raise
-        return self._archive(folder)
+        pieces = self._archive(folder)
+        next(pieces)  # begun, it ends properly also when the client goes before the first piece
+        return pieces
 
     def _archive(self, folder: Path) -> Iterator[bytes]:
         try:
+            yield b""
             yield from archive(folder)
         finally:
             self._done(folder)
@@ -89,9 +93,8 @@ def parse_time(text: Any) -> datetime | None:
     if not text:
         return None
     try:
-        time = datetime.fromisoformat(str(text))
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return utc(text)
+    except ValueError:
         raise QueryFault(
             400, "request", f"{str(text)[:40]!r} is no time: write it like 2026-11-24T08:00."
         ) from None

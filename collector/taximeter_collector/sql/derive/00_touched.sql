@@ -1,7 +1,7 @@
 -- $after, $last_batch: the commits to follow → d_touched, the traces to derive again, and d_context, those to look at.
 -- Touched: with new spans, or with another view of their calls, as these were and as they are now: whose call is
 -- billed may change there. Context: also what holds another view of the calls of a touched trace.
--- History is read by time only (variables are constants to the planner): a step costs the same however long it is.
+-- History is read by time only (variables are constants to the planner), so that a step reads little more of a long one than of a short one.
 create or replace temp table d_changed as
 select distinct trace_id from span where batch > $after and batch <= $last_batch;
 

@@ -9,8 +9,8 @@ create table if not exists span (
     status varchar, status_message varchar, scope_name varchar, scope_version varchar,
     attributes map(varchar, varchar), resource_attributes map(varchar, varchar),
     events struct("time" ubigint, "name" varchar, attributes map(varchar, varchar))[],
-    -- where texts are stored masked ([redaction]): what the roll-ups read in what was sent
-    masked struct(input_hash varchar, marks varchar[], bounds map(varchar, bigint), reason varchar),
+    -- where texts are stored masked ([redaction]): what the roll-ups read in its name and its error as sent
+    masked struct(marks varchar[], reason varchar),
     -- span, log or metric: a log event or a metric that tells of calls is a row by the same rules
     signal varchar, linked_span_id varchar, is_side boolean, is_cumulative boolean,
     -- what it is and whose
