@@ -58,10 +58,8 @@ def run(settings: Settings) -> None:
     from taximeter_dashboard.server import build_app
 
     listener = _listen(settings.dashboard.host, settings.dashboard.port)
-    app, tls = (
-        build_app(_cache_dir(settings.store.data_dir)),
-        part_tls(settings, settings.dashboard.host),
-    )
+    app = build_app(_cache_dir(settings.store.data_dir))
+    tls = part_tls(settings, settings.dashboard.host)
     config = uvicorn.Config(
         app, log_config=None, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,

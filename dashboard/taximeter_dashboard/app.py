@@ -53,13 +53,14 @@ def main() -> None:
         expanded=True,
     )  # fmt: skip
     frame.head(page)
+    notices = st.container(key="pulse")
     try:
         st.session_state["_version"] = session.reader().data_version()
         page.run()
     except QueryError as error:
         frame.unavailable(error)
     st.session_state["_took_s"] = time.monotonic() - started
-    frame.pulse()
+    frame.pulse(notices)
 
 
 if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing

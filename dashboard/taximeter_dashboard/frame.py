@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
 
 from taximeter_collector.client import QueryError
@@ -17,6 +18,7 @@ from taximeter_dashboard import blocks, queries, session
 from taximeter_dashboard.components import sheet
 from taximeter_dashboard.format import duration
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
+from taximeter_dashboard.store_notes import store_notes
 
 PULSE_S: Final = 1.0
 _BEHIND_S: Final = 10.0
@@ -32,7 +34,8 @@ _SCOPED_PAGES: Final = frozenset({"", "requests", "setup"})
 # Only what the theme in config.toml can't say; aimed at our own st-key classes.
 _CSS: Final = """<style>
 .stMainBlockContainer {padding-left: 2rem; padding-right: 2rem; max-width: 1720px;}
-.st-key-pagehead-hidden, .st-key-scopebar-hidden, .st-key-pulse:empty {display: none !important;}
+.st-key-pagehead-hidden, .st-key-scopebar-hidden,
+[data-testid="stLayoutWrapper"]:has(> .st-key-pulse:empty) {display: none !important;}
 .st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
@@ -161,13 +164,16 @@ def nothing_yet(what: str, hint: str) -> None:
         st.page_link("views/setup.py", label="How to connect an agent", icon=":material/cable:")
 
 
-def pulse() -> None:
-    """Look for new data every second, and draw the page again when there is some."""
+def pulse(notices: DeltaGenerator) -> None:
+    """Look for new data every second, and draw the page again when there is some.
+
+    What stands in the way is said in ``notices``, above the page.
+    """
     state = st.session_state
     state["_drawn_at"] = time.monotonic()
     if not session.scope().is_live:
         return
-    with st.container(key="pulse"):
+    with notices:
         _beat()
 
 
@@ -185,6 +191,8 @@ def _beat() -> None:
     if lag_s is not None and lag_s > _BEHIND_S:
         text = f"The roll-ups are {duration(lag_s * 1000)} behind what was received."
         sheet([blocks.note(text, "warn")], key="behind")
+    if notes := store_notes(status, in_full=False):
+        sheet(notes, key="store-notes")
     version = status.get("data_version")
     was_down = state.pop("_down", False)
     if (version != state.get("_version") and not _is_busy()) or was_down:

@@ -13,7 +13,7 @@ from taximeter_dashboard.scope import FILTERS, Scope
 Row = dict[str, Any]
 Values = list[float | None]
 OTHERS: Final = "other"
-EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOP: Final = 7
 _OPTIONS: Final = 200
 
@@ -185,16 +185,13 @@ def request(reader: Reads, request_id: str) -> Row | None:
 _SPANS: Final = """select span_id, parent_span_id, kind, name, dialect, start_time, duration_ms, status,
     error_type, error_class
 from spans where trace_id = $id and received_at >= $since order by start_time, span_id limit 20000"""
-_CALLS: Final = """select span_id, model, prompt_tokens, output_tokens, cache_read_tokens, cost_pico,
-    cost_usd, cost_lower_bound_pico, cost_upper_bound_pico, cost_quality, is_billed
-from calls where trace_id = $id and start_time between $first and $last"""
-_TOOLS: Final = """select span_id, consecutive_repeat, is_repeat
-from tool_calls where trace_id = $id and start_time between $first and $last"""
-_NOT_THERE: Final = dict.fromkeys(
-    ("model", "prompt_tokens", "output_tokens", "cache_read_tokens", "cost_pico", "cost_usd",
-     "cost_lower_bound_pico", "cost_upper_bound_pico", "cost_quality", "is_billed",
-     "consecutive_repeat", "is_repeat")
-)  # fmt: skip
+_CALL_COLUMNS: Final = ("model", "prompt_tokens", "output_tokens", "cache_read_tokens", "cost_pico",
+    "cost_usd", "cost_lower_bound_pico", "cost_upper_bound_pico", "cost_quality", "is_billed")  # fmt: skip
+_TOOL_COLUMNS: Final = ("consecutive_repeat", "is_repeat")
+_OF_TRACE: Final = "where trace_id = $id and start_time between $first and $last"
+_CALLS: Final = f"select span_id, {', '.join(_CALL_COLUMNS)} from calls {_OF_TRACE}"
+_TOOLS: Final = f"select span_id, {', '.join(_TOOL_COLUMNS)} from tool_calls {_OF_TRACE}"
+_NEITHER: Final = dict.fromkeys((*_CALL_COLUMNS, *_TOOL_COLUMNS))
 _DAY: Final = timedelta(days=1)
 
 
@@ -204,8 +201,8 @@ def spans_of(reader: Reads, request_id: str, since: datetime | None = None) -> l
     ``since`` is when its first span was received: the longer history is not looked through.
     """
     seen: dict[str, Row] = {}
-    for row in reader.rows(_SPANS, {"id": request_id, "since": since or EVER}):
-        seen.setdefault(row["span_id"], _NOT_THERE | row)
+    for row in reader.rows(_SPANS, {"id": request_id, "since": since or _EVER}):
+        seen.setdefault(row["span_id"], _NEITHER | row)
     if seen:
         starts = [row["start_time"] for row in seen.values()]
         window = {"id": request_id, "first": min(starts) - _DAY, "last": max(starts) + _DAY}
@@ -222,7 +219,7 @@ def span_detail(
     rows = reader.rows(
         "select * from spans where trace_id = $id and span_id = $span and received_at >= $since"
         " limit 1",
-        {"id": request_id, "span": span_id, "since": since or EVER},
+        {"id": request_id, "span": span_id, "since": since or _EVER},
     )
     return rows[0] if rows else None
 

@@ -171,7 +171,7 @@ def _content(attributes: dict[str, str], way: str, detail: queries.Row) -> None:
         st.code(text, language=None, wrap_lines=True, height=CODE_HEIGHT)
         return
     if detail.get("content_deleted"):
-        hint = f"What was said here ({detail['content_bytes']:,} bytes) is deleted: it is kept for the days of store.content_retention_days."
+        hint = f"What was said here ({detail['content_bytes']:,} bytes) is deleted: content is kept for store.content_retention_days."
     else:
         hint = f"No {way} was sent. Content is off unless TAXIMETER_CAPTURE_CONTENT=1."
     sheet([blocks.note(hint)], key=f"no-{way}")

@@ -13,6 +13,7 @@ from taximeter_collector.client import QueryError
 from taximeter_dashboard import blocks, format, frame, queries, session
 from taximeter_dashboard.blocks import Fact
 from taximeter_dashboard.components import sheet
+from taximeter_dashboard.store_notes import store_notes
 
 
 @frame.guarded
@@ -79,8 +80,8 @@ def _health() -> None:
         ("Stored", f"{format.count(status.get('store_bytes'))}B"),
         ("Data lies in", str(status.get("data_dir") or format.UNKNOWN)),
     ]  # fmt: skip
-    with frame.card("Health", "all well" if not errors else "needs a look", key="health"):
-        notes = [blocks.note(str(error), "bad") for error in errors]
+    notes = store_notes(status, in_full=True) + [blocks.note(str(error), "bad") for error in errors]
+    with frame.card("Health", "needs a look" if notes else "all well", key="health"):
         sheet([*notes, blocks.key_values(facts)], key="health-facts")
 
 
