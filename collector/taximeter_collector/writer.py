@@ -158,7 +158,7 @@ class Writer:
     def _commit_or_split(
         self, cursor: duckdb.DuckDBPyConnection, group: list[Waiting], is_again: bool = False
     ) -> None:
-        """Commit a group; if it fails for its rows, each alone, so that one can't refuse its neighbours."""
+        """Commit a group; if it fails for its rows, its halves, so that one can't refuse its neighbours."""
         try:
             self._settle_unsure(cursor)
             if not (group := self._answer_known(group)):
@@ -171,8 +171,9 @@ class Writer:
             elif is_store_fault(error):
                 self._after_store_fault(cursor, group, error)
             elif len(group) > 1:
-                for request in group:
-                    self._commit_or_split(cursor, [request])
+                middle = len(group) // 2
+                for half in (group[:middle], group[middle:]):
+                    self._commit_or_split(cursor, half)
             else:
                 self._fail(group[0], error)
             return

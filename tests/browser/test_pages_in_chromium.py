@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -72,21 +71,15 @@ def test_hostile_text_stays_text(browser: Browser, site: Site, path: str) -> Non
         assert visit.complaints == []
 
 
-def test_a_new_request_appears_within_three_seconds(browser: Browser, site: Site) -> None:
-    """On a machine that is busy with other tests, one of a few does."""
+def test_a_new_request_appears_without_a_reload(browser: Browser, site: Site) -> None:
+    """How soon: bench/pages.py."""
     with visiting(browser, site.dashboard) as visit:
         page = visit.open("/requests?range=1h")
-        took: list[float] = []
-        while min(took, default=9.0) >= 3.0 and len(took) < 8:
-            started = datetime.now(UTC) - timedelta(seconds=2)
-            name = f"fresh {started:%H%M%S}"
-            page.wait_for_timeout(1_500)
-            spans = Fleet(int(started.timestamp())).request(started, name=name, loops=1)
-            sent = time.monotonic()
-            send(site.collector, export(spans))
-            page.get_by_text(name, exact=True).first.wait_for()
-            took.append(time.monotonic() - sent)
-    assert min(took) < 3.0, took
+        started = datetime.now(UTC) - timedelta(seconds=2)
+        spans = Fleet(int(started.timestamp())).request(started, name="fresh", loops=1)
+        send(site.collector, export(spans))
+        page.get_by_text("fresh", exact=True).first.wait_for()
+        assert visit.complaints == []
 
 
 def test_a_row_leads_to_its_request_and_back(browser: Browser, site: Site) -> None:
