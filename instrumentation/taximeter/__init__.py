@@ -6,12 +6,16 @@ taximeter.init(service="support-desk")
 
 from taximeter.lifecycle import flush, lost_spans, shutdown
 from taximeter.limits import (
+    CircuitOpened,
     CostBudgetReached,
     DeadlineReached,
     ErrorCascadeDetected,
+    GuardrailBlocked,
+    HandoffRequested,
     IterationCapReached,
     LimitReached,
     Limits,
+    LowConfidenceDetected,
     ThrashingDetected,
     TokenBudgetReached,
     ToolCallCapReached,
@@ -23,12 +27,16 @@ from taximeter.start import init
 from taximeter.tools import tool
 
 __all__ = [
+    "CircuitOpened",
     "CostBudgetReached",
     "DeadlineReached",
     "ErrorCascadeDetected",
+    "GuardrailBlocked",
+    "HandoffRequested",
     "IterationCapReached",
     "LimitReached",
     "Limits",
+    "LowConfidenceDetected",
     "Request",
     "ThrashingDetected",
     "TokenBudgetReached",

@@ -61,11 +61,15 @@ class LimitReached(Exception):
     reason: ClassVar[str] = "unknown"
     """A termination reason of the closed list."""
 
-    def __init__(self, agent: str, limit: float, used: Used, partial: Any = None) -> None:
+    def __init__(
+        self, agent: str, limit: float | None, used: Used, partial: Any = None, *, why: str = ""
+    ) -> None:
         self.agent, self.limit, self.used, self.partial = agent, limit, used, partial
+        """``limit`` is None where no number was reached: a hand-off, a guardrail, an open circuit."""
         self.run: object = None
         """The run whose limit it is; for the shim's own use."""
-        super().__init__(f"agent {agent!r} reached its limit ({self.reason}: {limit:g})")
+        said = why or ("" if limit is None else f"{limit:g}")
+        super().__init__(f"agent {agent!r} reached its limit ({self.reason}: {said})")
 
 
 class IterationCapReached(LimitReached):
@@ -108,3 +112,27 @@ class ErrorCascadeDetected(LimitReached):
     """Too many tool calls failed in a row."""
 
     reason = "error_cascade"
+
+
+class LowConfidenceDetected(LimitReached):
+    """The run is less sure of its result than it has to be."""
+
+    reason = "low_confidence"
+
+
+class HandoffRequested(LimitReached):
+    """The run gives its task to a human."""
+
+    reason = "handoff"
+
+
+class GuardrailBlocked(LimitReached):
+    """A guardrail refused what came in, what a tool was to do, or what goes out."""
+
+    reason = "guardrail"
+
+
+class CircuitOpened(LimitReached):
+    """What the run needs is out of service."""
+
+    reason = "circuit_open"

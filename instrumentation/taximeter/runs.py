@@ -160,3 +160,27 @@ class AgentRun:
 
 current_request: Final[ContextVar[Request | None]] = ContextVar("taximeter_request", default=None)
 current_agent: Final[ContextVar[AgentRun | None]] = ContextVar("taximeter_agent", default=None)
+
+
+def seconds_left() -> float | None:
+    """Return the seconds before the nearest deadline of the current run and of those above it.
+
+    0.0 where it is over, None where there is none.
+    """
+    run = current_agent.get()
+    left = [
+        level.started + level.limits.deadline_s - level.clock()
+        for level in (run.lineage() if run else ())
+        if level.limits.deadline_s is not None
+    ]
+    return max(0.0, min(left)) if left else None
+
+
+def ending(kind: type[LimitReached], why: str) -> LimitReached:
+    """Return the exception that ends the current run for a reason without a number; raise it."""
+    run = current_agent.get()
+    if run is None:
+        return kind("", None, Used(0, 0, 0, 0.0, 0, 0.0), why=why)
+    reached = kind(run.name, None, run.used(), run.partial, why=why)
+    reached.run = run
+    return reached
