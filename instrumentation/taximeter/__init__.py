@@ -22,7 +22,7 @@ from taximeter.limits import (
     Used,
 )
 from taximeter.runs import Request
-from taximeter.scopes import agent, confidence, partial, request
+from taximeter.scopes import agent, confidence, handoff, partial, request
 from taximeter.start import init
 from taximeter.tools import tool
 
@@ -45,6 +45,7 @@ __all__ = [
     "agent",
     "confidence",
     "flush",
+    "handoff",
     "init",
     "lost_spans",
     "partial",

@@ -9,9 +9,12 @@ from __future__ import annotations
 import functools
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -22,16 +25,24 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from taximeter import lifecycle, semconv
 from taximeter.anthropic_events import StreamedUsage, get, usage_of
 from taximeter.broken_streams import account_broken
+from taximeter.call_cost import Terms
+from taximeter.deadlines import raise_if_overdue, until_deadline, within_deadline
 from taximeter.guard import guarded
-from taximeter.model_calls import account, before_model_call, count_model_call
-from taximeter.runs import AgentRun, Request, current_agent, current_request
+from taximeter.model_calls import (
+    account,
+    after_model_call,
+    before_model_call,
+    count_model_call,
+)
+from taximeter.reservations import Owners, Reservation
 from taximeter.streams import observe
 
 _MARK: Final = "_taximeter_wrapped"
 _NATIVE_SCOPE: Final = "com.anthropic.sdk."
 _MESSAGES: Final = "/v1/messages"
 _BATCHES_REMEMBERED: Final = 100_000
-Owners = tuple[AgentRun | None, Request | None]
+_pending: Final[ContextVar[Reservation | None]] = ContextVar("taximeter_anthropic", default=None)
+"""What the call that is about to start its native span holds."""
 _owners: Final[dict[int, Owners]] = {}
 """Whose a native span is, from its start to its end: a stream may end in another context."""
 _streams: Final[dict[int, StreamedUsage]] = {}
@@ -53,15 +64,19 @@ class NativeCalls(SpanProcessor):
         if (span.attributes or {}).get(semconv.OPERATION) == semconv.CHAT:
             context = span.get_span_context()
             if context is not None:
-                _owners[context.span_id] = (current_agent.get(), current_request.get())
+                _owners[context.span_id] = Owners.current(_pending.get())
+                _pending.set(None)
             count_model_call(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Forget whose it was."""
         context = span.get_span_context()
         if context is not None:
-            _owners.pop(context.span_id, None)
+            owners = _owners.pop(context.span_id, None)
             _streams.pop(context.span_id, None)
+            if owners is not None:
+                failed = span.status.status_code is StatusCode.ERROR
+                after_model_call(cast(Span, span), owners, failed=failed)
 
 
 @guarded(default=None)
@@ -92,9 +107,10 @@ def _is_message(path: str) -> bool:
 def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(post)
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if _is_message(path) and lifecycle.is_active():
-            before_model_call()
-        return post(self, path, **kwargs)
+        if not _is_message(path) or not lifecycle.is_active():
+            return post(self, path, **kwargs)
+        with _admitted(self, kwargs.get("body")):
+            return post(self, path, **within_deadline(self, kwargs))
 
     setattr(wrapped, _MARK, True)
     return wrapped
@@ -103,12 +119,34 @@ def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
 def _checked_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(post)
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if _is_message(path) and lifecycle.is_active():
-            before_model_call()
-        return await post(self, path, **kwargs)
+        if not _is_message(path) or not lifecycle.is_active():
+            return await post(self, path, **kwargs)
+        with _admitted(self, kwargs.get("body")):
+            return await until_deadline(post(self, path, **within_deadline(self, kwargs)))
 
     setattr(wrapped, _MARK, True)
     return wrapped
+
+
+@contextmanager
+def _admitted(client: Any, body: Any) -> Iterator[None]:
+    """Send within the limits; the native span takes over what the call holds."""
+    held = before_model_call(body, _terms(client, body))
+    token = _pending.set(held)
+    try:
+        yield
+    except BaseException as error:
+        raise_if_overdue(error)
+        raise
+    finally:
+        if held is not None and _pending.get() is held:
+            held.release()  # no span has taken it: nothing will tell what the call used
+        _pending.reset(token)
+
+
+def _terms(client: Any, body: Any) -> Terms:
+    server = urlsplit(str(getattr(client, "base_url", ""))).hostname
+    return Terms("anthropic", get(body, "model"), server_address=server)
 
 
 @guarded(default=None)
@@ -265,13 +303,13 @@ def _traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return post(self, path, **kwargs)
-        before_model_call()
-        call = _Call(kwargs.get("body"))
+        call = _Call(self, kwargs.get("body"))
         try:
             with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
-                answer = post(self, path, **kwargs)
+                answer = post(self, path, **within_deadline(self, kwargs))
         except BaseException as error:
             call.end(error)
+            raise_if_overdue(error)
             raise
         return call.answered(answer)
 
@@ -284,13 +322,13 @@ def _traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return await post(self, path, **kwargs)
-        before_model_call()
-        call = _Call(kwargs.get("body"))
+        call = _Call(self, kwargs.get("body"))
         try:
             with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
-                answer = await post(self, path, **kwargs)
+                answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         except BaseException as error:
             call.end(error)
+            raise_if_overdue(error)
             raise
         return call.answered(answer)
 
@@ -301,8 +339,8 @@ def _traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
 class _Call:
     """One call of an SDK that makes no spans."""
 
-    def __init__(self, body: Any) -> None:
-        self._owners = (current_agent.get(), current_request.get())
+    def __init__(self, client: Any, body: Any) -> None:
+        self._owners = Owners.current(before_model_call(body, _terms(client, body)))
         self._started = time.perf_counter()
         self._told = StreamedUsage()
         self._is_stream = False
@@ -371,6 +409,7 @@ class _Call:
             self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
             self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
         self.span.end()
+        after_model_call(self.span, self._owners, failed=error is not None)
 
 
 def _text(value: Any) -> str | None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import Span
 
 from taximeter import semconv
-from taximeter.call_cost import Terms, cost_pico
+from taximeter.call_cost import Terms, bound_pico, cost_pico
 from taximeter.guard import guarded
+from taximeter.levels import Amount
 from taximeter.model_calls import plain, stamp_usage
-from taximeter.runs import AgentRun, Request, current_agent, current_request
+from taximeter.reservations import Owners
 
 if TYPE_CHECKING:
     from taximeter.usage import Usage
@@ -40,7 +41,7 @@ def account_broken(
     model: str | None,
     tier: str | None = None,
     server_address: str | None = None,
-    owners: tuple[AgentRun | None, Request | None] | None = None,
+    owners: tuple[Any, ...] | None = None,
 ) -> None:
     """Stamp what a broken stream had told; let it use up the budgets of its run and of those above.
 
@@ -48,10 +49,11 @@ def account_broken(
     lower one. ``usage`` is the last usage object, None where none came; ``pieces`` are the
     non-empty pieces of text that came.
     """
-    run, request = owners or (current_agent.get(), current_request.get())
+    found = Owners(*owners) if owners else Owners.current()
     terms = Terms(
-        provider, model, tier, server_address=server_address, agent_name=run.name if run else None
-    )
+        provider, model, tier, server_address=server_address,
+        agent_name=found.run.name if found.run else None,
+    )  # fmt: skip
     limit = _allowed(span)
     least = max(pieces, _counted(usage))
     least = least if limit is None else min(least, limit)
@@ -62,24 +64,25 @@ def account_broken(
         raw = {key: value for key, value in seen.items() if key not in _OUTPUT}
         prompt, terms = stamp_usage(span, raw, shape, terms)
         most = limit
-    tokens, cost = _settled(span, prompt, raw, terms, max(least, most or 0))
-    for level in run.lineage() if run else ():
-        level.note_broken_stream(tokens, cost)
-    if request is not None:
-        with request.lock:
-            request.unpriced_calls += 1
-        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+    whole = _whole(prompt, max(least, most or 0))
+    cost = cost_pico(span, whole, raw, terms)
+    if cost is None and found.has_cost_limit():
+        cost = bound_pico(whole, terms)
+    total = whole.total_tokens or 0
+    for level in found.levels():
+        level.note_unsettled(Amount(total - (whole.output or 0), whole.output or 0, cost or 0))
+    if found.reservation is not None:
+        found.reservation.settled()
+    if found.request is not None:
+        span.set_attribute(semconv.COST_SO_FAR, found.request.cost_usd)
 
 
-def _settled(
-    span: Span, prompt: Usage | None, raw: Mapping[str, Any], terms: Terms, output: int
-) -> tuple[int, int]:
-    """Return tokens and pico-USD of the prompt, where it is known, with so much output."""
+def _whole(prompt: Usage | None, output: int) -> Usage:
+    """Return the prompt, where it is known, with so much output."""
     from taximeter.usage import Usage
 
     known = prompt or Usage(uncached_input=0, cache_read=0, cache_write_short=0, cache_write_long=0)
-    whole = replace(known, output=output)
-    return whole.total_tokens or 0, cost_pico(span, whole, raw, terms) or 0
+    return replace(known, output=output)
 
 
 def _counted(usage: Any) -> int:

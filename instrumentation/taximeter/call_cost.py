@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from taximeter.guard import guarded
 
 if TYPE_CHECKING:
     from taximeter.pricing import Catalog
+    from taximeter.pricing.catalog import Dearest
     from taximeter.usage import Usage
 
 _KEYS: Final = {
@@ -25,6 +26,9 @@ _KEYS: Final = {
     "tag": semconv.TAGS,
 }
 _ANTHROPIC_SDK: Final = "com.anthropic.sdk."
+_STATED: Final = ("always", "fallback")
+_NO_REGION: Final = ("global", "not_available")
+"""What Anthropic says where a call was not pinned to a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +53,62 @@ def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) ->
     """
     from taximeter.pricing.traffic import decide
 
-    catalog, call = _catalog(), call_values(span, terms)
-    is_batch = decide(catalog.traffic, "batch", call)
-    entry = catalog.resolve(
-        terms.provider,
-        terms.model,
-        tier=terms.tier or "standard",
-        batch=terms.batch if is_batch is None else is_batch == "true",
-        region_class=terms.region,
-        server_address=terms.server_address,
-    )
-    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
-    cost = catalog.price(usage, entry, at) if entry else None
-    use = decide(catalog.traffic, "reported", call)
+    book, call = price_book(), call_values(span, terms)
+    is_batch = decide(book.traffic, "batch", call)
+    terms = terms if is_batch is None else replace(terms, batch=is_batch == "true")
+    cost = list_pico(usage, terms)
+    use = decide(book.traffic, "reported", call)
     if use == "always" or (use == "fallback" and cost is None):
         stated = raw.get("cost")
         if isinstance(stated, int | float) and 0 < stated <= 1e6:
             return round(stated * 10**12)
+    return cost
+
+
+def list_pico(usage: Usage, terms: Terms) -> int | None:
+    """Return pico-USD by the price list as of now; None where it has no price."""
+    book = price_book()
+    entry = book.resolve(
+        terms.provider,
+        terms.model,
+        tier=terms.tier or "standard",
+        batch=terms.batch,
+        region_class=terms.region,
+        server_address=terms.server_address,
+    )
+    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
+    cost = book.price(usage, entry, at) if entry else None
     return cost.total_pico if cost else None
 
 
-def call_values(span: Span, terms: Terms) -> dict[str, str | tuple[str, ...] | None]:
+def bound_pico(usage: Usage, terms: Terms) -> int:
+    """Return what a call without a price may have cost: by the provider's dearest price."""
+    dear = dearest(terms.provider, terms.model)
+    prompt = usage.prompt_tokens or 0
+    answer = (usage.total_tokens or prompt) - prompt
+    return prompt * dear.input_pico + answer * dear.output_pico
+
+
+@lru_cache(maxsize=256)
+def dearest(provider: str, model: str | None) -> Dearest:
+    """Return the highest prices of the provider's list; of all lists where it has none."""
+    return price_book().dearest(provider, model)
+
+
+def states_cost(terms: Terms) -> bool:
+    """Return whether the provider's usage object will say what the call has cost, and that counts."""
+    from taximeter.pricing.traffic import decide
+
+    return decide(price_book().traffic, "reported", call_values(None, terms)) in _STATED
+
+
+def region_of(geo: Any) -> str | None:
+    """Return the region class of Anthropic's ``inference_geo``; None where it pins nothing."""
+    is_pinned = isinstance(geo, str) and geo and geo not in _NO_REGION
+    return f"geo:{geo}" if is_pinned else None
+
+
+def call_values(span: Span | None, terms: Terms) -> dict[str, str | tuple[str, ...] | None]:
     """Return what the ``match`` keys of a rule are held against."""
     said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     resource = getattr(getattr(span, "resource", None), "attributes", None) or {}
@@ -100,7 +139,7 @@ def _texts(value: Any) -> str | tuple[str, ...] | None:
 
 
 @lru_cache(maxsize=1)
-def _catalog() -> Catalog:
+def price_book() -> Catalog:
     """Read the price list at the first call: it costs a program nothing that makes none."""
     import os
     from pathlib import Path

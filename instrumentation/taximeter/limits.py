@@ -1,49 +1,82 @@
-"""The limits of a run, and how it ends when one is reached. Pure."""
+"""The limits of a run, a request or a session, and how it ends when one is reached. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-OnLimit = Literal["raise", "partial"]
+OnLimit = Literal["raise", "partial"] | Callable[["LimitReached"], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one agent run may use; None = no limit."""
+    """What one agent run, request or session may use; None = no limit."""
 
     iterations: int | None = None
-    """Model decisions."""
+    """Model decisions; of a request and a session those of all its agents."""
     tool_calls: int | None = None
     tokens: int | None = None
-    """Of all kinds, cached included."""
+    """Of all kinds, cached included; this and what follows include what sub-agents use."""
     cost_usd: float | None = None
     deadline_s: float | None = None
-    """Wall-clock seconds from the start of the run."""
+    """Wall-clock seconds from the start; of a session from its first request in this process."""
     repeats: int | None = None
     """Identical tool calls in a row; the first counts as one."""
     tool_errors: int | None = None
     """Failed tool calls in a row."""
+    input_tokens: int | None = None
+    """Whole prompts, cached tokens included."""
+    output_tokens: int | None = None
+    tool_calls_per_turn: int | None = None
+    """After one model decision, until the next."""
+    cycles: int | None = None
+    """How often two or three different tool calls come in the same order (A B A B …); once is one."""
+    min_confidence: float | None = None
+    """The least that `confidence` may say, from 0 to 1."""
+    polling: tuple[str, ...] = ()
+    """Tools whose repeats are no repeats, by name or pattern: ``("*_status", "wait")``."""
+    unpriced: Literal["bound", "refuse"] = "bound"
+    """A model without a price under ``cost_usd``: by the provider's dearest price, or not at all."""
+    overshoot: Literal["one_call", "none", "in_flight"] = "one_call"
+    """By how much the calls under way may pass ``cost_usd`` and the token limits."""
     on_limit: OnLimit = "raise"
-    """``partial``: the run returns its best partial result instead of raising."""
+    """``partial``: the run returns its best partial result instead of raising; a function is given
+    the `LimitReached` and returns the result: the hand-off to a human."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "on_limit" and value is not None and value < 0:
-                raise ValueError(f"Limits({field.name}={value!r}): a limit is 0 or more")
-        if self.on_limit not in ("raise", "partial"):
-            raise ValueError(f"Limits(on_limit={self.on_limit!r}): use 'raise' or 'partial'")
+        for name, value in self.items():
+            if value < 0:
+                raise ValueError(f"Limits({name}={value!r}): a limit is 0 or more")
+        if isinstance(self.polling, str):
+            raise TypeError(f"Limits(polling={self.polling!r}): give a tuple of names or patterns")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"Limits({name}={getattr(self, name)!r}): use {_either(words)}")
+        if not callable(self.on_limit) and self.on_limit not in ("raise", "partial"):
+            raise ValueError(
+                f"Limits(on_limit={self.on_limit!r}): use 'raise', 'partial' or a function"
+            )
 
     def items(self) -> list[tuple[str, float]]:
         """Return the limits that are set, by name."""
-        names = [field.name for field in fields(self) if field.name != "on_limit"]
-        return [(name, value) for name in names if (value := getattr(self, name)) is not None]
+        return [(name, value) for name in _NUMBERS if (value := getattr(self, name)) is not None]
+
+
+_WORDS = {"unpriced": ("bound", "refuse"), "overshoot": ("one_call", "none", "in_flight")}
+_NUMBERS = tuple(
+    field.name for field in fields(Limits) if field.name not in (*_WORDS, "polling", "on_limit")
+)
+NO_LIMITS = Limits()
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return " or ".join(repr(word) for word in words)
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a run had used when it ended."""
+    """What a run, request or session had used when it ended."""
 
     iterations: int
     tool_calls: int
@@ -52,7 +85,9 @@ class Used:
     unpriced_calls: int
     elapsed_s: float
     unsettled_usd: float = 0.0
-    """What streams that broke off may have cost: counted in the budget, not in ``cost_usd``."""
+    """What calls of unknown cost may have cost: counted in the budget, not in ``cost_usd``."""
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class LimitReached(Exception):
@@ -62,14 +97,25 @@ class LimitReached(Exception):
     """A termination reason of the closed list."""
 
     def __init__(
-        self, agent: str, limit: float | None, used: Used, partial: Any = None, *, why: str = ""
+        self,
+        agent: str,
+        limit: float | None,
+        used: Used,
+        partial: Any = None,
+        *,
+        level: str = "agent",
+        name: str = "",
+        why: str = "",
     ) -> None:
         self.agent, self.limit, self.used, self.partial = agent, limit, used, partial
         """``limit`` is None where no number was reached: a hand-off, a guardrail, an open circuit."""
-        self.run: object = None
-        """The run whose limit it is; for the shim's own use."""
-        said = why or ("" if limit is None else f"{limit:g}")
-        super().__init__(f"agent {agent!r} reached its limit ({self.reason}: {said})")
+        self.level, self.name, self.why = level, name, why
+        """Whose limit it is (``agent``, ``request``, ``session``), which, and what else there is to say."""
+        self.run: Any = None
+        """The run, request or session whose limit it is; for the shim's own use."""
+        said = "" if limit is None else f"{limit:g}"
+        said = ": ".join(part for part in (said, why) if part)
+        super().__init__(f"{level} {agent!r} reached its limit ({self.reason}: {said})")
 
 
 class IterationCapReached(LimitReached):
@@ -103,7 +149,7 @@ class DeadlineReached(LimitReached):
 
 
 class ThrashingDetected(LimitReached):
-    """The same tool call was repeated too often in a row."""
+    """The same tool calls were repeated too often in a row."""
 
     reason = "thrashing"
 

@@ -9,43 +9,95 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span
 
-from taximeter import semconv
-from taximeter.call_cost import Terms, cost_pico
+from taximeter import lifecycle, semconv
+from taximeter.call_cost import Terms, bound_pico, cost_pico, region_of
+from taximeter.estimates import ask_of
 from taximeter.guard import guarded
-from taximeter.runs import AgentRun, Request, current_agent, current_request
+from taximeter.levels import Amount, Level
+from taximeter.limits import NO_LIMITS
+from taximeter.reservations import Owners, Reservation
+from taximeter.runs import Request, counts_here, current_agent, current_levels
 
 if TYPE_CHECKING:
     from taximeter.usage import Usage
 
 
-_NO_REGION: Final = ("global", "not_available")
-"""What Anthropic says where a call was not pinned to a region."""
+RETRY_WITHIN_NS: Final = 120 * 10**9
+"""A call that failed and is made again within this time is one decision, as in the collector."""
 
 
-def before_model_call() -> None:
-    """Raise LimitReached where a limit of the run or of one above it does not allow the call."""
-    run = current_agent.get()
-    for level in run.lineage() if run else ():
-        if level is run:
-            level.check_model_call()
-        else:
-            level.check_budgets()
+@guarded(default=None)
+def before_model_call(
+    body: Any = None, terms: Terms | None = None, *, is_decision: bool = True
+) -> Reservation | None:
+    """Hold what the call may use; raise LimitReached where a limit does not allow it.
+
+    ``body`` is the request, ``terms`` what is known of its price: without them nothing is held. Give
+    the reservation on with the call's `Owners`, and tell `after_model_call` of its end.
+    """
+    levels = current_levels()
+    if all(level.limits is NO_LIMITS for level in levels):
+        return None
+    ask = ask_of(body, terms) if terms is not None else None
+    return Reservation(levels, ask, is_decision=is_decision)
 
 
 @guarded(default=None)
 def count_model_call(span: Span, *, is_decision: bool = True) -> None:
     """Number a call that has started: the run's iteration, the request's loop."""
-    run, request = current_agent.get(), current_request.get()
-    if run is not None and is_decision:
-        with run.lock:
-            run.iterations += 1
-        span.set_attribute(semconv.ITERATION, run.iterations)
-    if request is not None:
-        with request.lock:
-            request.model_calls += 1
-            request.own_calls += is_decision
-            length = run.iterations if run else request.own_calls
-            request.loop_length = max(request.loop_length, length)
+    levels, run = current_levels(), current_agent.get()
+    is_again = is_decision and bool(levels) and _is_again(levels[0], span)
+    for at, level in enumerate(levels):
+        if is_decision and not is_again and counts_here(levels, at):
+            with level.lock:
+                level.iterations += 1
+        if isinstance(level, Request):
+            with level.lock:
+                level.model_calls += 1
+                level.own_decisions += is_decision and run is None and not is_again
+                length = run.iterations if run is not None else level.own_decisions
+                level.loop_length = max(level.loop_length, length)
+    if is_decision and levels:
+        with levels[0].lock:
+            levels[0].order.next_turn()
+        if run is not None:
+            span.set_attribute(semconv.ITERATION, run.iterations)
+
+
+@guarded(default=None)
+def after_model_call(span: Span, owners: Owners, *, failed: bool) -> None:
+    """See a call's span end: what it held is free, and a failed one may be made again."""
+    innermost = owners.run or owners.request
+    if failed and innermost is not None and not _said(span, semconv.RESEND_COUNT):
+        ended = getattr(span, "end_time", None) or lifecycle.now_ns()
+        with innermost.lock:
+            innermost.failed[_same_call(span)] = ended
+    if owners.reservation is not None:
+        owners.reservation.release(has_answered=not failed)
+
+
+def _is_again(level: Level, span: Span) -> bool:
+    """Return whether the call is an attempt of the one that failed before it."""
+    if not level.failed:
+        return False
+    started = getattr(span, "start_time", None) or lifecycle.now_ns()
+    with level.lock:
+        failed_at = level.failed.pop(_same_call(span), None)
+    return failed_at is not None and 0 <= started - failed_at < RETRY_WITHIN_NS
+
+
+def _same_call(span: Span) -> tuple[Any, ...]:
+    parent = getattr(span, "parent", None)
+    return (
+        parent.span_id if parent is not None else None,
+        _said(span, semconv.OPERATION),
+        _said(span, semconv.REQUEST_MODEL),
+        _said(span, semconv.INPUT_MESSAGES),
+    )
+
+
+def _said(span: Span, key: str) -> Any:
+    return (getattr(span, "attributes", None) or {}).get(key)
 
 
 @guarded(default=None)
@@ -59,23 +111,30 @@ def account(
     tier: str | None = None,
     batch: bool = False,
     server_address: str | None = None,
-    owners: tuple[AgentRun | None, Request | None] | None = None,
+    owners: tuple[Any, ...] | None = None,
 ) -> None:
-    """Stamp the provider's usage object on the span; add tokens and cost to run and request."""
+    """Stamp the provider's usage object on the span; add tokens and cost to run and request.
+
+    ``owners`` is an `Owners` or its (run, request) alone.
+    """
     raw = plain(usage)
     if not isinstance(raw, Mapping):
         return
-    run, request = owners or (current_agent.get(), current_request.get())
-    terms = Terms(provider, model, tier, batch, None, server_address, run.name if run else None)
+    found = Owners(*owners) if owners else Owners.current()
+    agent_name = found.run.name if found.run else None
+    terms = Terms(provider, model, tier, batch, None, server_address, agent_name)
     partition, terms = stamp_usage(span, raw, shape, terms)
     cost = cost_pico(span, partition, raw, terms)
-    for level in run.lineage() if run else ():
-        level.note_usage(partition.total_tokens, cost)
-    if request is not None:
-        with request.lock:
-            request.cost_pico += cost or 0
-            request.unpriced_calls += cost is None
-        span.set_attribute(semconv.COST_SO_FAR, request.cost_usd)
+    bound = bound_pico(partition, terms) if cost is None and found.has_cost_limit() else 0
+    prompt = partition.prompt_tokens or 0
+    answer = (partition.total_tokens or prompt) - prompt
+    for level in found.levels():
+        used = Amount(prompt, answer, cost or 0)
+        level.note_usage(used, is_priced=cost is not None, bound_pico=bound)
+    if found.reservation is not None:
+        found.reservation.settled()
+    if found.request is not None:
+        span.set_attribute(semconv.COST_SO_FAR, found.request.cost_usd)
 
 
 def stamp_usage(
@@ -92,8 +151,7 @@ def stamp_usage(
         span.set_attribute(semconv.SERVICE_TIER, tier)
     if batch:
         span.set_attribute(semconv.BATCH, True)
-    geo = _text(raw.get("inference_geo"))
-    region = f"geo:{geo}" if geo and geo not in _NO_REGION else None
+    region = region_of(raw.get("inference_geo"))
     if region:
         span.set_attribute(semconv.REGION_CLASS, region)
     span.set_attribute(semconv.USAGE, json.dumps(raw, separators=(",", ":"), default=str))

@@ -21,9 +21,17 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.broken_streams import account_broken
+from taximeter.call_cost import Terms
+from taximeter.deadlines import raise_if_overdue, until_deadline, within_deadline
 from taximeter.guard import guarded
-from taximeter.model_calls import account, before_model_call, count_model_call, plain
-from taximeter.runs import current_agent, current_request
+from taximeter.model_calls import (
+    account,
+    after_model_call,
+    before_model_call,
+    count_model_call,
+    plain,
+)
+from taximeter.reservations import Owners
 from taximeter.streams import observe
 
 _MARK: Final = "_taximeter_wrapped"
@@ -91,7 +99,6 @@ def _wrapped_post(post: Callable[..., Any]) -> Callable[..., Any]:
         api = _APIS.get(path)
         if api is None or not lifecycle.is_active():
             return post(self, path, **kwargs)
-        before_model_call()
         call = _Call(self, api, kwargs)
         with call.sending():
             answer = post(self, path, **call.kwargs)
@@ -107,10 +114,9 @@ def _wrapped_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         api = _APIS.get(path)
         if api is None or not lifecycle.is_active():
             return await post(self, path, **kwargs)
-        before_model_call()
         call = _Call(self, api, kwargs)
         with call.sending():
-            answer = await post(self, path, **call.kwargs)
+            answer = await until_deadline(post(self, path, **call.kwargs))
         return call.answered(answer)
 
     setattr(wrapped, _MARK, True)
@@ -130,26 +136,37 @@ class _Call:
         self._is_stream, self._pieces = False, 0
         self._noted: dict[str, Any] = {}
         self._started = time.perf_counter()
-        self._owners = (current_agent.get(), current_request.get())
         self._span: Span = trace.INVALID_SPAN
         self._provider, self._shape = "openai", api.shape
         self._server: str | None = None
+        self._know(client)
+        is_decision = api.operation == semconv.CHAT
+        held = before_model_call(self._body, self._terms(), is_decision=is_decision)
+        self._owners = Owners.current(held)
+        self.kwargs = within_deadline(client, self.kwargs)
         self._begin(client)
 
     @guarded(default=None)
-    def _begin(self, client: Any) -> None:
+    def _know(self, client: Any) -> None:
+        """Read who is asked for what."""
         body = self.kwargs.get("body")
         self._body = body if isinstance(body, Mapping) else {}
-        address = urlsplit(str(client.base_url))
-        self._server = address.hostname
-        self._provider, self._shape = _provider_of(client, address.hostname, self._api)
+        self._server = urlsplit(str(client.base_url)).hostname
+        self._provider, self._shape = _provider_of(client, self._server, self._api)
+
+    def _terms(self) -> Terms:
+        model, tier = self._body.get("model"), self._body.get("service_tier")
+        return Terms(self._provider, model, tier, server_address=self._server)
+
+    @guarded(default=None)
+    def _begin(self, client: Any) -> None:
         self._ask_for_usage()
         attributes: dict[str, Any] = {
             semconv.OPERATION: self._api.operation,
             semconv.PROVIDER: self._provider,
             semconv.OPENAI_API_TYPE: self._api.api_type,
             semconv.SERVER_ADDRESS: self._server,
-            semconv.SERVER_PORT: address.port,
+            semconv.SERVER_PORT: urlsplit(str(client.base_url)).port,
             semconv.REQUEST_MODEL: self._body.get("model"),
             semconv.REQUEST_STREAM: True if self.kwargs.get("stream") else None,
             semconv.REQUEST_MAX_TOKENS: self._body.get("max_completion_tokens")
@@ -187,6 +204,7 @@ class _Call:
                 yield
         except BaseException as error:
             self._fail(error)
+            raise_if_overdue(error)
             raise
         finally:
             _answered.reset(token)
@@ -199,6 +217,7 @@ class _Call:
         self._span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
         self._span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
         self._span.end()
+        after_model_call(self._span, self._owners, failed=True)
 
     def answered(self, answer: Any) -> Any:
         """Record the answer, or watch it stream; return it as it is."""
@@ -272,6 +291,7 @@ class _Call:
             self._fail(error)
             return
         span.end()
+        after_model_call(span, self._owners, failed=False)
 
     def _count(self, tell: Callable[..., None]) -> None:
         attributes = getattr(self._span, "attributes", None) or {}

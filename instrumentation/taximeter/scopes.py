@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, cast
-
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from taximeter import lifecycle, semconv
-from taximeter.guard import guarded
-from taximeter.limits import LimitReached, Limits
-from taximeter.runs import AgentRun, Request, current_agent, current_request
+from taximeter.limits import NO_LIMITS, HandoffRequested, LimitReached, Limits
+from taximeter.run_spans import CurrentSpan, Run, end_span, given, reset, said_limits, start_span
+from taximeter.runs import (
+    AgentRun,
+    Request,
+    current_agent,
+    current_levels,
+    current_request,
+    ending,
+    note_confidence,
+)
+from taximeter.sessions import sessions
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_NO_LIMITS: Final = Limits()
 
 
 class request:
     """One request: everything inside belongs to one trace, one user, one session.
 
     ``with`` and ``async with``; gives the `Request` whose ``cost_usd`` and ``loop_length`` grow.
+    ``limits`` bind all runs in it together, ``session_limits`` all requests of ``session`` that this
+    process serves. Their `LimitReached` leaves the block, unless ``on_limit`` says otherwise: then
+    the block just ends, `Request.reached_limit` says why and `Request.result` holds what it gave.
     """
 
     def __init__(
@@ -38,7 +44,11 @@ class request:
         session: str | None = None,
         tenant: str | None = None,
         tags: Sequence[str] = (),
+        limits: Limits = NO_LIMITS,
+        session_limits: Limits | None = None,
     ) -> None:
+        if session_limits is not None and session is None:
+            raise ValueError("request(session_limits=…) needs session=…: whose limits are they?")
         attributes = {
             semconv.USER_ID: user,
             semconv.SESSION_ID: session,
@@ -47,20 +57,25 @@ class request:
             semconv.TAGS: list(tags) or None,
         }
         given = {key: value for key, value in attributes.items() if value is not None}
-        self._request = Request(name or "request", given)
+        self._request = Request(name or "request", limits, attributes=given)
+        self._session_id, self._session_limits = session, session_limits
         self._token: Token[Request | None] | None = None
         self._agent_token: Token[AgentRun | None] | None = None
-        self._span: _CurrentSpan | None = None
+        self._span: CurrentSpan | None = None
 
     def __enter__(self) -> Request:
         if lifecycle.is_active():
+            self._request.above = current_levels()
+            if self._session_limits is not None and self._session_id is not None:
+                self._request.session = sessions.get(self._session_id, self._session_limits)
             self._token = current_request.set(self._request)
             self._agent_token = current_agent.set(None)
-            self._span = _start_span(
+            self._span = start_span(
                 self._request.name,
                 {
                     semconv.OPERATION: semconv.INVOKE_WORKFLOW,
                     semconv.WORKFLOW_NAME: self._request.name,
+                    **said_limits(self._request.limits),
                 },
             )
         return self._request
@@ -70,12 +85,20 @@ class request:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
+    ) -> bool | None:
         if self._token is None or self._agent_token is None:
-            return
-        _end_span(self._span, error)
-        _reset(current_agent, self._agent_token)
-        _reset(current_request, self._token)
+            return None
+        reached = self._own_limit(error)
+        if reached is None or reached.run.limits.on_limit == "raise":
+            self._end(error, error)
+            return None
+        try:
+            self._request.result = given(reached)
+        except BaseException as failed:
+            self._end(reached, failed)
+            raise
+        self._end(reached, None)
+        return True
 
     async def __aenter__(self) -> Request:
         return self.__enter__()
@@ -85,22 +108,41 @@ class request:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    ) -> bool | None:
+        is_over = self.__exit__(kind, error, traceback)
+        if inspect.isawaitable(self._request.result):
+            self._request.result = await self._request.result
+        return is_over
+
+    def _own_limit(self, error: BaseException | None) -> LimitReached | None:
+        """Return the error where it is a limit of this request or of its session."""
+        if not isinstance(error, LimitReached):
+            return None
+        self._request.reached_limit = error
+        owners = (self._request, self._request.session)
+        return error if error.run is not None and error.run in owners else None
+
+    def _end(self, ended: BaseException | None, error: BaseException | None) -> None:
+        """End the span: with how the request ended, and the error that leaves it."""
+        if self._token is not None and self._agent_token is not None:
+            end_span(self._span, ended, error)
+            reset(current_agent, self._agent_token)
+            reset(current_request, self._token)
 
 
 def agent(
-    name: str, *, version: str | None = None, limits: Limits = _NO_LIMITS
+    name: str, *, version: str | None = None, limits: Limits = NO_LIMITS
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Make a function an agent: each call is a run with its own loop, cost and limits.
 
     Plain, async, generator and async generator functions. A limit ends the run by `LimitReached`,
-    or with its partial result where ``Limits(on_limit="partial")`` says so.
+    or with what ``Limits(on_limit=…)`` gives: its partial result, or what a function of yours returns
+    (of an async generator that is the last item).
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        def begin() -> _Run:
-            return _Run(name, version, limits)
+        def begin() -> Run:
+            return Run(name, version, limits)
 
         return cast(Callable[P, T], _around(function, begin))
 
@@ -108,20 +150,28 @@ def agent(
 
 
 def partial(value: Any) -> None:
-    """Keep ``value`` as the best result of the current run so far; a limit hands it over."""
-    run = current_agent.get()
-    if run is not None:
-        run.partial = value
+    """Keep ``value`` as the best result so far of the current run, or of a request without one."""
+    for level in current_levels()[:1]:
+        level.partial = value
 
 
 def confidence(value: float) -> None:
-    """Record how sure the current run is of its result, from 0 to 1."""
-    run = current_agent.get()
-    if run is not None:
-        run.confidence = value
+    """Record how sure the current run is of its result, from 0 to 1.
+
+    Raises LowConfidenceDetected below ``Limits(min_confidence=…)``.
+    """
+    note_confidence(value)
 
 
-_Begin = Callable[[], "_Run"]
+def handoff(reason: str) -> NoReturn:
+    """Give the current run's task to a human: it ends here, by `HandoffRequested`.
+
+    ``Limits(on_limit=…)`` says what its caller gets, as at any limit.
+    """
+    raise ending(HandoffRequested, reason)
+
+
+_Begin = Callable[[], "Run"]
 
 
 def _around(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
@@ -153,7 +203,11 @@ def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Call
                     run.keep(item)
                 yield item
         except LimitReached as reached:
-            run.settle(reached)
+            result = run.settle(reached)
+            if inspect.isawaitable(result):
+                result = await result
+            if run.hands_over:
+                yield result
         finally:
             await items.aclose()
             run.end()
@@ -195,7 +249,8 @@ def _around_coroutine(function: Callable[..., Any], begin: _Begin) -> Callable[.
             with run.step():
                 return await function(*args, **kwargs)
         except LimitReached as reached:
-            return run.settle(reached)
+            result = run.settle(reached)
+            return await result if inspect.isawaitable(result) else result
         finally:
             run.end()
 
@@ -219,116 +274,4 @@ def _around_plain(function: Callable[..., Any], begin: _Begin) -> Callable[..., 
     return plain
 
 
-class _Run:
-    """An agent run with its span; `step` makes it current while the agent's own code runs."""
-
-    def __init__(self, name: str, version: str | None, limits: Limits) -> None:
-        self._state = AgentRun(name, limits, current_agent.get(), current_request.get())
-        self._error: BaseException | None = None
-        self._reason: str | None = None
-        self._kept: list[Any] = []
-        self._span = _new_span(
-            f"{semconv.INVOKE_AGENT} {name}",
-            {
-                semconv.OPERATION: semconv.INVOKE_AGENT,
-                semconv.AGENT_NAME: name,
-                **({semconv.AGENT_VERSION: version} if version else {}),
-                **{f"{semconv.LIMIT}{limit}": value for limit, value in limits.items()},
-            },
-        )
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Run a part of the agent's code inside the run."""
-        token = current_agent.set(self._state)
-        try:
-            with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
-                yield
-        except BaseException as error:
-            self._error = error
-            raise
-        finally:
-            _reset(current_agent, token)
-
-    def keep(self, item: Any) -> None:
-        """Collect what a generator has yielded: its partial result."""
-        self._kept.append(item)
-        self._state.partial = self._kept
-
-    def settle(self, reached: LimitReached) -> Any:
-        """Return the partial result, or raise, as this run's own limits say."""
-        if reached.run is self._state and self._state.limits.on_limit == "partial":
-            self._error, self._reason = None, reached.reason
-            return reached.partial
-        raise reached
-
-    @guarded(default=None)
-    def end(self) -> None:
-        """Record how the run ended."""
-        error, span = self._error, self._span
-        if isinstance(error, GeneratorExit):
-            error = None
-        span.set_attribute(semconv.TERMINATION_REASON, self._reason or _reason_of(error))
-        if self._state.confidence is not None:
-            span.set_attribute(semconv.CONFIDENCE, self._state.confidence)
-        _mark_error(span, error)
-        span.end()
-
-
-def _reason_of(error: BaseException | None) -> str:
-    if error is None:
-        return "completed"
-    if isinstance(error, LimitReached):
-        return error.reason
-    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
-        return "cancelled"
-    return "error"
-
-
-# Spans whose faults stay ours.
-
-_CurrentSpan = tuple[Span, Any]
-
-
-@guarded(default=trace.INVALID_SPAN)
-def _new_span(name: str, attributes: dict[str, Any]) -> Span:
-    return lifecycle.tracer().start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
-
-
-def _start_span(name: str, attributes: dict[str, Any]) -> _CurrentSpan:
-    from opentelemetry.context import attach
-
-    span = _new_span(name, attributes)
-    return span, attach(trace.set_span_in_context(span))
-
-
-@guarded(default=None)
-def _end_span(current: _CurrentSpan | None, error: BaseException | None) -> None:
-    from opentelemetry.context import detach
-
-    if current is None:
-        return
-    span, token = current
-    detach(token)
-    if error is not None:
-        span.set_attribute(semconv.TERMINATION_REASON, _reason_of(error))
-    _mark_error(span, error)
-    span.end()
-
-
-def _mark_error(span: Span, error: BaseException | None) -> None:
-    if error is None:
-        return
-    span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
-    span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
-
-
-def _reset(variable: Any, token: Token[Any]) -> None:
-    """Reset, also where a generator ends in another context than it began in."""
-    try:
-        variable.reset(token)
-    except ValueError:
-        variable.set(token.old_value if token.old_value is not Token.MISSING else None)
-
-
-__all__ = ["agent", "confidence", "partial", "request"]
+__all__ = ["agent", "confidence", "handoff", "partial", "request"]

@@ -23,7 +23,7 @@ from taximeter import lifecycle, semconv
 from taximeter.fingerprint import arguments_hash, canonical, result_hash
 from taximeter.guard import guarded
 from taximeter.limits import LimitReached
-from taximeter.runs import AgentRun, current_agent, current_request
+from taximeter.tool_limits import admit_tool_call
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,19 +124,9 @@ class _Execution:
         kwargs: dict[str, Any],
     ) -> None:
         self._settings = settings
-        self._run: AgentRun | None = current_agent.get()
         self._arguments = _bound(function, args, kwargs)
         self._hash = _hash(self._arguments)
-        for level in self._run.lineage() if self._run else ():
-            if level is self._run:
-                level.check_tool_call()
-            else:
-                level.check_budgets()
-        if self._run is not None:
-            self._run.note_tool_call(settings.name, self._hash)
-        if (request := current_request.get()) is not None:
-            with request.lock:
-                request.tool_calls += 1
+        self._admission = admit_tool_call(settings.name, self._hash)
 
     @contextmanager
     def attempt(self, number: int) -> Iterator[Callable[[T], T]]:
@@ -145,8 +135,8 @@ class _Execution:
 
         def finish(result: T) -> T:
             _record_result(span, result)
-            if self._run is not None:
-                self._run.note_tool_end(failed=False)
+            if self._admission is not None:
+                self._admission.end(failed=False)
             return result
 
         try:
@@ -162,8 +152,8 @@ class _Execution:
 
     def failed(self) -> None:
         """Count a failure that the agent will see."""
-        if self._run is not None:
-            self._run.note_tool_end(failed=True)
+        if self._admission is not None:
+            self._admission.end(failed=True)
 
 
 def _within(

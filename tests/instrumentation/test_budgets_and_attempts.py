@@ -24,7 +24,7 @@ def ask(api: FakeApi) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [(Limits(tokens=1), "token_budget"), (Limits(cost_usd=1e-9), "cost_budget")],
+    [(Limits(tokens=9), "token_budget"), (Limits(cost_usd=1e-5), "cost_budget")],
     ids=["tokens", "money"],
 )
 def test_a_budget_ends_the_run_before_the_next_call(

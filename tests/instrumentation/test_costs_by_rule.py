@@ -21,9 +21,9 @@ ROUTED = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "cost": 0.5}
 def price_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "prices.toml"
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(file))
-    call_cost._catalog.cache_clear()
+    call_cost.price_book.cache_clear()
     yield file
-    call_cost._catalog.cache_clear()
+    call_cost.price_book.cache_clear()
 
 
 def spent(

@@ -122,7 +122,7 @@ def test_a_cost_limit_counts_what_sub_agents_spend(spans: SpanList, api: FakeApi
     def helper() -> None:
         decide(api)
 
-    @taximeter.agent("lead", limits=taximeter.Limits(cost_usd=0.0000001))
+    @taximeter.agent("lead", limits=taximeter.Limits(cost_usd=0.00001))
     def lead() -> None:
         helper()
         helper()

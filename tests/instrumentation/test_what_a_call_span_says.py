@@ -139,7 +139,7 @@ def test_a_wrong_price_file_costs_the_price_and_not_the_tokens(
     (tmp_path / "prices.toml").write_text("[[prise]]")
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(tmp_path / "prices.toml"))
     monkeypatch.setattr(faults, "reraise", False)
-    call_cost._catalog.cache_clear()
+    call_cost.price_book.cache_clear()
 
     @taximeter.agent("a", limits=taximeter.Limits(tokens=10))
     def run() -> None:
@@ -153,5 +153,5 @@ def test_a_wrong_price_file_costs_the_price_and_not_the_tokens(
         with taximeter.request() as request, pytest.raises(taximeter.TokenBudgetReached):
             run()
     finally:
-        call_cost._catalog.cache_clear()
+        call_cost.price_book.cache_clear()
     assert request.unpriced_calls == 1

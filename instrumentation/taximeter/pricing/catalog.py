@@ -25,6 +25,8 @@ STANDARD_TIERS: Final = frozenset(
 )
 """Capacity that was paid for ahead (``scale``, ``provisioned_throughput``) has no price a call."""
 _NO_PRICE: Final = (None,) * len(FIELDS)
+_PRICES: Final = 7
+"""Where a row of the snapshot has its prices, in the order of FIELDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class Resolution:
         return "|".join(
             (self.provider, self.model, self.context, self.server_address or "", self.spelled)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Dearest:
+    """The highest prices of a list, in pico-USD per token."""
+
+    input_pico: int
+    """Cached reads and writes included."""
+    output_pico: int
 
 
 class Catalog:
@@ -118,6 +129,17 @@ class Catalog:
     def provider_of(self, provider_raw: str | None, model: str) -> str | None:
         """Return the provider's id even where the model is unknown."""
         return matching.provider_id(provider_raw, model)
+
+    def dearest(self, provider_raw: str | None, model: str | None) -> Dearest:
+        """Return the highest prices of the provider's library list; of all where it has none."""
+        provider = self.provider_of(provider_raw, model or "")
+        listed = {key: rows for key, rows in self._bands.items() if key.startswith(f"{provider}|")}
+        prices = [row[_PRICES] for rows in (listed or self._bands).values() for row in rows]
+        at = FIELDS.index("output")
+        return Dearest(
+            max(price or 0 for row in prices for price in row[:at]),
+            max(row[at] or 0 for row in prices),
+        )
 
     def standard_entries(self) -> list[Resolution]:
         """Return the library's entries, one a (provider, model, context)."""
