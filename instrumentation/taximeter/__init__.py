@@ -21,7 +21,7 @@ from taximeter.limits import (
     ToolCallCapReached,
     Used,
 )
-from taximeter.runs import Request
+from taximeter.runs import Request, seconds_left
 from taximeter.scopes import agent, confidence, handoff, partial, request
 from taximeter.start import init
 from taximeter.tools import tool
@@ -50,6 +50,7 @@ __all__ = [
     "lost_spans",
     "partial",
     "request",
+    "seconds_left",
     "shutdown",
     "tool",
 ]

@@ -1,7 +1,7 @@
 """What a model call may use: its request in, bounds of tokens and money out.
 
-A prompt is counted by the UTF-8 bytes of its texts: one token in three bytes at the most, one in
-eight at the least; a picture or file that is sent along by `MEDIA_TOKENS`. docs/guards.md says how
+A prompt is counted by the UTF-8 bytes of its texts: one token in two bytes at the most, one in
+twelve at the least; a picture or file that is sent along by `MEDIA_TOKENS`. docs/guards.md says how
 good that is.
 """
 
@@ -16,9 +16,9 @@ from taximeter.guard import guarded
 from taximeter.levels import Amount, Ask
 from taximeter.runs import current_levels
 
-FEWEST_BYTES: Final = 3
+FEWEST_BYTES: Final = 2
 """Of one token, in the upper bound …"""
-MOST_BYTES: Final = 8
+MOST_BYTES: Final = 12
 """… and in the lower one."""
 MEDIA_TOKENS: Final = 5_000
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -46,7 +46,7 @@ class _Seen:
 
 
 @guarded(default=None)
-def ask_of(body: Any, terms: Terms) -> Ask | None:
+def ask_of(body: Any, terms: Terms, *, has_answer: bool = True) -> Ask | None:
     """Return what the call may use; None where no limit asks for it."""
     asked = [
         level.limits
@@ -55,17 +55,17 @@ def ask_of(body: Any, terms: Terms) -> Ask | None:
     ]
     if not asked or not isinstance(body, Mapping):
         return None
-    return _ask(body, terms, any(limits.cost_usd is not None for limits in asked))
+    output = _output_limit(body) if has_answer else 0
+    return _ask(body, terms, output, any(limits.cost_usd is not None for limits in asked))
 
 
-def _ask(body: Mapping[str, Any], terms: Terms, in_money: bool) -> Ask:
+def _ask(body: Mapping[str, Any], terms: Terms, output: int | None, in_money: bool) -> Ask:
     seen = _Seen()
     _walk(body, seen)
     least = seen.bytes // MOST_BYTES
     most = -(-seen.bytes // FEWEST_BYTES) + seen.media * MEDIA_TOKENS
     if any(body.get(name) for name in _REFERENCES):
         most += max((level.longest_call for level in current_levels()), default=0)
-    output = _output_limit(body)
     if not in_money:
         return Ask(Amount(least), Amount(most), output)
     return _priced(body, terms, seen, least, most, output)
@@ -79,24 +79,18 @@ def _priced(
 
     is_fast, geo = body.get("speed") == "fast", body.get("inference_geo")
     terms = replace(terms, tier="fast" if is_fast else terms.tier, region=region_of(geo))
-    tokens: dict[str, Any] = {"uncached_input": 0, seen.prompt_kind: most}
-    prompt = list_pico(Usage(output=0, **tokens), terms)
+    kind: dict[str, Any] = {"uncached_input": 0, seen.prompt_kind: most}
+    written = list_pico(Usage(output=0, **kind), terms)
     cached = list_pico(Usage(uncached_input=0, cache_read=least, output=0), terms)
-    plain, answer = (
-        list_pico(Usage(uncached_input=most, output=length), terms) for length in (0, _SAMPLE)
-    )
-    if prompt is None or cached is None or plain is None or answer is None:
+    plain = list_pico(Usage(uncached_input=most, output=0), terms)
+    answer = list_pico(Usage(uncached_input=most, output=_SAMPLE), terms) if output != 0 else plain
+    if cached is None or plain is None or answer is None:
         dear = dearest(terms.provider, terms.model)
         problem = "" if states_cost(terms) else _problem(terms)
-        return Ask(
-            Amount(least),
-            Amount(most, 0, most * dear.input_pico),
-            output,
-            dear.output_pico,
-            problem,
-        )
+        prompt = Amount(most, 0, most * dear.input_pico)
+        return Ask(Amount(least), prompt, output, dear.output_pico, problem)
     token_pico = -(-(answer - plain) // _SAMPLE)
-    return Ask(Amount(least, 0, cached), Amount(most, 0, prompt), output, token_pico)
+    return Ask(Amount(least, 0, cached), Amount(most, 0, written or plain), output, token_pico)
 
 
 def _problem(terms: Terms) -> str:

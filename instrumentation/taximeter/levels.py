@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
@@ -74,6 +73,12 @@ ASSUMED_OUTPUT_TOKENS: Final = 4_096
 """How long an answer is taken to be at the most where neither the request nor an earlier one tells."""
 
 
+def _seconds() -> float:
+    from taximeter import lifecycle  # it knows the tracing, which knows the levels
+
+    return lifecycle.seconds()
+
+
 @dataclass(slots=True, eq=False)
 class Level:
     """Limits and what is used of them; safe to share between threads."""
@@ -81,7 +86,7 @@ class Level:
     KIND: ClassVar[str] = "agent"
     name: str
     limits: Limits = NO_LIMITS
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = _seconds
     started: float = 0.0
     iterations: int = 0
     """Model decisions; one that failed and was made again is one."""
@@ -152,7 +157,7 @@ class Level:
             self.attempts += is_decision
         return most
 
-    def take_back(self, *, is_decision: bool) -> None:
+    def take_back_model_call(self, *, is_decision: bool) -> None:
         """Uncount an attempt that was not made."""
         with self.lock:
             self.attempts -= is_decision
@@ -171,6 +176,11 @@ class Level:
                 raise self.reached(ToolCallCapReached, "tool_calls")
             self._check_budgets()
             self.tool_calls += is_own
+
+    def take_back_tool_call(self, *, is_own: bool) -> None:
+        """Uncount a tool call that was not made."""
+        with self.lock:
+            self.tool_calls -= is_own
 
     def note_usage(self, used: Amount, *, is_priced: bool = True, bound_pico: int = 0) -> None:
         """Add a finished model call; ``bound_pico`` is what it may have cost where it has no price."""

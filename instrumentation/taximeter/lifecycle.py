@@ -57,6 +57,14 @@ def now_ns() -> int:
     return _meter.clock() if _meter is not None else time.time_ns()
 
 
+def seconds() -> float:
+    """Return seconds that only go forward; by the clock of `init` where that was given one."""
+    import time
+
+    clock = _meter.clock if _meter is not None else time.time_ns
+    return time.monotonic() if clock is time.time_ns else clock() / 1e9
+
+
 def lost_spans() -> int:
     """Return how many spans were lost: the queue was full, or the collector did not take them."""
     return sum(lost_by_reason().values())

@@ -38,7 +38,7 @@ def before_model_call(
     levels = current_levels()
     if all(level.limits is NO_LIMITS for level in levels):
         return None
-    ask = ask_of(body, terms) if terms is not None else None
+    ask = ask_of(body, terms, has_answer=is_decision) if terms is not None else None
     return Reservation(levels, ask, is_decision=is_decision)
 
 

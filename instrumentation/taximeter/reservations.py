@@ -26,7 +26,7 @@ class Reservation:
             except BaseException:
                 self.release()
                 for before in range(at):
-                    levels[before].take_back(
+                    levels[before].take_back_model_call(
                         is_decision=is_decision and counts_here(levels, before)
                     )
                 raise

@@ -27,9 +27,15 @@ class ToolAdmission:
     def __init__(self, name: str, fingerprint: str | None) -> None:
         self._levels = current_levels()
         self._binding = binding_levels()
-        for at, level in enumerate(self._levels):
-            level.admit_tool_call(is_own=counts_here(self._levels, at))
         self._call = self._begin(self._levels[0], name, fingerprint)
+        for at, level in enumerate(self._levels):
+            try:
+                level.admit_tool_call(is_own=counts_here(self._levels, at))
+            except BaseException:
+                for before in range(at):
+                    is_own = counts_here(self._levels, before)
+                    self._levels[before].take_back_tool_call(is_own=is_own)
+                raise
 
     @guarded(default=None)
     def end(self, *, failed: bool) -> None:

@@ -1,0 +1,216 @@
+"""Random runs through the shim and into a store: what the guard counted is what the store shows.
+
+Seconds long: each run makes real SDK calls, and the equality is worth little on a handful of runs.
+A thousand: ``GUARD_RUNS=1000 GUARD_SEED=7 pytest tests/instrumentation/test_guard_is_the_ledger.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import anthropic
+import openai
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
+from tests.telemetry import Body, follow, receive
+
+import taximeter
+from taximeter.limits import Limits, Used
+from taximeter.runs import AgentRun, current_agent
+from taximeter.testing import SpanList
+from taximeter_collector.store import Store
+
+RUNS = int(os.environ.get("GUARD_RUNS", "150"))
+SEED = int(os.environ.get("GUARD_SEED", "8"))
+RUN_SQL = """
+    select r.span_id, r.loop_length, r.cost_pico, r.termination_reason, r.tool_calls,
+        r.max_consecutive_repeat, r.cycle_repeats, c.prompt, c.output
+    from agent_runs r left join (
+        select agent_span_id, sum(prompt_tokens)::bigint as prompt, sum(output_tokens)::bigint as output
+        from calls group by all) c on c.agent_span_id = r.span_id
+"""
+_REASONS = ("iteration_cap", "tool_call_cap", "token_budget", "cost_budget", "thrashing",
+            "error_cascade", "low_confidence", "handoff", "completed", "error")  # fmt: skip
+
+
+@dataclass(slots=True)
+class Played:
+    """What the guard knows of one run."""
+
+    run: AgentRun
+    span_id: str
+    reason: str = "completed"
+    repeats: int = 1
+    cycles: int = 0
+    used: Used | None = None
+    """As the exception tells it, where a limit of the run's own ended it."""
+
+    def see_order(self) -> None:
+        self.repeats = max(self.repeats, self.run.order.repeats)
+        self.cycles = max(self.cycles, self.run.order.cycles)
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays random runs: model calls of three kinds, tools, sub-agents, failures, limits."""
+
+    rng: random.Random
+    model: FakeModel
+    played: list[Played] = field(default_factory=list)
+    claude: anthropic.Anthropic = field(init=False)
+    gpt: openai.OpenAI = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model.answer = self._answer
+        self.claude, self.gpt = self.model.claude(), self.model.gpt()
+
+    def _answer(self, body: dict[str, Any]) -> Answer:
+        rng = self.rng
+        return Answer(
+            rng.randrange(1, 900), rng.randrange(1, 200), rng.choice((0, 0, 4_000)),
+            rng.choice((0, 0, 700)), 529 if rng.random() < 0.06 else 200,
+        )  # fmt: skip
+
+    def run(self, depth: int = 0) -> None:
+        """Play one agent run."""
+
+        @taximeter.agent(f"agent-{depth}", limits=self._limits())
+        def agent() -> None:
+            run = current_agent.get()
+            assert run is not None
+            span_id = trace.get_current_span().get_span_context().span_id
+            mine = Played(run, f"{span_id:016x}")
+            self.played.append(mine)
+            try:
+                self._steps(mine, depth)
+            except taximeter.LimitReached as reached:
+                mine.reason = reached.reason
+                mine.used = reached.used if reached.run is run else None
+                if isinstance(reached, taximeter.ErrorCascadeDetected):
+                    mine.see_order()  # its call was made; other limits refuse theirs
+                raise
+            except Exception:
+                mine.reason = "error"
+                raise
+
+        with suppress(
+            taximeter.LimitReached, anthropic.AnthropicError, openai.OpenAIError, OSError
+        ):
+            agent()
+
+    def _steps(self, mine: Played, depth: int) -> None:
+        steps: list[Callable[[], None]] = [self._call, self._call, self._tool, self._tool]
+        for _ in range(self.rng.randrange(1, 9)):
+            kind = self.rng.random()
+            if kind < 0.06 and depth < 2:
+                self.run(depth + 1)
+            elif kind < 0.07:
+                taximeter.handoff("a person should look")
+            elif kind < 0.10:
+                taximeter.confidence(self.rng.random())
+            elif kind < 0.12:
+                raise OSError("the agent's own")
+            else:
+                self.rng.choice(steps)()
+            mine.see_order()
+
+    def _call(self) -> None:
+        model = self.rng.choice((CLAUDE, CLAUDE, GPT, "home-made"))
+        with suppress(anthropic.InternalServerError, openai.InternalServerError):
+            if model == CLAUDE:
+                self.claude.messages.create(model=model, max_tokens=200, messages=ASK)
+            else:
+                self.gpt.chat.completions.create(model=model, messages=ASK)
+
+    def _tool(self) -> None:
+        name, asked = self.rng.choice("ab"), self.rng.choice(("x", "x", "x", "y"))
+        is_broken = self.rng.random() < 0.2
+
+        @taximeter.tool(name=name)
+        def tool(asked: str) -> str:
+            if is_broken:
+                raise ConnectionError("no")
+            return asked
+
+        with suppress(ConnectionError):
+            tool(asked)
+
+    def _limits(self) -> Limits:
+        rng = self.rng
+
+        def perhaps(*values: Any) -> Any:
+            return rng.choice(values) if rng.random() < 0.25 else None
+
+        return Limits(
+            iterations=perhaps(1, 2, 3), tool_calls=perhaps(1, 2), tokens=perhaps(500, 5_000),
+            cost_usd=perhaps(0.001, 0.01), repeats=perhaps(1, 2), cycles=perhaps(1, 2),
+            tool_errors=perhaps(0, 1), min_confidence=perhaps(0.5), tool_calls_per_turn=perhaps(1, 2),
+            on_limit=rng.choice(("raise", "partial")),
+        )  # fmt: skip
+
+
+def test_guard_is_the_ledger(spans: SpanList, store: Store) -> None:
+    """Tokens, cost, loop length, tools and reason of every run are what `agent_runs` says."""
+    player = Player(random.Random(SEED), FakeModel())
+    for number in range(RUNS):
+        limits = Limits(cost_usd=0.02) if number % 5 == 0 else Limits()
+        with suppress(taximeter.LimitReached), taximeter.request(limits=limits):
+            player.run()
+    ledger = stored_runs(spans, store)
+    assert len(player.played) == len(ledger) >= RUNS
+    assert {played.reason for played in player.played} == set(_REASONS)
+    for played in player.played:
+        assert guarded(played) == told(played, player.played, ledger), played
+
+
+def stored_runs(spans: SpanList, store: Store) -> dict[str, dict[str, Any]]:
+    bodies: list[Body] = [
+        ("traces", encode_spans(spans.spans[at : at + 500]).SerializeToString())
+        for at in range(0, len(spans.spans), 500)
+    ]
+    receive(store, bodies)
+    follow(store)
+    with store.cursor() as cursor:
+        cursor.execute(RUN_SQL)
+        names = [column[0] for column in cursor.description or ()]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return {row["span_id"]: row for row in found}
+
+
+def guarded(played: Played) -> dict[str, Any]:
+    used = played.used or played.run.used()
+    return {
+        "loop_length": used.iterations,
+        "tool_calls": used.tool_calls,
+        "cost_pico": round(used.cost_usd * 1e12),
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "tokens": used.tokens,
+        "reason": played.reason,
+        "repeats": played.repeats if used.tool_calls else 0,
+        "cycles": played.cycles if played.cycles >= 3 else 0,
+    }
+
+
+def told(played: Played, all_played: list[Played], ledger: dict[str, Any]) -> dict[str, Any]:
+    row = ledger[played.span_id]
+    below = [ledger[other.span_id] for other in all_played if played.run in other.run.levels]
+    prompt = sum(other["prompt"] or 0 for other in below)
+    output = sum(other["output"] or 0 for other in below)
+    return {
+        "loop_length": row["loop_length"] or 0,
+        "tool_calls": row["tool_calls"],
+        "cost_pico": row["cost_pico"] or 0,
+        "input_tokens": prompt,
+        "output_tokens": output,
+        "tokens": prompt + output,
+        "reason": row["termination_reason"],
+        "repeats": row["max_consecutive_repeat"],
+        "cycles": row["cycle_repeats"],
+    }
