@@ -14,7 +14,7 @@ from taximeter import lifecycle, semconv
 from taximeter.guard import guarded
 
 if TYPE_CHECKING:
-    from taximeter.pricing import Catalog
+    from taximeter.pricing import Catalog, Resolution
     from taximeter.pricing.catalog import Dearest
     from taximeter.usage import Usage
 
@@ -67,8 +67,26 @@ def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) ->
 
 def list_pico(usage: Usage, terms: Terms) -> int | None:
     """Return pico-USD by the price list as of now; None where it has no price."""
-    book = price_book()
-    entry = book.resolve(
+    entry = _entry(terms)
+    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
+    cost = price_book().price(usage, entry, at) if entry else None
+    return cost.total_pico if cost else None
+
+
+def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | None:
+    """Return pico-USD per unit by `FIELDS` as of now, for so long a prompt; None without a price."""
+    from taximeter.pricing import FIELDS
+
+    entry = _entry(terms)
+    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
+    for band in price_book().bands(entry) if entry else ():
+        if band.holds(at, prompt_tokens):
+            return dict(zip(FIELDS, band.prices, strict=True))
+    return None
+
+
+def _entry(terms: Terms) -> Resolution | None:
+    return price_book().resolve(
         terms.provider,
         terms.model,
         tier=terms.tier or "standard",
@@ -76,9 +94,6 @@ def list_pico(usage: Usage, terms: Terms) -> int | None:
         region_class=terms.region,
         server_address=terms.server_address,
     )
-    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
-    cost = book.price(usage, entry, at) if entry else None
-    return cost.total_pico if cost else None
 
 
 def bound_pico(usage: Usage, terms: Terms) -> int:

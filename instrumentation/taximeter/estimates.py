@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from taximeter.call_cost import Terms, dearest, list_pico, region_of, states_cost
+from taximeter.call_cost import Terms, dearest, region_of, states_cost, unit_prices
 from taximeter.guard import guarded
 from taximeter.levels import Amount, Ask
 from taximeter.runs import current_levels
@@ -24,7 +24,6 @@ MEDIA_TOKENS: Final = 5_000
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _MEDIA: Final = frozenset({"data", "url", "image_url", "file_data"})
 _MEDIA_BYTES: Final = 1_024
-_SAMPLE: Final = 1_000
 _REFERENCES: Final = ("previous_response_id", "conversation", "prompt")
 _BUDGETS: Final = ("cost_usd", "tokens", "input_tokens", "output_tokens")
 
@@ -35,14 +34,14 @@ class _Seen:
 
     bytes: int = 0
     media: int = 0
-    prompt_kind: str = "uncached_input"
-    """The leaf of `Usage` that is the dearest the prompt can be."""
+    prompt_price: str = "input"
+    """The dearest price that the prompt can have."""
 
     def writes_cache(self, control: Any) -> None:
         """See a cache breakpoint."""
         is_long = isinstance(control, Mapping) and control.get("ttl") == "1h"
-        if self.prompt_kind != "cache_write_long":
-            self.prompt_kind = "cache_write_long" if is_long else "cache_write_short"
+        if self.prompt_price != "cache_write_long":
+            self.prompt_price = "cache_write_long" if is_long else "cache_write_short"
 
 
 @guarded(default=None)
@@ -75,22 +74,20 @@ def _priced(
     body: Mapping[str, Any], terms: Terms, seen: _Seen, least: int, most: int, output: int | None
 ) -> Ask:
     """Return the ask in money too: by the price book, else by the provider's dearest price."""
-    from taximeter.usage import Usage
-
     is_fast, geo = body.get("speed") == "fast", body.get("inference_geo")
     terms = replace(terms, tier="fast" if is_fast else terms.tier, region=region_of(geo))
-    kind: dict[str, Any] = {"uncached_input": 0, seen.prompt_kind: most}
-    written = list_pico(Usage(output=0, **kind), terms)
-    cached = list_pico(Usage(uncached_input=0, cache_read=least, output=0), terms)
-    plain = list_pico(Usage(uncached_input=most, output=0), terms)
-    answer = list_pico(Usage(uncached_input=most, output=_SAMPLE), terms) if output != 0 else plain
-    if cached is None or plain is None or answer is None:
+    prices = unit_prices(terms, most) or {}
+    plain, answer = prices.get("input"), prices.get("output")
+    if plain is None or (answer is None and output != 0):
         dear = dearest(terms.provider, terms.model)
         problem = "" if states_cost(terms) else _problem(terms)
         prompt = Amount(most, 0, most * dear.input_pico)
         return Ask(Amount(least), prompt, output, dear.output_pico, problem)
-    token_pico = -(-(answer - plain) // _SAMPLE)
-    return Ask(Amount(least, 0, cached), Amount(most, 0, written or plain), output, token_pico)
+    written = prices.get(seen.prompt_price) or plain
+    cached = (unit_prices(terms, least) or prices).get("cache_read") or 0
+    return Ask(
+        Amount(least, 0, least * cached), Amount(most, 0, most * written), output, answer or 0
+    )
 
 
 def _problem(terms: Terms) -> str:

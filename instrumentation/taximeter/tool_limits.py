@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from taximeter.guard import guarded
 from taximeter.levels import Level
-from taximeter.limits import ErrorCascadeDetected, ThrashingDetected, ToolCallCapReached
+from taximeter.limits import NO_LIMITS, ErrorCascadeDetected, ThrashingDetected, ToolCallCapReached
 from taximeter.runs import binding_levels, counts_here, current_levels
 from taximeter.tool_order import ToolCall
 
@@ -16,16 +16,23 @@ from taximeter.tool_order import ToolCall
 def admit_tool_call(name: str, fingerprint: str | None) -> ToolAdmission | None:
     """Count a tool call; raise LimitReached where a limit does not allow it.
 
-    Returns what sees its end; None where no run and no request is under way.
+    Returns what sees its end; None where nothing is limited.
     """
-    return ToolAdmission(name, fingerprint) if current_levels() else None
+    levels = current_levels()
+    if any(level.limits is not NO_LIMITS for level in levels):
+        return ToolAdmission(levels, name, fingerprint)
+    for at, level in enumerate(levels):
+        if counts_here(levels, at):
+            with level.lock:
+                level.tool_calls += 1
+    return None
 
 
 class ToolAdmission:
     """One logical tool call: counted once, however many attempts it takes."""
 
-    def __init__(self, name: str, fingerprint: str | None) -> None:
-        self._levels = current_levels()
+    def __init__(self, levels: tuple[Level, ...], name: str, fingerprint: str | None) -> None:
+        self._levels = levels
         self._binding = binding_levels()
         self._call = self._begin(self._levels[0], name, fingerprint)
         for at, level in enumerate(self._levels):
