@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import translate
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -42,21 +42,23 @@ def split_content(items: pa.Table, patterns: tuple[str, ...]) -> pa.Table:
 
     Content and its size are NULL where there is none.
     """
-    maps = _one_chunk(items["stored_attributes"])
+    maps = one_chunk(items["stored_attributes"])
     keys, values = maps.keys, maps.items
     is_content = _is_content(keys, values, patterns)
     if not pc.any(is_content).as_py():
         return _with(items, maps, pa.nulls(len(items), _MAP), pa.nulls(len(items), pa.int64()))
-    content_at = _count_before(pc.cast(is_content, pa.int64())).take(maps.offsets)
+    content_at = count_before(pc.cast(is_content, pa.int64())).take(maps.offsets)
     first, last = content_at[:-1], content_at[1:]
     content_values = values.filter(is_content)
-    sizes = _count_before(pc.cast(pc.fill_null(pc.binary_length(content_values), 0), pa.int64()))
+    sizes = count_before(pc.cast(pc.fill_null(pc.binary_length(content_values), 0), pa.int64()))
     has_none = pc.equal(first, last)
     kept_at = pc.subtract(pc.cast(maps.offsets, pa.int64()), content_at)
     return _with(
         items,
-        _map(kept_at, keys.filter(pc.invert(is_content)), values.filter(pc.invert(is_content))),
-        _map(content_at, keys.filter(is_content), content_values, has_none),
+        text_maps(
+            kept_at, keys.filter(pc.invert(is_content)), values.filter(pc.invert(is_content))
+        ),
+        text_maps(content_at, keys.filter(is_content), content_values, has_none),
         pc.if_else(has_none, None, pc.subtract(sizes.take(last), sizes.take(first))),
     )
 
@@ -96,16 +98,20 @@ def _with(items: pa.Table, kept: pa.Array, content: pa.Array, size: pa.Array) ->
     return pa.table({name: items[name] for name in items.column_names} | added)
 
 
-def _map(
+def text_maps(
     offsets: pa.Array, keys: pa.Array, values: pa.Array, mask: pa.Array | None = None
 ) -> pa.MapArray:
+    """Return maps of text, one between two offsets; NULL where ``mask`` is true."""
     return pa.MapArray.from_arrays(pc.cast(offsets, pa.int32()), keys, values, mask=mask)
 
 
-def _count_before(counts: pa.Array) -> pa.Array:
+def count_before(counts: pa.Array) -> pa.Array:
     """Return the sums of what is before each place, and of all at the end."""
     return pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(counts)])
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.MapArray:
+def one_chunk(column: pa.ChunkedArray) -> Any:
+    """Return a column as one array."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

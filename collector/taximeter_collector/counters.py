@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final, Literal
 
-Fate = Literal["received", "stored", "rejected", "duplicate", "refused", "redacted"]
+Fate = Literal["received", "stored", "rejected", "duplicate", "refused", "redacted", "cut"]
 
 _SETTLED: Final = ("stored", "rejected", "duplicate")
 
@@ -16,8 +16,8 @@ class Counters:
     """Counts since start of spans, log records and metrics by signal, fate and reason.
 
     An item is ``received`` when its fate is known, so the sum holds at every moment. ``refused`` items were
-    asked to come again (queue full, disk low, store down) and are not ``received``; ``redacted`` counts
-    values, not items.
+    asked to come again (queue full, disk low, store down) and are not ``received``; ``redacted`` and
+    ``cut`` count values, not items.
     """
 
     def __init__(self) -> None:

@@ -55,6 +55,8 @@ class Rows:
     """``resource, key, value``."""
     redactor: Redactor | None = None
     """Whose rules the rows keep: with it, they have ``stored_`` columns beside what was sent."""
+    is_cut: bool = False
+    """Whether a limit (`item_limits.py`) was passed: then too."""
 
 
 def parse(signal: Signal, body: bytes) -> pa.RecordBatch:

@@ -18,6 +18,8 @@ from taximeter.usage import Usage, infer_shape, normalise_usage, open_usage
 from taximeter_collector.content import with_content
 from taximeter_collector.decode import Rows, as_stored, resources_as_stored
 from taximeter_collector.dialects import mapped_columns
+from taximeter_collector.item_limits import VALUE_BYTES
+from taximeter_collector.redaction_usage import usage_texts
 from taximeter_collector.sql_files import read_sql
 
 _LEAVES: Final = {
@@ -111,7 +113,7 @@ def _store(
     con.execute(read_sql("ingest/noted"))
     con.register("in_usage", _raw_usage(con))
     con.register("in_hash", _foreign_hashes(con))
-    con.execute(read_sql("ingest/masked") if rows.redactor else _NOTHING_MASKED)
+    con.execute(read_sql("ingest/masked") if rows.redactor or rows.is_cut else _NOTHING_MASKED)
     con.register("in_usage_text", _usage_texts(con, rows))
     insert = read_sql("ingest/store_spans").replace("{day}", day)
     inserted = con.execute(insert, {"batch": batch, "received_at": received_at}).fetchone()
@@ -170,8 +172,12 @@ def _usage_row(row: int, claimed_shape: str | None, text: str) -> dict[str, Any]
 
 
 def _usage_texts(con: duckdb.DuckDBPyConnection, rows: Rows) -> pa.Table:
-    """Return what is stored of usage objects that redaction cuts."""
-    return rows.redactor.usage_texts(con) if rows.redactor else _USAGE_TEXTS
+    """Return what is stored of usage objects that redaction or a limit cuts."""
+    is_long = f"strlen(usage_raw) > {VALUE_BYTES}" if rows.is_cut else "false"
+    is_masked = rows.redactor.masks("usage_raw") if rows.redactor else "false"
+    if (is_long, is_masked) == ("false", "false"):
+        return _USAGE_TEXTS
+    return usage_texts(con, f"{is_long} or {is_masked}")
 
 
 def _foreign_hashes(con: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -18,7 +18,6 @@ from taximeter.settings import RedactionSettings
 from taximeter_collector.decode import Rows, Signal
 from taximeter_collector.redaction_patterns import built_in, clean, fits, meets, own, quoted
 from taximeter_collector.redaction_points import mask_points
-from taximeter_collector.redaction_usage import usage_without_texts
 from taximeter_collector.sql_files import read_sql
 
 Count = Callable[[str, int], None]
@@ -29,7 +28,6 @@ _TEXTS: Final[dict[Signal, tuple[str, ...]]] = {
     "logs": ("body", "severity_text"),
     "metrics": (),
 }
-_USAGE_TEXTS: Final = pa.schema([("row", pa.int64()), ("usage_text", pa.string())])
 _READ_EVENTS: Final = (
     "select 'exception' union select split_part(key, ':', 1) from attribute_mapping"
     " where key like '%:%'"
@@ -83,14 +81,9 @@ class Redactor:
         """Return SQL for ``text`` (SQL) without what the patterns meet."""
         return clean(text, self._patterns)
 
-    def usage_texts(self, con: duckdb.DuckDBPyConnection) -> pa.Table:
-        """Return ``row, usage_text``: what is stored of the usage objects (n_typed) with a match."""
-        found = con.execute(
-            'select "row", usage_raw from n_typed where usage_raw is not null'
-            f" and {self.clean('usage_raw')} <> usage_raw"
-        ).fetchall()
-        rows = [{"row": row, "usage_text": usage_without_texts(text)} for row, text in found]
-        return pa.Table.from_pylist(rows, _USAGE_TEXTS)
+    def masks(self, text: str) -> str:
+        """Return SQL for whether a pattern meets ``text`` (SQL)."""
+        return f"{self.clean(text)} <> {text}"
 
     def _items(
         self, cursor: duckdb.DuckDBPyConnection, signal: Signal, items: pa.Table, count: Count

@@ -23,6 +23,7 @@ FATES: Final[tuple[Fate, ...]] = (
     "duplicate",
     "refused",
     "redacted",
+    "cut",
 )
 
 

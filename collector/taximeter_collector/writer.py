@@ -14,15 +14,17 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 import duckdb
 import pyarrow as pa
 
-from taximeter_collector.counters import Counters
+from taximeter_collector.counters import Counters, Fate
 from taximeter_collector.decode import Rows, Signal, Undecodable, flatten
 from taximeter_collector.health import invalidated_file, is_store_fault
 from taximeter_collector.insert import INSERTS
+from taximeter_collector.item_limits import within_limits
 from taximeter_collector.redaction import Redactor
 from taximeter_collector.store import Store
 
@@ -249,10 +251,10 @@ class Writer:
     def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[Waiting]) -> list[Outcome]:
         received_at, started = self._now(), time.perf_counter()
         day, batch = self._store.files.day_for(received_at), self._batch + 1
-        masked = Counter[tuple[Signal, str]]()
+        changed = Counter[tuple[Signal, Fate, str]]()
         cursor.execute("begin")
         try:
-            outcomes = self._insert(cursor, group, day, batch, received_at, masked)
+            outcomes = self._insert(cursor, group, day, batch, received_at, changed)
         except BaseException:
             with suppress(duckdb.Error):
                 cursor.execute("rollback")
@@ -266,8 +268,8 @@ class Writer:
                 cursor.execute("rollback")
             raise
         self._batch = batch
-        for (signal, reason), values in masked.items():
-            self._counters.count(signal, "redacted", reason, values)
+        for (signal, fate, reason), values in changed.items():
+            self._counters.count(signal, fate, reason, values)
         self._count_commit(day, batch, group, outcomes, time.perf_counter() - started)
         return outcomes
 
@@ -278,14 +280,14 @@ class Writer:
         day: str,
         batch: int,
         received_at: datetime,
-        masked: Counter[tuple[Signal, str]],
+        changed: Counter[tuple[Signal, Fate, str]],
     ) -> list[Outcome]:
         outcomes = [Outcome(request.items) for request in group]
         for signal, insert in INSERTS.items():
             at = [i for i, request in enumerate(group) if request.signal == signal]
             if not at:
                 continue
-            rows = self._rows(cursor, signal, [group[i].batch for i in at], masked)
+            rows = self._rows(cursor, signal, [group[i].batch for i in at], changed)
             bad = insert(cursor, rows, day, batch, received_at)
             for place, rejected in bad.items():
                 i = at[place]
@@ -298,12 +300,14 @@ class Writer:
         cursor: duckdb.DuckDBPyConnection,
         signal: Signal,
         batches: Sequence[pa.RecordBatch],
-        masked: Counter[tuple[Signal, str]],
+        changed: Counter[tuple[Signal, Fate, str]],
     ) -> Rows:
-        def count(reason: str, values: int) -> None:
-            masked[signal, reason] += values
+        def count(fate: Fate, reason: str, values: int) -> None:
+            changed[signal, fate, reason] += values
 
-        return self._redactor.apply(cursor, signal, flatten(signal, batches), count)
+        sent = flatten(signal, batches)
+        masked = self._redactor.apply(cursor, signal, sent, partial(count, "redacted"))
+        return within_limits(masked, partial(count, "cut"))
 
     def _count_commit(
         self, day: str, batch: int, group: list[Waiting], outcomes: list[Outcome], seconds: float
