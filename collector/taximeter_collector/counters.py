@@ -13,7 +13,7 @@ _SETTLED: Final = ("stored", "rejected", "duplicate")
 
 
 class Counters:
-    """Counts since start of spans, log records and metrics by signal, fate and reason.
+    """Counts since start of spans, log records and data points by signal, fate and reason.
 
     An item is ``received`` when its fate is known, so the sum holds at every moment. ``refused`` items were
     asked to come again (queue full, disk low, store down) and are not ``received``; ``redacted`` and
@@ -38,7 +38,8 @@ class Counters:
             for signal, accepted, rejected in stored:
                 self._add(signal, "stored", "", accepted)
                 if rejected:
-                    self._add(signal, "rejected", "invalid_id", rejected)
+                    reason = "no_time" if signal == "metrics" else "invalid_id"
+                    self._add(signal, "rejected", reason, rejected)
             self._commit_seconds.append(seconds)
             self.commits += 1
 

@@ -92,7 +92,7 @@ class DataFiles:
         mark = self._high_water.of(file)
         self._incidents.report(
             "file_missing",
-            f"{file} is gone, with {mark.items:,} spans, log records and metrics: nobody deleted it here.",
+            f"{file} is gone, with {mark.items:,} spans, log records and data points: nobody deleted it here.",
             file=file, lost_items=mark.items,
         )  # fmt: skip
         self._high_water.forget(file)

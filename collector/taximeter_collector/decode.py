@@ -64,9 +64,7 @@ def parse(signal: Signal, body: bytes) -> pa.RecordBatch:
     try:
         batch = read_messages(_LEVELS[signal][0], [body])
         if signal == "metrics":
-            metrics = pc.list_flatten(_items(signal, batch))
-            for field, message in METRIC_DATA.items():
-                read_messages(message, pc.struct_field(metrics, field).drop_null().to_pylist())
+            point_times(batch)
     except ValueError as error:
         raise Undecodable(str(error)) from None
     return batch
@@ -80,11 +78,24 @@ def read_messages(message: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
     except ValueError as error:
         if "UTF-8" not in str(error):
             raise
-    return handler.list_to_record_batch([repair_utf8(message, body) for body in bodies])
+    return handler.list_to_record_batch([repair_utf8(descriptor(message), body) for body in bodies])
+
+
+def point_times(batch: pa.RecordBatch) -> pa.ChunkedArray:
+    """Return the time of every data point of metrics, in Unix nanoseconds. Raises ValueError."""
+    metrics = pc.list_flatten(_items("metrics", batch))
+    times = []
+    for field, message in METRIC_DATA.items():
+        data = pc.struct_field(metrics, field).drop_null().to_pylist()
+        points = pc.list_flatten(read_messages(message, data).column("data_points"))
+        times.append(pc.struct_field(points, "time"))
+    return pa.chunked_array(times)
 
 
 def count_items(signal: Signal, batch: pa.RecordBatch) -> int:
-    """Return how many spans, log records or metrics ``batch`` holds."""
+    """Return how many spans, log records or data points ``batch`` holds."""
+    if signal == "metrics":
+        return len(point_times(batch))
     return pc.sum(pc.list_value_length(_items(signal, batch))).as_py() or 0
 
 

@@ -22,7 +22,7 @@ _ROOM: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The last commit in a file, and how many items (spans, log records, metrics) it holds."""
+    """The last commit in a file, and how many items (spans, log records, data points) it holds."""
 
     batch: int
     items: int = 0

@@ -15,10 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import duckdb
+import pyarrow.compute as pc
 
 from taximeter.settings import RedactionSettings
 from taximeter_collector.counters import Counters
-from taximeter_collector.decode import Signal, Undecodable, count_items, parse
+from taximeter_collector.decode import Signal, Undecodable, count_items, parse, point_times
+from taximeter_collector.metric_points import without_timeless
 from taximeter_collector.redaction import Redactor
 from taximeter_collector.store import Store
 from taximeter_collector.writer import Outcome, StoreUnavailable, Waiting, Writer, outcome
@@ -68,11 +70,10 @@ class Ingest:
         if (twin := self._seen(signal, digest)) is not None:
             return twin
         try:
-            batch = parse(signal, body)
+            request = _waiting(signal, digest, body)
         except Undecodable:
             self.counters.count(signal, "rejected", "undecodable", 1)
             raise
-        request = Waiting(signal, digest, batch, count_items(signal, batch), len(body))
         self._refuse_when_ill(request)
         with self._lock:
             if self._closed:
@@ -174,9 +175,20 @@ class Ingest:
 
     def _recall_digests(self, cursor: duckdb.DuckDBPyConnection, now: datetime) -> None:
         rows = cursor.execute(
-            "select digest, accepted, rejected from export_request where received_at >= $since"
+            "select digest, signal, accepted, rejected from export_request where received_at >= $since"
             " order by received_at desc limit $kept",
             {"since": now - DIGEST_WINDOW, "kept": DIGESTS_KEPT},
         ).fetchall()
-        for digest, accepted, rejected in reversed(rows):
-            self._known[bytes(digest)] = outcome(accepted, rejected)
+        for digest, *told in reversed(rows):
+            self._known[bytes(digest)] = outcome(*told)
+
+
+def _waiting(signal: Signal, digest: bytes, body: bytes) -> Waiting:
+    """Return a body as the writer takes it. Raises Undecodable."""
+    batch = parse(signal, body)
+    if signal != "metrics":
+        return Waiting(signal, digest, batch, count_items(signal, batch), len(body))
+    times = point_times(batch)
+    if rejected := pc.sum(pc.equal(times, 0)).as_py() or 0:
+        batch = parse(signal, without_timeless(body))
+    return Waiting(signal, digest, batch, len(times) - rejected, len(body), rejected)

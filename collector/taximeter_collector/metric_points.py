@@ -1,4 +1,7 @@
-"""The points of the metrics that count tokens or cost, as flat Arrow tables. No Python per point."""
+"""The points of the metrics that count tokens or cost, as flat Arrow tables. No Python per point.
+
+A point without a time is rejected before: https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/metrics/v1/metrics.proto
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,39 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from taximeter_collector.decode import METRIC_DATA, Rows, attribute_table, read_messages, text_map
+from taximeter_collector.decode import (
+    METRIC_DATA,
+    Rows,
+    Undecodable,
+    attribute_table,
+    read_messages,
+    text_map,
+)
+from taximeter_collector.utf8_repair import repair_utf8
 
 _KINDS: Final = ("sum", "histogram", "exponential_histogram")
-_DELTA: Final = 1
+_DELTA, _CUMULATIVE = 1, 2
+
+
+def without_timeless(body: bytes) -> bytes:
+    """Return a request without its points that have no time; the rare path. Raises Undecodable."""
+    request = ExportMetricsServiceRequest()
+    try:
+        request.ParseFromString(repair_utf8(request.DESCRIPTOR, body))
+    except (DecodeError, ValueError) as error:
+        raise Undecodable(str(error)) from None
+    for resource in request.resource_metrics:
+        for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+            kind = metric.WhichOneof("data")
+            if kind is not None:
+                points = getattr(metric, kind).data_points
+                kept = [point for point in points if point.time_unix_nano]
+                del points[:]
+                points.extend(kept)
+    return request.SerializeToString()
 
 
 def metric_points(metrics: Rows, names: Collection[str]) -> Rows:
@@ -41,6 +72,9 @@ def _points(metrics: pa.Table, kind: str) -> pa.Table | None:
     if len(metrics) == 0:
         return None
     data = read_messages(METRIC_DATA[kind], metrics["data"].to_pylist())
+    # Of another temporality nobody knows whether a point counts again what the one before it did.
+    is_known = pc.is_in(data.column("temporality"), pa.array([_DELTA, _CUMULATIVE], pa.int32()))
+    metrics, data = metrics.filter(is_known), data.filter(is_known)
     lists = data.column("data_points")
     metric, points = pc.list_parent_indices(lists), pc.list_flatten(lists)
     if kind == "sum":

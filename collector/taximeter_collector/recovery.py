@@ -129,7 +129,7 @@ class Recovery:
         self._incidents.report(
             "file_behind",
             f"{file.name} came back at commit {found.batch:,} and had reached {mark.batch:,}: "
-            + (f"{lost:,} spans, log records and metrics that it held are not there." if mark.items else
+            + (f"{lost:,} spans, log records and data points that it held are not there." if mark.items else
                "what it lacks is derived again from the stored spans.")
             + " Its write-ahead log is missing or was cut, or an older copy was put in its place.",
             file=file.name, lost_items=lost, commit=found.batch, high_water=mark.batch,

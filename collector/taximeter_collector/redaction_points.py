@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
+
+from taximeter_collector.utf8_repair import repair_utf8
 
 Clean = Callable[[Sequence[str], Sequence[str | None]], Sequence[tuple[bool, str | None]]]
 """Keys and texts → whether each is stored, and as what."""
@@ -42,8 +45,8 @@ def _read(kind: str | None, data: bytes | None) -> Any:
         return None
     message = _KINDS[kind]()
     try:
-        message.ParseFromString(data)
-    except Exception:  # noqa: BLE001 - protobuf's error class differs by its implementation
+        message.ParseFromString(repair_utf8(message.DESCRIPTOR, data))
+    except (DecodeError, ValueError):
         message.Clear()
     message.DiscardUnknownFields()
     return message

@@ -124,7 +124,7 @@ class StatusReport:
             _metric(
                 "taximeter_items_total",
                 "counter",
-                "Spans, log records and metrics by what became of them.",
+                "Spans, log records and data points by what became of them.",
                 [
                     ({"signal": signal, "fate": fate, "reason": reason}, items)
                     for (signal, fate, reason), items in sorted(counts.items())

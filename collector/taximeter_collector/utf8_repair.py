@@ -9,18 +9,16 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from taximeter_collector.otlp_schema import descriptor
-
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH: Final = 64
 
 
-def repair_utf8(message: str, body: bytes) -> bytes:
-    """Return ``body`` with U+FFFD for what is not UTF-8 in its string fields.
+def repair_utf8(schema: Descriptor, body: bytes) -> bytes:
+    """Return a message ``body`` with U+FFFD for what is not UTF-8 in the string fields of ``schema``.
 
     Raises ValueError where the wire format itself is broken.
     """
-    return _repair(descriptor(message), body, 0)
+    return _repair(schema, body, 0)
 
 
 def _repair(schema: Descriptor, body: bytes, depth: int) -> bytes:

@@ -36,9 +36,10 @@ BUSY_S: Final = 0.05
 STALLED_S: Final = 8.0
 """A writer that is busy so long takes no more: a client that waits for an answer gives up after 10 s."""
 MEND_EVERY_S: Final = 1.0
-_BAD_IDS: Final = (
-    "spans with a trace id that is not 16 bytes or a span id that is not 8, or all zero"
-)
+_REJECTED: Final[dict[Signal, str]] = {
+    "traces": "spans with a trace id that is not 16 bytes or a span id that is not 8, or all zero",
+    "metrics": "data points without a time",
+}
 
 
 class StoreUnavailable(Exception):
@@ -47,7 +48,7 @@ class StoreUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: counts of spans, log records or metrics."""
+    """What became of one request: counts of spans, log records or data points."""
 
     accepted: int
     rejected: int = 0
@@ -55,9 +56,9 @@ class Outcome:
     duplicate: bool = False
 
 
-def outcome(accepted: int, rejected: int) -> Outcome:
+def outcome(signal: Signal, accepted: int, rejected: int) -> Outcome:
     """Return the outcome of a request that is stored, with the reason where a part of it is not."""
-    return Outcome(accepted, rejected, _BAD_IDS if rejected else "")
+    return Outcome(accepted, rejected, _REJECTED.get(signal, "") if rejected else "")
 
 
 @dataclass(slots=True)
@@ -69,6 +70,8 @@ class Waiting:
     batch: pa.RecordBatch
     items: int
     size: int
+    rejected: int = 0
+    """Items beside ``items`` that are not stored."""
     future: Future[Outcome] = field(default_factory=Future)
 
 
@@ -205,14 +208,14 @@ class Writer:
         while self._unsure:
             day, batch, group = self._unsure[0]
             found = cursor.execute(
-                f"select digest, accepted, rejected from {day}.export_request where batch = $batch",
+                f"select digest, signal, accepted, rejected from {day}.export_request where batch = $batch",
                 {"batch": batch},
             ).fetchall()
             self._unsure.pop(0)
             if not found:
                 continue
             self._batch = max(self._batch, batch)
-            outcomes = {bytes(digest): outcome(*counts) for digest, *counts in found}
+            outcomes = {bytes(digest): outcome(*told) for digest, *told in found}
             self._count_commit(day, batch, group, [outcomes[r.digest] for r in group], 0.0)
             for request in group:
                 self._answers.answer(request, outcomes[request.digest])
@@ -282,7 +285,7 @@ class Writer:
         received_at: datetime,
         changed: Counter[tuple[Signal, Fate, str]],
     ) -> list[Outcome]:
-        outcomes = [Outcome(request.items) for request in group]
+        outcomes = [outcome(r.signal, r.items, r.rejected) for r in group]
         for signal, insert in INSERTS.items():
             at = [i for i, request in enumerate(group) if request.signal == signal]
             if not at:
@@ -291,7 +294,7 @@ class Writer:
             bad = insert(cursor, rows, day, batch, received_at)
             for place, rejected in bad.items():
                 i = at[place]
-                outcomes[i] = outcome(group[i].items - rejected, rejected)
+                outcomes[i] = outcome(signal, group[i].items - rejected, rejected)
         _store_digests(cursor, day, batch, received_at, group, outcomes)
         return outcomes
 

@@ -66,7 +66,7 @@ def test_logs_and_metrics_are_stored_as_sent(store: Store) -> None:
     record.body.string_value = "hello"
     metrics = ExportMetricsServiceRequest()
     metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="m", unit="1")
-    metric.gauge.data_points.add().as_int = 3
+    metric.gauge.data_points.add(time_unix_nano=5).as_int = 3
     ingest = Ingest(store)
     assert ingest.submit("logs", logs.SerializeToString()).result(60).accepted == 1
     assert ingest.submit("metrics", metrics.SerializeToString()).result(60).accepted == 1

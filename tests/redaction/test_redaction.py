@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Sum
 from tests.patience import PATIENCE_S
 from tests.telemetry import BEGINNING_NS, Span, body, chat, follow, put
 
@@ -120,6 +122,16 @@ def hostile_log() -> bytes:
     return request.SerializeToString()
 
 
+def hostile_metric() -> bytes:
+    """Return a metric whose points have texts that are no UTF-8, beside a secret."""
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="broken")
+    for number in (1, 2):
+        point = metric.sum.data_points.add(time_unix_nano=BEGINNING_NS, as_int=number)
+        put(point.attributes, {"text": "AAAA", "env": SECRETS["jwt"]})
+    return request.SerializeToString().replace(b"AAAA", b"\xff\xfeok")
+
+
 def stored(store: Store, rules: RedactionSettings, *bodies: tuple[Any, bytes]) -> Mapping[Any, int]:
     with closing(Ingest(store, redaction=rules)) as ingest:
         for signal, data in bodies:
@@ -156,6 +168,16 @@ def test_no_canary_is_left_in_any_byte_of_the_data(tmp_path: Path) -> None:
             content = file.read_bytes()
             for secret in SECRETS.values():
                 assert secret.encode() not in content, (file, secret)
+
+
+def test_points_with_broken_utf8_are_masked_and_kept(opened: Store) -> None:
+    stored(opened, RedactionSettings(built_in=("secrets",)), ("metrics", hostile_metric()))
+    with opened.read() as cursor:
+        (data,) = cursor.execute("select data from metric").fetchall()[0]
+    points = Sum.FromString(data).data_points
+    assert [point.as_int for point in points] == [1, 2]
+    texts = {pair.key: pair.value.string_value for pair in points[0].attributes}
+    assert texts["text"] == "\ufffd\ufffdok" and SECRETS["jwt"] not in texts["env"]
 
 
 def test_denied_keys_are_gone_with_their_facts_and_counted(opened: Store) -> None:
