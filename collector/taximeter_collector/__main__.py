@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from contextlib import closing
+from typing import Final
 
 from taximeter.pricing import PriceFileError
 from taximeter.settings import Settings, SettingsError
@@ -22,13 +23,16 @@ from taximeter_collector.store import StoreError, open_store
 from taximeter_collector.transfer.stream import Sender
 from taximeter_collector.verify_api import Verifier
 
+FINISH_S: Final = 2.0
+"""With the requests that still run (10 s) and the last checkpoint a stop takes 15 s at most."""
+
 
 def run(settings: Settings) -> None:
     """Run a collector until a signal stops it; closing goes backwards, so nothing is left."""
     data_dir, edges = settings.store.data_dir, settings.collector
     with (
         closing(open_store(settings)) as store,
-        closing(Deriver(store)) as rollups,
+        closing(Deriver(store, finish_s=FINISH_S)) as rollups,
         closing(Retention(store, rollups, settings.store)),
         closing(Ingest(store, on_commit=rollups.notify, redaction=settings.redaction)) as ingest,
     ):

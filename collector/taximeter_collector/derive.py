@@ -21,7 +21,7 @@ from typing import Any, Final
 import duckdb
 
 from taximeter_collector.data_files import ROLLUP
-from taximeter_collector.health import invalidated_file, is_store_fault
+from taximeter_collector.health import invalidated_file, is_damage, is_store_fault
 from taximeter_collector.lending import release
 from taximeter_collector.prices import PriceBook, price_calls
 from taximeter_collector.sql_files import read_sql, run_script
@@ -32,6 +32,8 @@ PAUSE_PER_WORK: Final = 4.0
 """Rest four times as long as the work took, so that following leaves the writer its processor."""
 MAX_PAUSE_S: Final = 1.0
 """A page should show a call within three seconds."""
+FINISH_S: Final = 30.0
+"""So long it follows at the end; a collector that is asked to stop takes less."""
 STORE_PAUSE_S: Final = 2.0
 """Between two tries while the disk is full: each may cost the readers an interruption."""
 PATIENCE: Final = 4
@@ -62,8 +64,10 @@ class _Task:
 class Deriver:
     """The thread that keeps the roll-ups up to date; `notify` wakes it after a commit."""
 
-    def __init__(self, store: Store, *, settle_s: float = 0.3) -> None:
-        self._store, self._settle_s = store, settle_s
+    def __init__(self, store: Store, *, settle_s: float = 0.3, finish_s: float = FINISH_S) -> None:
+        self._store, self._settle_s, self._finish_s = store, settle_s, finish_s
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._must_end = False
         self._wake, self._stop = threading.Event(), threading.Event()
         self.step_seconds: deque[float] = deque(maxlen=256)
         self.last_error: str | None = None
@@ -104,13 +108,19 @@ class Deriver:
         return task.done
 
     def close(self) -> None:
-        """Follow what is committed, then stop."""
+        """Follow what is committed, for ``finish_s`` at most, then stop; the next start goes on from there."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=self._finish_s)
+        while self._thread.is_alive():  # its cursor would keep the store from closing
+            self._must_end = True
+            if self._cursor is not None:
+                self._cursor.interrupt()
+            self._thread.join(timeout=0.5)
 
     def _run(self) -> None:
         with self._store.cursor() as cursor:
+            self._cursor = cursor
             while True:
                 self._wake.wait()
                 self._wake.clear()
@@ -128,7 +138,7 @@ class Deriver:
         """Follow until nothing is left or little came: a step costs much, a span little."""
         self._worked_s = 0.0
         following = -1
-        while following != self._derived:
+        while following != self._derived and not self._must_end:
             started, following = time.perf_counter(), self._derived
             try:
                 self._derived = self._step(cursor)
@@ -185,6 +195,8 @@ class Deriver:
         """
         self.last_error = f"{type(error).__name__}: {error}"
         self._wake.set()
+        if is_damage(error):
+            self._store.note_damage(error)
         if is_store_fault(error):
             self._bring_back(cursor, error)
             return self._derived

@@ -46,7 +46,7 @@ def is_store_fault(error: BaseException) -> bool:
         | duckdb.InterruptException
         | StoreError
         | OSError,
-    ) or "Corrupt database file" in str(error)
+    ) or is_damage(error)
 
 
 def invalidated_file(error: BaseException) -> str | None:
@@ -58,6 +58,11 @@ def invalidated_file(error: BaseException) -> str | None:
     """
     found = _INVALIDATED.search(str(error))
     return found[1] if found else None
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether a block of a data file could not be read."""
+    return "Corrupt database file" in str(error)
 
 
 def is_being_reattached(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from taximeter.secret import Secret
 from taximeter.settings import CollectorSettings
 from taximeter_collector.acceptance import Acceptor
-from taximeter_collector.health import is_being_reattached
+from taximeter_collector.health import is_being_reattached, is_damage
 from taximeter_collector.http_receiver import is_authorised, otlp_routes
 from taximeter_collector.read_api import (
     Format,
@@ -44,6 +44,7 @@ BYTES_PER_WAITING_BYTE: Final = 2
 REATTACH_PAUSE_S: Final = 0.25
 MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
+_DAMAGED: Final = "A part of a data file that this query reads can't be read: stop the collector and run `taximeter repair`."
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -53,6 +54,9 @@ class IngestPart(Acceptor, Takes, Protocol):
 
 class StorePart(Readable, Keeps, Protocol):
     """The store as queries and the status need it."""
+
+    def note_damage(self, error: BaseException) -> None:
+        """Raise an alarm for a block that could not be read."""
 
 
 class Answers(Protocol):
@@ -127,7 +131,7 @@ def _guard(token: Secret | None) -> Callable[[Handler], Handler]:
     return guard
 
 
-def _query(store: Readable, others: Callable[[], int]) -> Handler:
+def _query(store: StorePart, others: Callable[[], int]) -> Handler:
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     async def query(request: Request) -> Response:
@@ -153,7 +157,7 @@ def _query(store: Readable, others: Callable[[], int]) -> Handler:
 
 
 def _run(
-    store: Readable,
+    store: StorePart,
     asked: QueryRequest,
     format: Format,
     gone: threading.Event,
@@ -165,6 +169,9 @@ def _run(
         try:
             return run_query(store, asked, format, gone, deadline=deadline, others=others)
         except QueryFault as fault:
+            if is_damage(fault):
+                store.note_damage(fault)
+                raise QueryFault(500, "damaged", _DAMAGED) from None
             if gone.is_set() or not is_being_reattached(fault):
                 raise
         if time.monotonic() + REATTACH_PAUSE_S > deadline:

@@ -22,13 +22,15 @@ Event = Literal[
     "file_missing",
     "file_reattached",  # DuckDB had given it up, because a checkpoint failed
     "rollup_rebuilt",
+    "block_damaged",  # a query, or the follower, met a part of a file that can't be read
     "store_unwritable",
     "store_writable",
     "disk_low",
     "disk_ok",
 ]
 ALARMS: Final[frozenset[Event]] = frozenset(
-    ["wal_cut", "wal_header_replaced", "file_set_aside", "file_behind", "file_missing", "rollup_rebuilt"]
+    ["wal_cut", "wal_header_replaced", "file_set_aside", "file_behind", "file_missing", "rollup_rebuilt",
+     "block_damaged"]
 )  # fmt: skip
 """Events that stay in the status until `taximeter repair`: data is gone, or lies aside."""
 FILE_NAME: Final = "incidents.jsonl"

@@ -192,7 +192,11 @@ def _limit_resources(rows: Rows, count: Count) -> Rows:
     """Cut and leave out attributes of resources, in what facts are read in too: each span repeats them."""
     pairs = rows.resource_attributes
     sizes = pc.add(_lengths(pairs["key"]), _lengths(pairs["value"]))
-    if (pc.sum(sizes).as_py() or 0) <= RESOURCE_VALUE_BYTES:
+    by_resource = pa.table({"resource": pairs["resource"], "size": sizes}).group_by("resource")
+    if (
+        _most(pc.binary_length(pairs["value"])) <= RESOURCE_VALUE_BYTES
+        and _most(by_resource.aggregate([("size", "sum")])["size_sum"]) <= RESOURCE_BYTES
+    ):
         return rows
     pairs = resources_as_stored(rows).sort_by("resource").combine_chunks()
     notes = _Notes(count)

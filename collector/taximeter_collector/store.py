@@ -143,6 +143,16 @@ class Store:
             self.prices = book
         return book
 
+    def note_damage(self, error: BaseException) -> None:
+        """Raise an alarm, once until somebody has looked, for a block that could not be read."""
+        if any(alarm["event"] == "block_damaged" for alarm in self.incidents.alarms):
+            return
+        self.incidents.report(
+            "block_damaged",
+            "A part of a data file can't be read. Stop the collector and run `taximeter repair`, which saves the rest"
+            f" of the file. DuckDB said: {str(error).partition(chr(10))[0][:200]}",
+        )
+
     def size_bytes(self) -> int:
         """Return the size of all data files with their write-ahead logs."""
         return sum(file["bytes"] + file["wal_bytes"] for file in self.files.sizes())

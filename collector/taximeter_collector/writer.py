@@ -42,6 +42,13 @@ _REJECTED: Final[dict[Signal, str]] = {
 }
 
 
+_OF_THE_ROWS: Final = (
+    duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException,
+    ValueError, TypeError, ArithmeticError, LookupError, RecursionError, NotImplementedError,
+)  # fmt: skip
+"""Errors (Arrow's are among them) that a request meets alone each time it is sent: it is refused for good."""
+
+
 class StoreUnavailable(Exception):
     """The store did not take the rows; nothing of the request is kept, sending again may work."""
 
@@ -243,7 +250,7 @@ class Writer:
         )
 
     def _fail(self, request: Waiting, error: Exception) -> None:
-        if isinstance(error, (duckdb.DataError, pa.ArrowInvalid)):
+        if isinstance(error, _OF_THE_ROWS):
             self._counters.count(request.signal, "rejected", "unstorable", request.items)
             self._answers.answer(request, Undecodable(str(error)))
             return

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from taximeter.cli_options import add_reader_options
-from taximeter.ports import collector_url, served_certificate
+from taximeter.ports import collector_url, live_port, served_certificate
 from taximeter.read_query import open_url
 from taximeter.settings import load_settings
 
-_FATES: Final = ("received", "stored", "rejected", "duplicate", "refused")
+_FATES: Final = ("received", "stored", "rejected", "duplicate", "refused", "cut")
 
 
 def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,6 +28,14 @@ def add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_status(options: argparse.Namespace) -> int:
     """Print the status; return 1 if telemetry is refused, an alarm waits or nobody answers."""
     settings = load_settings(options.config, data_dir=options.data_dir)
+    if (
+        options.data_dir
+        and not options.url
+        and live_port(settings.store.data_dir, "collector") is None
+    ):
+        where = settings.store.data_dir
+        print(f"taximeter status: no collector runs on {where}: run `taximeter up --data-dir {where}`.", file=sys.stderr)  # fmt: skip
+        return 1
     url = options.url or collector_url(settings)
     try:
         with open_url(

@@ -87,6 +87,9 @@ class SmallStore(ReadOnly):
     def size_bytes(self) -> int:
         return 4096
 
+    def note_damage(self, error: BaseException) -> None:
+        raise AssertionError(error)
+
     def report(self) -> dict[str, Any]:
         return {"state": "ok", "message": "", "free_bytes": 1 << 40, "alarms": []}
 
