@@ -64,7 +64,7 @@ def lines_of(status: dict[str, Any]) -> Iterator[str]:
     yield f"data: {status['data_dir']}, collector {status['version']}, process {status['pid']}"
     yield f"disk: {store['free_bytes'] / 1e9:,.1f} GB free, {status['store_bytes'] / 1e9:,.3f} GB used"
     for signal in status["received"]:
-        counts = ", ".join(f"{status[fate][signal]:,} {fate}" for fate in _FATES)
+        counts = ", ".join(f"{status.get(fate, {}).get(signal, 0):,} {fate}" for fate in _FATES)
         yield f"{signal}: {counts}"
     yield f"queue: {status['queue_depth']:,} requests, {status['queue_bytes']:,} bytes"
     if seconds["p50"] is not None:

@@ -153,6 +153,13 @@ def test_without_a_collector_it_says_how_to_start_one(
     assert "taximeter up" in capsys.readouterr().err
 
 
+def test_status_of_a_directory_without_a_collector_asks_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", "--data-dir", str(tmp_path)]) == 1
+    assert f"no collector runs on {tmp_path}: run `taximeter up" in capsys.readouterr().err
+
+
 def test_parquet_needs_a_file_name(
     collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
