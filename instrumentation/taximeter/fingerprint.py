@@ -15,6 +15,9 @@ from typing import Any, Final
 
 VOLATILE_KEYS: Final = frozenset({"_meta", "nonce", "request_id", "timestamp", "tool_call_id"})
 """Keys that differ from call to call without changing what is asked."""
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_JSON_BEGINS: Final = frozenset('{["-0123456789tfnNI \t\n\r')
+"""What JSON text, as Python reads it, can begin with."""
 
 
 def arguments_hash(arguments: Any, volatile: AbstractSet[str] = frozenset()) -> str | None:
@@ -29,7 +32,8 @@ def arguments_hash(arguments: Any, volatile: AbstractSet[str] = frozenset()) -> 
     """
     if arguments is None:
         return None
-    return _digest(canonical(_without(_unwrapped(_parsed(arguments)), VOLATILE_KEYS | volatile)))
+    left_out = VOLATILE_KEYS | volatile if volatile else VOLATILE_KEYS
+    return _digest(canonical(_without(_unwrapped(_parsed(arguments)), left_out)))
 
 
 def result_hash(result: Any) -> str | None:
@@ -43,7 +47,7 @@ def canonical(value: Any) -> str:
     >>> canonical({"é": [1.0, None, True], "a": "x"})
     '{"a":"x","é":[1,null,true]}'
     """
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return _encode(_plain(value))
 
 
 def _digest(text: str) -> str:
@@ -55,6 +59,8 @@ def _parsed(value: Any) -> Any:
     for _ in range(2):
         if not isinstance(value, str):
             return value
+        if value[:1] not in _JSON_BEGINS:
+            return " ".join(value.split())
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
@@ -64,29 +70,37 @@ def _parsed(value: Any) -> Any:
 
 def _unwrapped(value: Any) -> Any:
     """Take instrumentations' wrappers off: {"inputs": x}, {"args": [], "kwargs": x}."""
-    if isinstance(value, Mapping):
-        if set(value) == {"inputs"}:
+    if type(value) is dict or isinstance(value, Mapping):
+        if len(value) == 1 and "inputs" in value:
             return _parsed(value["inputs"])
-        if set(value) == {"args", "kwargs"} and not value["args"]:
+        if len(value) == 2 and "args" in value and "kwargs" in value and not value["args"]:
             return _parsed(value["kwargs"])
     return value
 
 
 def _without(value: Any, volatile: AbstractSet[str]) -> Any:
+    if type(value) is dict and volatile.isdisjoint(value):
+        return value
     if isinstance(value, Mapping):
         return {key: item for key, item in value.items() if key not in volatile}
     return value
 
 
 def _plain(value: Any) -> Any:
+    if type(value) is str:
+        return value
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value)
         return int(value) if value.is_integer() and abs(value) < 1e21 else value
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         pairs = {str(key): _plain(item) for key, item in value.items()}
+        if len(pairs) < 2:
+            return pairs
+        if all(map(str.isascii, pairs)):
+            return dict(sorted(pairs.items()))
         return dict(
             sorted(pairs.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
         )

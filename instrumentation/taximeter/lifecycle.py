@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
-from opentelemetry.trace import NoOpTracer, Tracer
+from opentelemetry.trace import NoOpTracer
 
 from taximeter.guard import guarded
-from taximeter.tracing import Meter, flush_at_exit
+from taximeter.process_end import flush_at_exit
+from taximeter.tracing import Meter, OwnTracer
 
 _lock = threading.RLock()  # the SIGTERM handler may come while it is held
+_no_tracer: Final = OwnTracer(NoOpTracer())
 _meter: Meter | None = None
 _exit_hooks_set = False
 
@@ -45,15 +49,13 @@ def shutdown(timeout_s: float = 3.0) -> None:
         meter.stop(timeout_s)
 
 
-def tracer() -> Tracer:
+def tracer() -> OwnTracer:
     """Return the tracer of our own spans; one that does nothing before `init`."""
-    return _meter.tracer() if _meter is not None else NoOpTracer()
+    return _meter.tracer() if _meter is not None else _no_tracer
 
 
 def now_ns() -> int:
     """Return Unix nanoseconds by the clock of `init`."""
-    import time
-
     return _meter.clock() if _meter is not None else time.time_ns()
 
 
@@ -71,8 +73,10 @@ def lost_spans() -> int:
 
 
 def lost_by_reason() -> dict[str, int]:
-    """Return lost spans by reason: ``queue_full_spans``, ``queue_full_bytes``, ``not_taken``."""
-    return dict(_meter.room.lost) if _meter is not None else {}
+    """Return lost spans by reason: ``queue_full_spans``, ``queue_full_bytes``, ``refused``,
+    ``unreadable``, ``not_taken``.
+    """
+    return dict(_meter.queue.room.lost) if _meter is not None else {}
 
 
 def is_active() -> bool:
@@ -86,9 +90,5 @@ def is_disabled() -> bool:
 
 
 def captures_content() -> bool:
-    """Return whether arguments, results and messages may be recorded: off unless asked for."""
-    ours = os.environ.get("TAXIMETER_CAPTURE_CONTENT", "").lower()
-    theirs = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").lower()
-    if ours:
-        return ours in ("1", "true", "yes")
-    return theirs in ("true", "span_only", "span_and_event")
+    """Return whether arguments, results and messages are recorded: off unless asked for at `init`."""
+    return _meter is not None and _meter.captures_content

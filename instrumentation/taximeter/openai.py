@@ -74,8 +74,8 @@ def install() -> None:
     except ImportError:
         return
     if not getattr(sdk.SyncAPIClient.post, _MARK, False):
-        setattr(sdk.SyncAPIClient, "post", _wrapped_post(sdk.SyncAPIClient.post))
-        setattr(sdk.AsyncAPIClient, "post", _wrapped_async_post(sdk.AsyncAPIClient.post))
+        setattr(sdk.SyncAPIClient, "post", wrap_post(sdk.SyncAPIClient.post))
+        setattr(sdk.AsyncAPIClient, "post", wrap_async_post(sdk.AsyncAPIClient.post))
         for client in (sdk.SyncAPIClient, sdk.AsyncAPIClient):
             setattr(client, "_process_response", _noting(client._process_response))
 
@@ -93,7 +93,9 @@ def _noting(process: Callable[..., Any]) -> Callable[..., Any]:
     return noting
 
 
-def _wrapped_post(post: Callable[..., Any]) -> Callable[..., Any]:
+def wrap_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the client's one way out."""
+
     @functools.wraps(post)
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         api = _APIS.get(path)
@@ -108,7 +110,9 @@ def _wrapped_post(post: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _wrapped_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
+def wrap_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the asynchronous client's one way out."""
+
     @functools.wraps(post)
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         api = _APIS.get(path)

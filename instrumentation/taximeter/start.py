@@ -7,8 +7,10 @@ from collections.abc import Callable
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from taximeter import anthropic, lifecycle, openai, threads
+from taximeter.export_queue import ExportQueue, Immediate
 from taximeter.guard import guarded
-from taximeter.tracing import ClockNs, Meter, otlp_exporter, resource_for
+from taximeter.otlp_http import OtlpHttp
+from taximeter.tracing import ClockNs, Meter, resource_for
 
 
 def init(
@@ -31,8 +33,12 @@ def init(
         return
 
     def make() -> Meter:
-        exporter = span_exporter or otlp_exporter(endpoint)
-        meter = Meter(exporter, clock, immediate=span_exporter is not None)
+        queue = (
+            Immediate(span_exporter)
+            if span_exporter is not None
+            else ExportQueue(OtlpHttp(endpoint))
+        )
+        meter = Meter(queue, clock)
         meter.attach(resource_for(service, environment), anthropic.NativeCalls())
         return meter
 

@@ -8,21 +8,22 @@ import inspect
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast, overload
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode
 
 from taximeter import lifecycle, semconv
+from taximeter.call_arguments import Reader, argument_reader
 from taximeter.fingerprint import arguments_hash, canonical, result_hash
 from taximeter.guard import guarded
 from taximeter.limits import LimitReached
+from taximeter.spans import current_span, start_span
 from taximeter.tool_limits import admit_tool_call
 
 P = ParamSpec("P")
@@ -37,6 +38,7 @@ class _Tool:
     name: str
     timeout_s: float | None
     retries: int
+    arguments: Reader
 
 
 @overload
@@ -60,7 +62,8 @@ def tool(
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        settings = _Tool(name or function.__name__, timeout_s, retries)
+        reader = argument_reader(function)
+        settings = _Tool(name or function.__name__, timeout_s, retries, reader)
         wrap = _async_tool if inspect.iscoroutinefunction(function) else _plain_tool
         return cast(Callable[P, T], wrap(function, settings))
 
@@ -72,7 +75,7 @@ def _plain_tool(function: Callable[..., Any], settings: _Tool) -> Callable[..., 
     def call(*args: Any, **kwargs: Any) -> Any:
         if not lifecycle.is_active():
             return _within(settings.timeout_s, function, args, kwargs)
-        execution = _Execution(function, settings, args, kwargs)
+        execution = _Execution(settings, args, kwargs)
         for attempt in range(1, settings.retries + 2):
             try:
                 with execution.attempt(attempt) as finish:
@@ -95,7 +98,7 @@ def _async_tool(function: Callable[..., Any], settings: _Tool) -> Callable[..., 
         if not lifecycle.is_active():
             async with asyncio.timeout(settings.timeout_s):
                 return await function(*args, **kwargs)
-        execution = _Execution(function, settings, args, kwargs)
+        execution = _Execution(settings, args, kwargs)
         for attempt in range(1, settings.retries + 2):
             try:
                 with execution.attempt(attempt) as finish:
@@ -116,44 +119,53 @@ def _async_tool(function: Callable[..., Any], settings: _Tool) -> Callable[..., 
 class _Execution:
     """One logical tool call: counted once, however many attempts it takes."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        settings: _Tool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self._settings = settings
-        self._arguments = _bound(function, args, kwargs)
-        self._hash = _hash(self._arguments)
-        self._admission = admit_tool_call(settings.name, self._hash)
+    __slots__ = ("admission", "arguments", "hash", "settings")
 
-    @contextmanager
-    def attempt(self, number: int) -> Iterator[Callable[[T], T]]:
-        """Give a function that records the result; a failure is recorded by itself."""
-        span = _new_span(self._settings.name, self._hash, self._arguments, number)
+    def __init__(self, settings: _Tool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.settings = settings
+        self.arguments, self.hash = _fingerprint(settings.arguments, args, kwargs)
+        self.admission = admit_tool_call(settings.name, self.hash)
 
-        def finish(result: T) -> T:
-            _record_result(span, result)
-            if self._admission is not None:
-                self._admission.end(failed=False)
-            return result
-
-        try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield finish
-        except LimitReached:
-            raise
-        except BaseException as error:
-            _record_error(span, error)
-            raise
-        finally:
-            span.end()
+    def attempt(self, number: int) -> _Attempt:
+        """Return a context that gives the result's recorder; a failure is recorded by itself."""
+        return _Attempt(self, number)
 
     def failed(self) -> None:
         """Count a failure that the agent will see."""
-        if self._admission is not None:
-            self._admission.end(failed=True)
+        if self.admission is not None:
+            self.admission.end(failed=True)
+
+
+class _Attempt:
+    """One attempt and its span."""
+
+    __slots__ = ("_execution", "_inside", "_span")
+
+    def __init__(self, execution: _Execution, number: int) -> None:
+        self._execution = execution
+        self._span = _new_span(execution, number)
+        self._inside = current_span(self._span)
+
+    def __enter__(self) -> Callable[[T], T]:
+        self._inside.__enter__()
+        return self._finish
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._inside.__exit__(kind, error, traceback)
+        if error is not None and not isinstance(error, LimitReached):
+            _record_error(self._span, error)
+        self._span.end()
+
+    def _finish(self, result: T) -> T:
+        _record_result(self._span, result)
+        if (admission := self._execution.admission) is not None:
+            admission.end(failed=False)
+        return result
 
 
 def _within(
@@ -190,40 +202,31 @@ def _backoff_s(attempt: int) -> float:
     return random.uniform(0, min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt))
 
 
-@guarded(default=None)
-def _bound(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any] | None:
-    bound = _signature(function).bind_partial(*args, **kwargs)
-    return {name: value for name, value in bound.arguments.items() if name not in ("self", "cls")}
+@guarded(default=(None, None))
+def _fingerprint(
+    reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[str, Any] | None, str | None]:
+    arguments = reader(args, kwargs)
+    return arguments, arguments_hash(arguments)
 
 
-@functools.lru_cache(maxsize=1_024)
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
-
-
-@guarded(default=None)
-def _hash(arguments: dict[str, Any] | None) -> str | None:
-    return arguments_hash(arguments)
-
-
-@guarded(default=trace.INVALID_SPAN)
-def _new_span(
-    name: str, fingerprint: str | None, arguments: dict[str, Any] | None, attempt: int
-) -> Span:
+def _new_span(execution: _Execution, attempt: int) -> Span:
+    name, arguments = execution.settings.name, execution.arguments
     attributes: dict[str, Any] = {
         semconv.OPERATION: semconv.EXECUTE_TOOL,
         semconv.TOOL_NAME: name,
         semconv.ATTEMPT: attempt,
     }
-    if fingerprint is not None:
-        attributes[semconv.ARGUMENTS_HASH] = fingerprint
-    if lifecycle.captures_content() and arguments is not None:
-        attributes[semconv.TOOL_ARGUMENTS] = canonical(arguments)[:_MAX_CONTENT]
-    return lifecycle.tracer().start_span(
-        f"{semconv.EXECUTE_TOOL} {name}", kind=SpanKind.INTERNAL, attributes=attributes
-    )
+    if execution.hash is not None:
+        attributes[semconv.ARGUMENTS_HASH] = execution.hash
+    if lifecycle.captures_content() and (said := _said(arguments)) is not None:
+        attributes[semconv.TOOL_ARGUMENTS] = said
+    return start_span(f"{semconv.EXECUTE_TOOL} {name}", attributes)
+
+
+@guarded(default=None)
+def _said(arguments: dict[str, Any] | None) -> str | None:
+    return None if arguments is None else canonical(arguments)[:_MAX_CONTENT]
 
 
 @guarded(default=None)

@@ -1,0 +1,120 @@
+"""What waits for export, bounded in bytes and spans: what does not fit is dropped, by reason, counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_SPANS: Final = 8_192
+_SPAN_BYTES: Final = 1_024
+"""A span without attributes: ids, times, objects."""
+_ATTRIBUTE_BYTES: Final = 104
+"""One attribute: its key, and its value where that is a number."""
+_SAY_EVERY_S: Final = 60.0
+
+logger: Final = logging.getLogger("taximeter")
+
+
+def size_of(span: ReadableSpan) -> int:
+    """Return about how many bytes a waiting span holds.
+
+    Its text counts; numbers and keys are taken for so much each.
+    """
+    size = _SPAN_BYTES + _attributes_size(span.attributes)
+    if events := span.events:
+        size += sum(64 + _attributes_size(event.attributes) for event in events)
+    return size
+
+
+def _attributes_size(attributes: Mapping[str, Any] | None) -> int:
+    if not attributes:
+        return 0
+    copy = getattr(attributes, "copy", None)  # the SDK's mapping is slow to walk
+    values: Mapping[str, Any] = copy() if copy is not None else attributes
+    size = _ATTRIBUTE_BYTES * len(values)
+    for value in values.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is not int and kind is not float:
+            size += _value_size(value)
+    return size
+
+
+def _value_size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return _attributes_size(value)
+    if isinstance(value, Sequence):
+        return sum(8 + _value_size(item) for item in value)
+    return 8
+
+
+class Room:
+    """Spans that wait, the oldest first, and what was lost for which reason. Its owner locks."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES, max_spans: int = MAX_SPANS) -> None:
+        self._max_bytes, self._max_spans = max_bytes, max_spans
+        self._waiting: deque[tuple[ReadableSpan, int]] = deque()
+        self.waiting_bytes = 0
+        self.exported = 0
+        self.taken = 0
+        self.lost: Counter[str] = Counter()
+        self._said = 0
+        self._said_at = -_SAY_EVERY_S
+
+    @property
+    def waiting_spans(self) -> int:
+        """How many spans wait, those on their way included."""
+        return len(self._waiting)
+
+    def emptied(self) -> Room:
+        """Return the same room with nothing in it and nothing lost."""
+        return Room(self._max_bytes, self._max_spans)
+
+    def add(self, span: ReadableSpan, size: int) -> int:
+        """Let an ended span wait; return how many do, 0 where it has no room, which is counted."""
+        waiting = len(self._waiting)
+        if waiting >= self._max_spans:
+            self.lost["queue_full_spans"] += 1
+        elif self.waiting_bytes + size > self._max_bytes:
+            self.lost["queue_full_bytes"] += 1
+        else:
+            self._waiting.append((span, size))
+            self.waiting_bytes += size
+            self.taken += 1
+            return waiting + 1
+        return 0
+
+    def oldest(self, count: int) -> list[ReadableSpan]:
+        """Return the spans that have waited longest; they keep their room until `release`."""
+        return [self._waiting[index][0] for index in range(min(count, len(self._waiting)))]
+
+    def release(self, count: int, *, lost_for: str | None) -> None:
+        """Free the room of the oldest spans, which left or were lost."""
+        count = min(count, len(self._waiting))
+        for _ in range(count):
+            self.waiting_bytes -= self._waiting.popleft()[1]
+        if lost_for is None:
+            self.exported += count
+        elif count:
+            self.lost[lost_for] += count
+
+    def say_losses(self) -> None:
+        """Say in the log, once a minute, how many spans were lost since the last time."""
+        lost = self.lost.total()
+        now = time.monotonic()
+        if lost == self._said or now - self._said_at < _SAY_EVERY_S:
+            return
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.lost.items())
+        self._said, self._said_at = lost, now
+        logger.warning(
+            "%d spans were lost so far (%s); your program is not affected", lost, reasons
+        )
