@@ -34,6 +34,10 @@ PARTS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"]:
+        from taximeter.cli_run import run
+
+        return run(given[1:])
     try:
         if given and given[0] in PARTS:
             module = PARTS[given[0]][0]
@@ -71,6 +75,9 @@ def _run(given: list[str]) -> int:
     add_up(commands)
     for name, (_, help) in PARTS.items():
         commands.add_parser(name, help=help, add_help=False)
+    commands.add_parser(
+        "run", help="your program, measured, without a change to it", add_help=False
+    )
     add_query(commands)
     add_prices(commands)
     add_reconcile(commands)

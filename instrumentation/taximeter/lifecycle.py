@@ -10,6 +10,7 @@ from typing import Final
 
 from opentelemetry.trace import NoOpTracer
 
+from taximeter import spawned
 from taximeter.guard import guarded
 from taximeter.process_end import flush_at_exit
 from taximeter.tracing import Meter, OwnTracer
@@ -46,6 +47,7 @@ def shutdown(timeout_s: float = 3.0) -> None:
     with _lock:
         meter, _meter = _meter, None
     if meter is not None:
+        spawned.uninstall()
         meter.stop(timeout_s)
 
 

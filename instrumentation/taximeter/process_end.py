@@ -16,9 +16,11 @@ def flush_at_exit(stop: Callable[[float], None]) -> None:
     """Send what waits when the process ends: exit, SIGTERM without a handler, a worker's end."""
     atexit.register(stop, EXIT_CAP_S)
     _chain_sigterm(stop)
-    from multiprocessing import util
+    from multiprocessing import parent_process, util
 
     util.register_after_fork(stop, _flush_worker)
+    if parent_process() is not None:  # started in a worker: its finalizers run, atexit may not
+        _flush_worker(stop)
 
 
 def _chain_sigterm(stop: Callable[[float], None]) -> None:

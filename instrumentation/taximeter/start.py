@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from taximeter import anthropic, lifecycle, openai, threads
+from taximeter import anthropic, installed, lifecycle, spawned, threads
 from taximeter.export_queue import ExportQueue, Immediate
 from taximeter.guard import guarded
 from taximeter.otlp_http import OtlpHttp
@@ -42,14 +42,16 @@ def init(
         meter.attach(resource_for(service, environment), anthropic.NativeCalls())
         return meter
 
-    if _begin(make) and propagate_threads:
-        threads.install()
+    if _begin(make):
+        if propagate_threads:
+            threads.install()
+        if span_exporter is None:
+            spawned.install(service, environment, endpoint)
 
 
 @guarded(default=False)
 def _begin(make: Callable[[], Meter]) -> bool:
     if not lifecycle.begin(make):
         return False
-    anthropic.install()
-    openai.install()
+    installed.switch_on()
     return True

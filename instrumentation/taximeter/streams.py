@@ -36,6 +36,12 @@ def observe(stream: Any, observer: Observer) -> None:
     weakref.finalize(stream, ending.end, None)
 
 
+def observed(items: Any, observer: Observer) -> Any:
+    """Return an iterator of what ``items`` yields, plain or asynchronous, that shows it to ``observer``."""
+    ending = _Once(observer)
+    return _async(items, ending) if hasattr(items, "__anext__") else _plain(items, ending)
+
+
 class _Once:
     """Passes the first end on, and our faults nowhere."""
 

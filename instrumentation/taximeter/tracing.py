@@ -151,30 +151,34 @@ class Meter:
         self.queue = queue
         self.clock: ClockNs = clock or time.time_ns
         self.captures_content = captures_content()
-        self.provider: TracerProvider | None = None
         self._retimed = Retimed(queue, clock) if clock else None
-        self._relay: Relay | None = None
-        self._tracer: OwnTracer | None = None
+        self._observers: tuple[SpanProcessor, ...] = ()
+        self._joined: list[Relay] = []
+        self._tracer = OwnTracer(trace.NoOpTracer())
 
     def attach(self, resource: Resource, *observers: SpanProcessor) -> None:
-        """Join the application's provider, or set ours where it has none."""
+        """Join the application's provider; where it has none, set ours until it sets its own."""
+        self._observers = (Stamp(), *observers)
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-            trace.set_tracer_provider(provider)
+            _gives_way.set_ours(provider)
+        _gives_way.meter = self
+        self.join(provider)
+
+    def join(self, provider: TracerProvider) -> None:
+        """Meter what a provider's tracers make, and make our own spans with it from now on."""
         relay = _relays.get(provider)
         if relay is None:
             relay = _relays[provider] = Relay()
             provider.add_span_processor(relay)
-        relay.observers = (Stamp(), *observers)
+        relay.observers = self._observers
         relay.retimed, relay.queue = self._retimed, self._retimed or self.queue
-        self.provider, self._relay = provider, relay
+        self._joined.append(relay)
+        self._tracer = OwnTracer(trace.get_tracer(semconv.SCOPE, tracer_provider=provider))
 
     def tracer(self) -> OwnTracer:
         """Return the tracer of our own spans."""
-        if self._tracer is None:
-            tracer = trace.get_tracer(semconv.SCOPE, tracer_provider=self.provider)
-            self._tracer = OwnTracer(tracer)
         return self._tracer
 
     def flush(self, timeout_s: float) -> bool:
@@ -183,9 +187,49 @@ class Meter:
 
     def stop(self, timeout_s: float) -> None:
         """Send what waits and end the export thread, within the time."""
-        if self._relay is not None:
-            self._relay.observers, self._relay.retimed, self._relay.queue = (), None, None
+        _gives_way.meter = None
+        for relay in self._joined:
+            relay.observers, relay.retimed, relay.queue = (), None, None
         self.queue.stop(timeout_s)
+
+
+class _GivesWay:
+    """Lets an application still set its own provider after ours: OpenTelemetry takes the first only."""
+
+    def __init__(self) -> None:
+        self.meter: Meter | None = None
+        """The one in service; it joins the application's provider."""
+        self._ours: TracerProvider | None = None
+
+    def set_ours(self, provider: TracerProvider) -> None:
+        """Set a provider of ours until the application sets its own."""
+        trace.set_tracer_provider(provider)
+        if self._ours is None:
+            self._watch(trace.set_tracer_provider)
+        self._ours = provider
+
+    def _watch(self, set_provider: Callable[[trace.TracerProvider], None]) -> None:
+        def set_theirs(provider: trace.TracerProvider) -> None:
+            if trace.get_tracer_provider() is self._ours:
+                _forget_ours()
+                self._join(provider)
+            set_provider(provider)
+
+        setattr(trace, "set_tracer_provider", set_theirs)
+
+    @guarded(default=None)
+    def _join(self, provider: trace.TracerProvider) -> None:
+        if self.meter is not None and isinstance(provider, TracerProvider):
+            self.meter.join(provider)
+
+
+_gives_way: Final = _GivesWay()
+
+
+@guarded(default=None)
+def _forget_ours() -> None:
+    once = getattr(trace, "_TRACER_PROVIDER_SET_ONCE")  # noqa: B009 - it does not export it
+    setattr(trace, "_TRACER_PROVIDER_SET_ONCE", type(once)())
 
 
 def captures_content() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.instrumentation.hosts import Sink
 
 import taximeter
 from taximeter.demo.fake_api import FakeApi
@@ -27,3 +28,11 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpanList]:
 def api() -> Iterator[FakeApi]:
     with FakeApi() as running:
         yield running
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.server.shutdown()
+    sink.server.server_close()
