@@ -35,18 +35,21 @@ from taximeter.model_calls import (
     count_model_call,
 )
 from taximeter.reservations import Owners, Reservation
+from taximeter.spans import current_span
 from taximeter.streams import observe
 
 _MARK: Final = "_taximeter_wrapped"
 _NATIVE_SCOPE: Final = "com.anthropic.sdk."
 _MESSAGES: Final = "/v1/messages"
 _BATCHES_REMEMBERED: Final = 100_000
-_pending: Final[ContextVar[Reservation | None]] = ContextVar("taximeter_anthropic", default=None)
-"""What the call that is about to start its native span holds."""
 _owners: Final[dict[int, Owners]] = {}
 """Whose a native span is, from its start to its end: a stream may end in another context."""
 _streams: Final[dict[int, StreamedUsage]] = {}
 """What the stream of a native span has told."""
+
+
+_unseen: Final[ContextVar[_Unseen | None]] = ContextVar("taximeter_anthropic", default=None)
+"""The call under way, until its native span has started."""
 
 
 class NativeCalls(SpanProcessor):
@@ -62,10 +65,11 @@ class NativeCalls(SpanProcessor):
         if scope is None or not scope.name.startswith(_NATIVE_SCOPE):
             return
         if (span.attributes or {}).get(semconv.OPERATION) == semconv.CHAT:
+            unseen = _unseen.get()
+            held = unseen.seen() if unseen is not None else None
             context = span.get_span_context()
             if context is not None:
-                _owners[context.span_id] = Owners.current(_pending.get())
-                _pending.set(None)
+                _owners[context.span_id] = Owners.current(held)
             count_model_call(span)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -109,8 +113,12 @@ def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return post(self, path, **kwargs)
-        with _admitted(self, kwargs.get("body")):
-            return post(self, path, **within_deadline(self, kwargs))
+        body = kwargs.get("body")
+        unseen = _Unseen(self, body, before_model_call(body, _terms(self, body)))
+        with unseen.sending():
+            answer = post(self, path, **within_deadline(self, kwargs))
+        unseen.answered(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
@@ -121,32 +129,76 @@ def _checked_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return await post(self, path, **kwargs)
-        with _admitted(self, kwargs.get("body")):
-            return await until_deadline(post(self, path, **within_deadline(self, kwargs)))
+        body = kwargs.get("body")
+        unseen = _Unseen(self, body, before_model_call(body, _terms(self, body)))
+        with unseen.sending():
+            answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
+        unseen.answered(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
 
 
-@contextmanager
-def _admitted(client: Any, body: Any) -> Iterator[None]:
-    """Send within the limits; the native span takes over what the call holds."""
-    held = before_model_call(body, _terms(client, body))
-    token = _pending.set(held)
-    try:
-        yield
-    except BaseException as error:
-        raise_if_overdue(error)
-        raise
-    finally:
-        if held is not None and _pending.get() is held:
-            held.release()  # no span has taken it: nothing will tell what the call used
-        _pending.reset(token)
-
-
-def _terms(client: Any, body: Any) -> Terms:
+@guarded(default=None)
+def _terms(client: Any, body: Any) -> Terms | None:
     server = urlsplit(str(getattr(client, "base_url", ""))).hostname
     return Terms("anthropic", get(body, "model"), server_address=server)
+
+
+class _Unseen:
+    """A call until its native span has started: a sampler may drop that, or the client's spans are off.
+
+    The budgets must know of it all the same. Where a sampler dropped it, it gets no span of ours.
+    """
+
+    def __init__(self, client: Any, body: Any, held: Reservation | None) -> None:
+        self._is_seen = False
+        self._held = held
+        self._body, self._began = body, lifecycle.now_ns()
+        self._is_dropped = _has_spans_here(client)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send the request; its native span finds the call here."""
+        token = _unseen.set(self)
+        try:
+            yield
+        except BaseException as error:
+            self._failed(error)
+            raise_if_overdue(error)
+            raise
+        finally:
+            _unseen.reset(token)
+
+    def seen(self) -> Reservation | None:
+        """Note that a native span tells of the call, and hand over what the call holds."""
+        if self._is_seen:
+            return None
+        self._is_seen = True
+        return self._held
+
+    @guarded(default=None)
+    def answered(self, answer: Any) -> None:
+        """Count an answer that no native span tells of."""
+        if not self._is_seen:
+            self._call().take(answer)
+
+    @guarded(default=None)
+    def _failed(self, error: BaseException) -> None:
+        if not self._is_seen:
+            self._call().end(error)
+
+    def _call(self) -> _Call:
+        owners = Owners.current(self._held)
+        return _Call(self._body, owners, began_ns=self._began, has_span=not self._is_dropped)
+
+
+@guarded(default=False)
+def _has_spans_here(client: Any) -> bool:
+    """Return whether the client makes spans, and with the provider that we have joined."""
+    own = get(getattr(client, "_open_telemetry", None), "tracer_provider")
+    return own is None and getattr(client, "_tracer", None) is not None
 
 
 @guarded(default=None)
@@ -197,8 +249,9 @@ def _account_stream(span: Span) -> None:
 
 @guarded(default=None)
 def _account_native(span: Span, tell: Callable[..., None], usage: Any, model: Any) -> None:
-    if not lifecycle.is_active():
-        return
+    span_id = span.get_span_context().span_id
+    if span_id not in _owners or not lifecycle.is_active():
+        return  # no span that we see: `_Unseen` counts the call
     attributes = getattr(span, "attributes", None) or {}
     provider = attributes.get(semconv.PROVIDER)
     tell(
@@ -206,7 +259,7 @@ def _account_native(span: Span, tell: Callable[..., None], usage: Any, model: An
         provider=provider if isinstance(provider, str) else "anthropic",
         model=model,
         server_address=_text(attributes.get(semconv.SERVER_ADDRESS)),
-        owners=_owners.get(span.get_span_context().span_id),
+        owners=_owners[span_id],
     )  # fmt: skip
 
 
@@ -217,10 +270,12 @@ _collected: Final[OrderedDict[str, None]] = OrderedDict()
 
 @guarded(default=None)
 def _watch_batches() -> None:
-    from anthropic.resources.messages import batches
+    from anthropic.resources.beta.messages import batches as beta
+    from anthropic.resources.messages import batches as stable
 
-    setattr(batches.Batches, "results", _watched(batches.Batches.results))
-    setattr(batches.AsyncBatches, "results", _async_watched(batches.AsyncBatches.results))
+    for batches in (stable, beta):
+        setattr(batches.Batches, "results", _watched(batches.Batches.results))
+        setattr(batches.AsyncBatches, "results", _async_watched(batches.AsyncBatches.results))
 
 
 def _watched(results: Callable[..., Any]) -> Callable[..., Any]:
@@ -303,15 +358,18 @@ def _traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return post(self, path, **kwargs)
-        call = _Call(self, kwargs.get("body"))
+        call = _new_call(self, kwargs.get("body"))
+        if call is None:
+            return post(self, path, **kwargs)
         try:
-            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
+            with current_span(call.span):
                 answer = post(self, path, **within_deadline(self, kwargs))
         except BaseException as error:
             call.end(error)
             raise_if_overdue(error)
             raise
-        return call.answered(answer)
+        call.take(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
@@ -322,55 +380,74 @@ def _traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
         if not _is_message(path) or not lifecycle.is_active():
             return await post(self, path, **kwargs)
-        call = _Call(self, kwargs.get("body"))
+        call = _new_call(self, kwargs.get("body"))
+        if call is None:
+            return await post(self, path, **kwargs)
         try:
-            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
+            with current_span(call.span):
                 answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         except BaseException as error:
             call.end(error)
             raise_if_overdue(error)
             raise
-        return call.answered(answer)
+        call.take(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
 
 
+def _new_call(client: Any, body: Any) -> _Call | None:
+    """Return the call that starts; None where a fault of ours keeps it from being measured."""
+    held = before_model_call(body, _terms(client, body))
+    call = _made(body, Owners.current(held))
+    if call is None and held is not None:
+        held.release()
+    return call
+
+
+@guarded(default=None)
+def _made(body: Any, owners: Owners) -> _Call | None:
+    return _Call(body, owners)
+
+
 class _Call:
     """One call of an SDK that makes no spans."""
 
-    def __init__(self, client: Any, body: Any) -> None:
-        self._owners = Owners.current(before_model_call(body, _terms(client, body)))
+    def __init__(
+        self, body: Any, owners: Owners, *, began_ns: int | None = None, has_span: bool = True
+    ) -> None:
+        self._owners = owners
         self._started = time.perf_counter()
         self._told = StreamedUsage()
         self._is_stream = False
         self._model: Any = None
         self.span: Span = trace.INVALID_SPAN
-        self._begin(body if isinstance(body, Mapping) else {})
+        body = body if isinstance(body, Mapping) else {}
+        self._model = body.get("model")
+        if has_span:
+            self._begin(body, began_ns)
+        count_model_call(self.span)
 
     @guarded(default=None)
-    def _begin(self, body: Mapping[str, Any]) -> None:
-        self._model = body.get("model")
+    def _begin(self, body: Mapping[str, Any], began_ns: int | None) -> None:
+        attributes: dict[str, Any] = {
+            semconv.OPERATION: semconv.CHAT,
+            semconv.PROVIDER: "anthropic",
+            semconv.REQUEST_MODEL: str(self._model),
+        }
+        if isinstance(limit := body.get("max_tokens"), int):
+            attributes[semconv.REQUEST_MAX_TOKENS] = limit
         self.span = lifecycle.tracer().start_span(
             f"{semconv.CHAT} {self._model}",
             kind=SpanKind.CLIENT,
-            attributes={
-                semconv.OPERATION: semconv.CHAT,
-                semconv.PROVIDER: "anthropic",
-                semconv.REQUEST_MODEL: str(self._model),
-            },
+            attributes=attributes,
+            start_time=began_ns,
         )
-        if isinstance(limit := body.get("max_tokens"), int):
-            self.span.set_attribute(semconv.REQUEST_MAX_TOKENS, limit)
-        count_model_call(self.span)
-
-    def answered(self, answer: Any) -> Any:
-        """Record the answer, or watch it stream; return it as it is."""
-        self._take(answer)
-        return answer
 
     @guarded(default=None)
-    def _take(self, answer: Any) -> None:
+    def take(self, answer: Any) -> None:
+        """Record the answer, or watch it stream."""
         if hasattr(answer, "_iterator"):
             self._is_stream = True
             observe(answer, self)

@@ -79,21 +79,16 @@ class ExportQueue(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Let an ended span wait, or drop and count it."""
-        try:
-            context = span.context
-            if context is None or not context.trace_flags & _SAMPLED or self._is_stopping:
-                return
-            if self._pid != os.getpid():
-                self._begin()
-            room, size = self.room, size_of(span)
-            with self._lock:
-                waiting = room.add(span, size)
-            if waiting == BATCH_SPANS:
-                self._wake.set()
-        except Exception as error:
-            faults.record("ExportQueue.on_end", error)
-            if faults.reraise:
-                raise
+        context = span.context
+        if context is None or not context.trace_flags & _SAMPLED or self._is_stopping:
+            return
+        if self._pid != os.getpid():
+            self._begin()
+        room, size = self.room, size_of(span)
+        with self._lock:
+            waiting = room.add(span, size)
+        if waiting == BATCH_SPANS:
+            self._wake.set()
 
     def _begin(self) -> None:
         """Start the thread: at the first span, and again in a forked child."""
@@ -197,12 +192,9 @@ class Immediate(SpanProcessor):
         self.room = Room()
         self._exporter = exporter
 
+    @guarded(default=None)
     def on_end(self, span: ReadableSpan) -> None:
         """Export an ended span."""
-        self._export(span)
-
-    @guarded(default=None)
-    def _export(self, span: ReadableSpan) -> None:
         if span.context is None or not span.context.trace_flags & _SAMPLED:
             return
         self.room.add(span, 0)
@@ -216,7 +208,7 @@ class Immediate(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Pass on."""
-        return self._exporter.force_flush(timeout_millis)
+        return self._exporter.force_flush(timeout_millis) is not False
 
     def stop(self, timeout_s: float) -> None:
         """Stop the exporter."""

@@ -56,7 +56,9 @@ def _whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
         if not lifecycle.is_active():
             return call(self, **kwargs)
         before_model_call()
-        ours = _Call(self, operation, kwargs)
+        ours = _new_call(self, operation, kwargs)
+        if ours is None:
+            return call(self, **kwargs)
         try:
             with current_span(ours.span):
                 answer = call(self, **kwargs)
@@ -75,7 +77,9 @@ def _async_whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]
         if not lifecycle.is_active():
             return await call(self, **kwargs)
         before_model_call()
-        ours = _Call(self, operation, kwargs)
+        ours = _new_call(self, operation, kwargs)
+        if ours is None:
+            return await call(self, **kwargs)
         try:
             with current_span(ours.span):
                 answer = await call(self, **kwargs)
@@ -95,8 +99,9 @@ def _stream(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
             yield from call(self, **kwargs)
             return
         before_model_call()
-        ours = _Call(self, operation, kwargs, is_stream=True)
-        yield from observed(call(self, **kwargs), ours)
+        ours = _new_call(self, operation, kwargs, is_stream=True)
+        items = call(self, **kwargs)
+        yield from items if ours is None else observed(items, ours)
 
     return wrapped
 
@@ -107,7 +112,10 @@ def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any
             stream: AsyncIterator[Any] = await call(self, **kwargs)
             return stream
         before_model_call()
-        ours = _Call(self, operation, kwargs, is_stream=True)
+        ours = _new_call(self, operation, kwargs, is_stream=True)
+        if ours is None:
+            stream = await call(self, **kwargs)
+            return stream
         try:
             with current_span(ours.span):
                 stream = await call(self, **kwargs)
@@ -118,6 +126,13 @@ def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any
         return watched
 
     return wrapped
+
+
+@guarded(default=None)
+def _new_call(
+    models: Any, operation: str, kwargs: dict[str, Any], *, is_stream: bool = False
+) -> _Call | None:
+    return _Call(models, operation, kwargs, is_stream=is_stream)
 
 
 class _Call:

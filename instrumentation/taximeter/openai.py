@@ -32,6 +32,7 @@ from taximeter.model_calls import (
     plain,
 )
 from taximeter.reservations import Owners
+from taximeter.spans import current_span
 from taximeter.streams import observe
 
 _MARK: Final = "_taximeter_wrapped"
@@ -101,10 +102,13 @@ def wrap_post(post: Callable[..., Any]) -> Callable[..., Any]:
         api = _APIS.get(path)
         if api is None or not lifecycle.is_active():
             return post(self, path, **kwargs)
-        call = _Call(self, api, kwargs)
+        call = _new_call(self, api, kwargs)
+        if call is None:
+            return post(self, path, **kwargs)
         with call.sending():
             answer = post(self, path, **call.kwargs)
-        return call.answered(answer)
+        call.take(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
@@ -118,10 +122,13 @@ def wrap_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         api = _APIS.get(path)
         if api is None or not lifecycle.is_active():
             return await post(self, path, **kwargs)
-        call = _Call(self, api, kwargs)
+        call = _new_call(self, api, kwargs)
+        if call is None:
+            return await post(self, path, **kwargs)
         with call.sending():
             answer = await until_deadline(post(self, path, **call.kwargs))
-        return call.answered(answer)
+        call.take(answer)
+        return answer
 
     setattr(wrapped, _MARK, True)
     return wrapped
@@ -204,7 +211,7 @@ class _Call:
         """Send inside the span; a failure ends it."""
         token = _answered.set(self._noted)
         try:
-            with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            with current_span(self._span):
                 yield
         except BaseException as error:
             self._fail(error)
@@ -223,13 +230,9 @@ class _Call:
         self._span.end()
         after_model_call(self._span, self._owners, failed=True)
 
-    def answered(self, answer: Any) -> Any:
-        """Record the answer, or watch it stream; return it as it is."""
-        self._take(answer)
-        return answer
-
     @guarded(default=None)
-    def _take(self, answer: Any) -> None:
+    def take(self, answer: Any) -> None:
+        """Record the answer, or watch it stream."""
         if retries := self._noted.get("retries"):
             self._span.set_attribute(semconv.RESEND_COUNT, retries)
         if hasattr(answer, "_iterator"):
@@ -308,6 +311,11 @@ class _Call:
             server_address=self._server,
             owners=self._owners,
         )  # fmt: skip
+
+
+@guarded(default=None)
+def _new_call(client: Any, api: _Api, kwargs: dict[str, Any]) -> _Call | None:
+    return _Call(client, api, kwargs)
 
 
 def _provider_of(client: Any, host: str | None, api: _Api) -> tuple[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import Token
 from types import TracebackType
 from typing import Any
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
 
 from taximeter import lifecycle
-from taximeter.guard import guarded
+from taximeter.guard import faults, guarded
 
 
 @guarded(default=INVALID_SPAN)
@@ -30,9 +31,13 @@ class current_span:
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._token: Token[Context] | None = None
 
     def __enter__(self) -> None:
-        self._token = attach(set_span_in_context(self._span))
+        try:
+            self._token = attach(set_span_in_context(self._span))
+        except Exception as error:  # noqa: BLE001 - the host's code inside runs all the same
+            faults.record("current_span", error)
 
     def __exit__(
         self,
@@ -40,4 +45,8 @@ class current_span:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        detach(self._token)
+        try:
+            if self._token is not None:
+                detach(self._token)
+        except Exception as fault:  # noqa: BLE001 - it would hide what the host raised
+            faults.record("current_span", fault)

@@ -42,12 +42,15 @@ class OwnTracer:
         *,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Mapping[str, Any] | None = None,
+        start_time: int | None = None,
     ) -> Span:
-        """Return a started span."""
+        """Return a started span; ``start_time`` in Unix nanoseconds where it began before."""
         request = current_request.get()
         if request is not None and request.attributes:
             attributes = {**(attributes or {}), **request.attributes}
-        return self._tracer.start_span(name, kind=kind, attributes=attributes)
+        return self._tracer.start_span(
+            name, kind=kind, attributes=attributes, start_time=start_time
+        )
 
 
 class Stamp(SpanProcessor):
@@ -113,6 +116,7 @@ class Relay(SpanProcessor):
         self.retimed: Retimed | None = None
         """The queue, where it has a clock and must see starts too."""
 
+    @guarded(default=None)
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Pass on."""
         scope = span.instrumentation_scope
@@ -122,6 +126,7 @@ class Relay(SpanProcessor):
         if self.retimed is not None:
             self.retimed.on_start(span, parent_context)
 
+    @guarded(default=None)
     def on_end(self, span: ReadableSpan) -> None:
         """Pass on."""
         scope = span.instrumentation_scope
