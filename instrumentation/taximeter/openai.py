@@ -31,6 +31,7 @@ from taximeter.model_calls import (
     count_model_call,
     plain,
 )
+from taximeter.openai_background import note_started, wrap_async_get, wrap_get
 from taximeter.reservations import Owners
 from taximeter.spans import current_span
 from taximeter.streams import observe
@@ -77,6 +78,8 @@ def install() -> None:
     if not getattr(sdk.SyncAPIClient.post, _MARK, False):
         setattr(sdk.SyncAPIClient, "post", wrap_post(sdk.SyncAPIClient.post))
         setattr(sdk.AsyncAPIClient, "post", wrap_async_post(sdk.AsyncAPIClient.post))
+        setattr(sdk.SyncAPIClient, "get", wrap_get(sdk.SyncAPIClient.get))
+        setattr(sdk.AsyncAPIClient, "get", wrap_async_get(sdk.AsyncAPIClient.get))
         for client in (sdk.SyncAPIClient, sdk.AsyncAPIClient):
             setattr(client, "_process_response", _noting(client._process_response))
 
@@ -240,6 +243,8 @@ class _Call:
             observe(answer, self)
             return
         self._read(_data_of(answer))
+        if self._usage is None:
+            note_started(answer)
         self.end(None)
 
     def _read(self, data: Any) -> None:
