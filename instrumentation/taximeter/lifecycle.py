@@ -10,7 +10,6 @@ from typing import Final
 
 from opentelemetry.trace import NoOpTracer
 
-from taximeter import spawned
 from taximeter.guard import guarded
 from taximeter.process_end import flush_at_exit
 from taximeter.tracing import Meter, OwnTracer
@@ -47,6 +46,8 @@ def shutdown(timeout_s: float = 3.0) -> None:
     with _lock:
         meter, _meter = _meter, None
     if meter is not None:
+        from taximeter import spawned
+
         spawned.uninstall()
         meter.stop(timeout_s)
 

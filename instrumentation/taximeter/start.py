@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from taximeter import anthropic, installed, lifecycle, spawned, threads
+from taximeter import lifecycle
 from taximeter.export_queue import ExportQueue, Immediate
 from taximeter.guard import guarded
-from taximeter.otlp_http import OtlpHttp
 from taximeter.tracing import ClockNs, Meter, resource_for
 
 
@@ -31,6 +30,9 @@ def init(
     """
     if lifecycle.is_disabled():
         return
+    # Here, so that a program which only imports its agents does not pay for it.
+    from taximeter import anthropic, spawned, threads
+    from taximeter.otlp_http import OtlpHttp
 
     def make() -> Meter:
         queue = (
@@ -53,5 +55,7 @@ def init(
 def _begin(make: Callable[[], Meter]) -> bool:
     if not lifecycle.begin(make):
         return False
+    from taximeter import installed
+
     installed.switch_on()
     return True
