@@ -16,9 +16,16 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.broken_streams import account_broken
+from taximeter.call_cost import Terms
+from taximeter.deadlines import raise_if_overdue, until_deadline
 from taximeter.guard import guarded
-from taximeter.model_calls import account, before_model_call, count_model_call
-from taximeter.runs import current_agent, current_request
+from taximeter.model_calls import (
+    account,
+    after_model_call,
+    before_model_call,
+    count_model_call,
+)
+from taximeter.reservations import Owners
 from taximeter.spans import current_span, start_span
 from taximeter.streams import observed
 
@@ -55,7 +62,6 @@ def _whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
     def wrapped(self: Any, **kwargs: Any) -> Any:
         if not lifecycle.is_active():
             return call(self, **kwargs)
-        before_model_call()
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return call(self, **kwargs)
@@ -64,6 +70,7 @@ def _whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
                 answer = call(self, **kwargs)
         except BaseException as error:
             ours.end(error)
+            raise_if_overdue(error)
             raise
         ours.item(answer)
         ours.end(None)
@@ -76,15 +83,15 @@ def _async_whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]
     async def wrapped(self: Any, **kwargs: Any) -> Any:
         if not lifecycle.is_active():
             return await call(self, **kwargs)
-        before_model_call()
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return await call(self, **kwargs)
         try:
             with current_span(ours.span):
-                answer = await call(self, **kwargs)
+                answer = await until_deadline(call(self, **kwargs))
         except BaseException as error:
             ours.end(error)
+            raise_if_overdue(error)
             raise
         ours.item(answer)
         ours.end(None)
@@ -98,7 +105,6 @@ def _stream(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
         if not lifecycle.is_active():
             yield from call(self, **kwargs)
             return
-        before_model_call()
         ours = _new_call(self, operation, kwargs, is_stream=True)
         items = call(self, **kwargs)
         yield from items if ours is None else observed(items, ours)
@@ -111,16 +117,16 @@ def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any
         if not lifecycle.is_active():
             stream: AsyncIterator[Any] = await call(self, **kwargs)
             return stream
-        before_model_call()
         ours = _new_call(self, operation, kwargs, is_stream=True)
         if ours is None:
             stream = await call(self, **kwargs)
             return stream
         try:
             with current_span(ours.span):
-                stream = await call(self, **kwargs)
+                stream = await until_deadline(call(self, **kwargs))
         except BaseException as error:
             ours.end(error)
+            raise_if_overdue(error)
             raise
         watched: AsyncIterator[Any] = observed(stream, ours)
         return watched
@@ -141,10 +147,14 @@ class _Call:
     def __init__(
         self, models: Any, operation: str, kwargs: dict[str, Any], *, is_stream: bool = False
     ) -> None:
-        self._owners = (current_agent.get(), current_request.get())
         self._is_stream, self._started = is_stream, time.perf_counter()
         self._model = str(kwargs.get("model")).rsplit("/", 1)[-1]
         self._provider, self._server = _provider_of(models)
+        bounds = _limits_of(kwargs.get("config"))
+        is_decision = operation == semconv.CHAT
+        body = {**kwargs, "max_output_tokens": bounds.get(semconv.REQUEST_MAX_TOKENS)}
+        terms = Terms(self._provider, self._model, server_address=self._server)
+        self._owners = Owners.current(before_model_call(body, terms, is_decision=is_decision))
         self._usage: Any = None
         self._answer_model: str | None = None
         self._reasons: list[str] = []
@@ -157,11 +167,11 @@ class _Call:
                 semconv.REQUEST_MODEL: self._model,
                 **({semconv.SERVER_ADDRESS: self._server} if self._server else {}),
                 **({semconv.REQUEST_STREAM: True} if is_stream else {}),
-                **_limits_of(kwargs.get("config")),
+                **bounds,
             },
             kind=SpanKind.CLIENT,
         )
-        count_model_call(self.span, is_decision=operation == semconv.CHAT)
+        count_model_call(self.span, is_decision=is_decision)
 
     def item(self, answer: Any) -> bool:
         """See a whole answer or a chunk."""
@@ -204,6 +214,7 @@ class _Call:
             self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
             self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
         self.span.end()
+        after_model_call(self.span, self._owners, failed=error is not None)
 
 
 @guarded(default=("gcp.gemini", None))
