@@ -1,51 +1,41 @@
-"""`tool`: a span an execution, with the fingerprint that tells a repeat; time-out and retries."""
+"""`tool`: a span an attempt, time-outs, retries, a circuit breaker, a rate limit, policies."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
-import json
-import random
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from opentelemetry.trace import Span, Status, StatusCode
-
-from taximeter import lifecycle, semconv
-from taximeter.call_arguments import Reader, argument_reader
-from taximeter.fingerprint import arguments_hash, canonical, result_hash
-from taximeter.guard import guarded
-from taximeter.limits import LimitReached
-from taximeter.spans import current_span, start_span
-from taximeter.tool_limits import admit_tool_call
+from taximeter import lifecycle
+from taximeter.breaker import Breaker
+from taximeter.rate import Rate
+from taximeter.retry import DEFAULT_BACKOFF, Backoff
+from taximeter.tool_execution import Allow, Execution, ToolSettings, check_allow
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_FIRST_BACKOFF_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 8.0
-_MAX_CONTENT: Final = 32_768
-
-
-@dataclass(frozen=True, slots=True)
-class _Tool:
-    name: str
-    timeout_s: float | None
-    retries: int
-    arguments: Reader
 
 
 @overload
 def tool(function: Callable[P, T], /) -> Callable[P, T]: ...
 @overload
 def tool(
-    *, name: str | None = None, timeout_s: float | None = None, retries: int = 0
+    *,
+    name: str | None = None,
+    timeout_s: float | None = None,
+    retries: int = 0,
+    backoff: Backoff = DEFAULT_BACKOFF,
+    breaker: Breaker | None = None,
+    rate: Rate | float | None = None,
+    cost_usd: float | None = None,
+    allow: Allow | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
 def tool(
     function: Callable[P, T] | None = None,
@@ -54,192 +44,125 @@ def tool(
     name: str | None = None,
     timeout_s: float | None = None,
     retries: int = 0,
+    backoff: Backoff = DEFAULT_BACKOFF,
+    breaker: Breaker | None = None,
+    rate: Rate | float | None = None,
+    cost_usd: float | None = None,
+    allow: Allow | None = None,
 ) -> Callable[P, T] | Callable[[Callable[P, T]], Callable[P, T]]:
-    """Make a function a tool: ``@tool`` or ``@tool(name=…, timeout_s=15, retries=3)``.
+    """Make a function a tool: ``@tool`` or ``@tool(timeout_s=15, retries=3, …)``.
 
-    A time-out raises TimeoutError. Retried with growing, jittered waits is what may pass: time-outs,
-    broken connections, answers 408, 429 and 5xx. Each attempt has a span of its own.
+    ``timeout_s`` raises TimeoutError. ``retries`` go to what may pass: time-outs, broken
+    connections, answers 408, 429 and 5xx; a ``Retry-After`` is honoured, and no wait goes beyond the
+    run's deadline, which also cancels an async tool. ``breaker`` leaves a failing backend alone,
+    ``rate`` bounds calls per minute (a number waits, `Rate` can refuse), ``cost_usd`` is recorded
+    with each attempt, ``allow`` has policies that refuse with Denied. Each attempt has a span.
+    All but the spans works before `init` too. Raises ValueError for settings that make no sense.
     """
+    if retries < 0 or (timeout_s is not None and timeout_s <= 0):
+        raise ValueError("tool: give retries of 0 or more and timeout_s above 0")
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        reader = argument_reader(function)
-        settings = _Tool(name or function.__name__, timeout_s, retries, reader)
+        check_allow(function, allow)
+        settings = ToolSettings(
+            name or function.__name__,
+            timeout_s,
+            retries,
+            backoff,
+            breaker,
+            Rate(rate) if isinstance(rate, int | float) else rate,
+            cost_usd,
+            allow,
+        )
         wrap = _async_tool if inspect.iscoroutinefunction(function) else _plain_tool
         return cast(Callable[P, T], wrap(function, settings))
 
     return decorate(function) if function is not None else decorate
 
 
-def _plain_tool(function: Callable[..., Any], settings: _Tool) -> Callable[..., Any]:
+def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callable[..., Any]:
+    is_plain = settings.is_plain
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            return _within(settings.timeout_s, function, args, kwargs)
-        execution = _Execution(settings, args, kwargs)
-        for attempt in range(1, settings.retries + 2):
+        if is_plain and not lifecycle.is_active():
+            return function(*args, **kwargs)
+        execution = Execution(function, settings, args, kwargs)
+        execution.check_arguments()
+        while True:
+            if wait := execution.place():
+                time.sleep(wait)
+            if (ticket := execution.enter()) is None:
+                return execution.degraded()
             try:
-                with execution.attempt(attempt) as finish:
-                    return finish(_within(settings.timeout_s, function, args, kwargs))
-            except LimitReached:
-                raise
-            except Exception as error:
-                if attempt > settings.retries or not _may_pass(error):
-                    execution.failed()
-                    raise
-            time.sleep(_backoff_s(attempt))
-        raise AssertionError("unreachable")
+                with execution.attempt(ticket) as finish:
+                    work = functools.partial(function, *execution.args, **execution.kwargs)
+                    return finish(_within(execution.timeout_s(cancels=False), work))
+            except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
+                wait = execution.wait_after(error)
+            time.sleep(wait)
 
     return call
 
 
-def _async_tool(function: Callable[..., Any], settings: _Tool) -> Callable[..., Any]:
+def _async_tool(function: Callable[..., Any], settings: ToolSettings) -> Callable[..., Any]:
+    is_plain = settings.is_plain
+
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            async with asyncio.timeout(settings.timeout_s):
-                return await function(*args, **kwargs)
-        execution = _Execution(settings, args, kwargs)
-        for attempt in range(1, settings.retries + 2):
+        if is_plain and not lifecycle.is_active():
+            return await function(*args, **kwargs)
+        execution = Execution(function, settings, args, kwargs)
+        execution.check_arguments()
+        while True:
+            if wait := execution.place():
+                await asyncio.sleep(wait)
+            if (ticket := execution.enter()) is None:
+                answer = execution.degraded()
+                return await answer if inspect.isawaitable(answer) else answer
             try:
-                with execution.attempt(attempt) as finish:
-                    async with asyncio.timeout(settings.timeout_s):
-                        return finish(await function(*args, **kwargs))
-            except LimitReached:
-                raise
-            except Exception as error:
-                if attempt > settings.retries or not _may_pass(error):
-                    execution.failed()
-                    raise
-            await asyncio.sleep(_backoff_s(attempt))
-        raise AssertionError("unreachable")
+                with execution.attempt(ticket) as finish:
+                    work = function(*execution.args, **execution.kwargs)
+                    return finish(await _within_async(execution.timeout_s(cancels=True), work))
+            except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
+                wait = execution.wait_after(error)
+            await asyncio.sleep(wait)
 
     return call
 
 
-class _Execution:
-    """One logical tool call: counted once, however many attempts it takes."""
-
-    __slots__ = ("admission", "arguments", "hash", "settings")
-
-    def __init__(self, settings: _Tool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.settings = settings
-        self.arguments, self.hash = _fingerprint(settings.arguments, args, kwargs)
-        self.admission = admit_tool_call(settings.name, self.hash)
-
-    def attempt(self, number: int) -> _Attempt:
-        """Return a context that gives the result's recorder; a failure is recorded by itself."""
-        return _Attempt(self, number)
-
-    def failed(self) -> None:
-        """Count a failure that the agent will see."""
-        if self.admission is not None:
-            self.admission.end(failed=True)
-
-
-class _Attempt:
-    """One attempt and its span."""
-
-    __slots__ = ("_execution", "_inside", "_span")
-
-    def __init__(self, execution: _Execution, number: int) -> None:
-        self._execution = execution
-        self._span = _new_span(execution, number)
-        self._inside = current_span(self._span)
-
-    def __enter__(self) -> Callable[[T], T]:
-        self._inside.__enter__()
-        return self._finish
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._inside.__exit__(kind, error, traceback)
-        if error is not None and not isinstance(error, LimitReached):
-            _record_error(self._span, error)
-        self._span.end()
-
-    def _finish(self, result: T) -> T:
-        _record_result(self._span, result)
-        if (admission := self._execution.admission) is not None:
-            admission.end(failed=False)
-        return result
-
-
-def _within(
-    timeout_s: float | None,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
+def _within(timeout_s: float | None, work: Callable[[], Any]) -> Any:
     """Call within a time-out. A thread can't be stopped: what overruns goes on without a listener."""
     if timeout_s is None:
-        return function(*args, **kwargs)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="taximeter-tool")
+        return work()
+    future: Future[Any] = Future()
+    context = copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(work))
+        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
+            future.set_exception(error)
+
+    # A daemon, so that a tool that hangs does not keep the process from ending.
+    threading.Thread(target=run, name="taximeter-tool", daemon=True).start()
     try:
-        future = pool.submit(copy_context().run, functools.partial(function, *args, **kwargs))
         return future.result(timeout_s)
     except FutureTimeout:
         if future.done():
             raise  # the tool's own
-        raise TimeoutError(f"the tool did not answer within {timeout_s:g} s") from None
-    finally:
-        pool.shutdown(wait=False)
+        raise _overran(timeout_s) from None
 
 
-def _may_pass(error: Exception) -> bool:
-    status = getattr(error, "status_code", None)
-    if status is None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int):
-        return status in (408, 429) or status >= 500
-    return isinstance(error, TimeoutError | ConnectionError)
+async def _within_async(timeout_s: float | None, work: Any) -> Any:
+    try:
+        async with asyncio.timeout(timeout_s) as clock:
+            return await work
+    except TimeoutError:
+        if timeout_s is not None and clock.expired():
+            raise _overran(timeout_s) from None
+        raise
 
 
-def _backoff_s(attempt: int) -> float:
-    return random.uniform(0, min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt))
-
-
-@guarded(default=(None, None))
-def _fingerprint(
-    reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[dict[str, Any] | None, str | None]:
-    arguments = reader(args, kwargs)
-    return arguments, arguments_hash(arguments)
-
-
-def _new_span(execution: _Execution, attempt: int) -> Span:
-    name, arguments = execution.settings.name, execution.arguments
-    attributes: dict[str, Any] = {
-        semconv.OPERATION: semconv.EXECUTE_TOOL,
-        semconv.TOOL_NAME: name,
-        semconv.ATTEMPT: attempt,
-    }
-    if execution.hash is not None:
-        attributes[semconv.ARGUMENTS_HASH] = execution.hash
-    if lifecycle.captures_content() and (said := _said(arguments)) is not None:
-        attributes[semconv.TOOL_ARGUMENTS] = said
-    return start_span(f"{semconv.EXECUTE_TOOL} {name}", attributes)
-
-
-@guarded(default=None)
-def _said(arguments: dict[str, Any] | None) -> str | None:
-    return None if arguments is None else canonical(arguments)[:_MAX_CONTENT]
-
-
-@guarded(default=None)
-def _record_result(span: Span, result: Any) -> None:
-    fingerprint = result_hash(result)
-    if fingerprint is not None:
-        span.set_attribute(semconv.RESULT_HASH, fingerprint)
-    if lifecycle.captures_content():
-        text = result if isinstance(result, str) else json.dumps(result, default=str)
-        span.set_attribute(semconv.TOOL_RESULT, text[:_MAX_CONTENT])
-
-
-@guarded(default=None)
-def _record_error(span: Span, error: BaseException) -> None:
-    span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
-    span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
+def _overran(timeout_s: float) -> TimeoutError:
+    return TimeoutError(f"the tool did not answer within {timeout_s:g} s")

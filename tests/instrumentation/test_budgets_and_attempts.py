@@ -10,6 +10,7 @@ import pytest
 import taximeter
 from taximeter.demo.fake_api import FakeApi
 from taximeter.limits import Limits
+from taximeter.retry import Backoff
 from taximeter.testing import SpanList
 
 
@@ -40,13 +41,10 @@ def test_a_budget_ends_the_run_before_the_next_call(
     assert (reached.value.reason, reached.value.used.iterations) == (reason, 1)
 
 
-def test_each_attempt_of_a_retried_tool_is_a_span(
-    spans: SpanList, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taximeter.tools._FIRST_BACKOFF_S", 0.001)
+def test_each_attempt_of_a_retried_tool_is_a_span(spans: SpanList) -> None:
     outcomes = iter([TimeoutError("slow"), None])
 
-    @taximeter.tool(name="flaky", retries=2)
+    @taximeter.tool(name="flaky", retries=2, backoff=Backoff(first_s=0.001))
     def flaky() -> str:
         if (error := next(outcomes)) is not None:
             raise error

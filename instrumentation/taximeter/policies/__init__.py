@@ -1,0 +1,13 @@
+"""Policies: what a tool's argument must be. A violation is refused before the tool runs.
+
+``@taximeter.tool(allow={"path": Workdir("/srv/data"), "url": Hosts("api.example.com")})``
+"""
+
+from taximeter.denied import Denied, Policy
+from taximeter.policies.commands import Commands
+from taximeter.policies.hosts import Hosts
+from taximeter.policies.paths import Workdir
+from taximeter.policies.sql import ReadOnlySql
+from taximeter.policies.values import Values
+
+__all__ = ["Commands", "Denied", "Hosts", "Policy", "ReadOnlySql", "Values", "Workdir"]
