@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import duckdb
 
+from taximeter.redaction import shipped_rows
 from taximeter.settings import RedactionSettings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One line of redaction_patterns.csv, or one of the user's expressions."""
+    """One line of the shim's redaction_patterns.csv, or one of the user's expressions."""
 
     expression: str
     replacement: str
@@ -37,12 +36,7 @@ class Pattern:
 
 def built_in(wanted: Iterable[str]) -> list[Pattern]:
     """Return the shipped patterns of the sets ``wanted``."""
-    text = resources.files(__package__).joinpath("redaction_patterns.csv").read_text("utf-8")
-    return [
-        Pattern(row["pattern"], row["replacement"] or f"[{row['label']}]", row["check"] or None)
-        for row in csv.DictReader(text.splitlines())
-        if row["set"] in set(wanted)
-    ]
+    return [Pattern(row.expression, row.mask, row.check) for row in shipped_rows(wanted)]
 
 
 def own(con: duckdb.DuckDBPyConnection, settings: RedactionSettings) -> list[Pattern]:

@@ -17,6 +17,7 @@ from taximeter.levels import Amount, Level
 from taximeter.limits import NO_LIMITS
 from taximeter.reservations import Owners, Reservation
 from taximeter.runs import Request, counts_here, current_agent, current_levels
+from taximeter.side_work import is_side_work
 
 if TYPE_CHECKING:
     from taximeter.usage import Usage
@@ -39,13 +40,14 @@ def before_model_call(
     if all(level.limits is NO_LIMITS for level in levels):
         return None
     ask = ask_of(body, terms, has_answer=is_decision) if terms is not None else None
-    return Reservation(levels, ask, is_decision=is_decision)
+    return Reservation(levels, ask, is_decision=is_decision and not is_side_work())
 
 
 @guarded(default=None)
 def count_model_call(span: Span, *, is_decision: bool = True) -> None:
     """Number a call that has started: the run's iteration, the request's loop."""
     levels, run = current_levels(), current_agent.get()
+    is_decision = is_decision and not is_side_work()
     is_again = is_decision and bool(levels) and _is_again(levels[0], span)
     for at, level in enumerate(levels):
         if is_decision and not is_again and counts_here(levels, at):

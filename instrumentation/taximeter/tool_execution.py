@@ -121,6 +121,8 @@ class Execution:
         """Give a function that records the result; a failure is recorded by itself."""
         self._attempts += 1
         span = self._start_span()
+        if self._settings.cost_usd is not None:
+            _set(span, semconv.TOOL_COST, self._settings.cost_usd)
 
         def finish(result: T) -> T:
             record_result(span, result)
@@ -185,10 +187,7 @@ class Execution:
         span.end()
 
     def _start_span(self) -> Span:
-        span = start_attempt(self._settings.name, self._hash, self._arguments, self._attempts)
-        if self._settings.cost_usd is not None:
-            _set(span, semconv.TOOL_COST, self._settings.cost_usd)
-        return span
+        return start_attempt(self._settings.name, self._hash, self._arguments, self._attempts)
 
 
 def check_allow(function: Callable[..., Any], allow: Allow | None) -> None:

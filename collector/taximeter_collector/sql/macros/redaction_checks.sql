@@ -1,4 +1,4 @@
--- What a match must be besides fitting its pattern (redaction_patterns.csv, column check).
+-- What a match must be besides fitting its pattern (the shim's redaction_patterns.csv, column check).
 create or replace macro has_digit(found) as regexp_matches(found, '[0-9]');
 -- ISO/IEC 7812: the check digit of a card number (Luhn).
 create or replace macro is_card_number(found) as
