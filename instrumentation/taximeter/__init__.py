@@ -4,6 +4,8 @@ import taximeter
 taximeter.init(service="support-desk")
 """
 
+from taximeter.breaker import Breaker
+from taximeter.denied import Denied
 from taximeter.lifecycle import flush, lost_spans, shutdown
 from taximeter.limits import (
     CircuitOpened,
@@ -21,15 +23,21 @@ from taximeter.limits import (
     ToolCallCapReached,
     Used,
 )
+from taximeter.privacy import Privacy
+from taximeter.rate import Rate
+from taximeter.retry import Backoff
 from taximeter.runs import Request, seconds_left
 from taximeter.scopes import agent, confidence, handoff, partial, request
 from taximeter.start import init
 from taximeter.tools import tool
 
 __all__ = [
+    "Backoff",
+    "Breaker",
     "CircuitOpened",
     "CostBudgetReached",
     "DeadlineReached",
+    "Denied",
     "ErrorCascadeDetected",
     "GuardrailBlocked",
     "HandoffRequested",
@@ -37,6 +45,8 @@ __all__ = [
     "LimitReached",
     "Limits",
     "LowConfidenceDetected",
+    "Privacy",
+    "Rate",
     "Request",
     "ThrashingDetected",
     "TokenBudgetReached",

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from taximeter import lifecycle
 from taximeter.export_queue import ExportQueue, Immediate
 from taximeter.guard import guarded
+from taximeter.privacy import Privacy, PrivateExporter, PrivateSender, privacy_from_environment
 from taximeter.tracing import ClockNs, Meter, resource_for
 
 
@@ -20,13 +21,16 @@ def init(
     span_exporter: SpanExporter | None = None,
     clock: ClockNs | None = None,
     propagate_threads: bool = True,
+    privacy: Privacy | None = None,
 ) -> None:
     """Start measuring: call it once, before or after the model SDKs are imported.
 
     ``service`` names the program (else ``OTEL_SERVICE_NAME``), ``endpoint`` the collector (else
     ``TAXIMETER_ENDPOINT``, OpenTelemetry's settings, 127.0.0.1:4318). An application's own tracer
     provider is joined, not replaced. ``span_exporter`` (exports at once) and ``clock`` (Unix
-    nanoseconds) are for tests and simulations. Does nothing with ``TAXIMETER_DISABLED=1``.
+    nanoseconds) are for tests and simulations. ``privacy`` says what is masked, hashed and cut before
+    it leaves (else ``TAXIMETER_REDACT``, ``TAXIMETER_USER_KEY``, ``TAXIMETER_MAX_CHARACTERS``). Does
+    nothing with ``TAXIMETER_DISABLED=1``.
     """
     if lifecycle.is_disabled():
         return
@@ -35,11 +39,13 @@ def init(
     from taximeter.otlp_http import OtlpHttp
 
     def make() -> Meter:
-        queue = (
-            Immediate(span_exporter)
-            if span_exporter is not None
-            else ExportQueue(OtlpHttp(endpoint))
-        )
+        rules = privacy or privacy_from_environment()
+        queue: Immediate | ExportQueue
+        if span_exporter is not None:
+            queue = Immediate(PrivateExporter(span_exporter, rules) if rules else span_exporter)
+        else:
+            sender = OtlpHttp(endpoint)
+            queue = ExportQueue(PrivateSender(sender, rules) if rules else sender)
         meter = Meter(queue, clock)
         meter.attach(resource_for(service, environment), anthropic.NativeCalls())
         return meter

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
 
-from opentelemetry import trace
 from opentelemetry.trace import Span
 
 from taximeter import semconv
 from taximeter.breaker import NO_FALLBACK, Breaker, Ticket
+from taximeter.call_arguments import Reader
 from taximeter.deadlines import raise_if_overdue
 from taximeter.denied import Denied, Policy
 from taximeter.guard import guarded
@@ -21,9 +21,10 @@ from taximeter.limits import CircuitOpened, LimitReached
 from taximeter.rate import Rate
 from taximeter.retry import DEFAULT_BACKOFF, Backoff, wait_before_retry
 from taximeter.runs import ending, seconds_left
+from taximeter.spans import current_span
 from taximeter.tool_limits import admit_tool_call
 from taximeter.tool_spans import (
-    fingerprint,
+    read_arguments,
     record_denial,
     record_error,
     record_result,
@@ -40,6 +41,7 @@ class ToolSettings:
     """What ``@tool(…)`` was given."""
 
     name: str
+    arguments: Reader
     timeout_s: float | None = None
     retries: int = 0
     backoff: Backoff = DEFAULT_BACKOFF
@@ -51,7 +53,7 @@ class ToolSettings:
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing to do for a call but to measure it."""
-        return self == ToolSettings(self.name)
+        return self == ToolSettings(self.name, self.arguments)
 
 
 class Execution:
@@ -66,8 +68,7 @@ class Execution:
     ) -> None:
         self.args, self.kwargs = args, kwargs
         self._function, self._settings = function, settings
-        self._arguments = _named(function, args, kwargs)
-        self._hash = fingerprint(self._arguments)
+        self._arguments, self._hash = read_arguments(settings.arguments, args, kwargs)
         self._attempts = 0
         self._admission = admit_tool_call(settings.name, self._hash)
 
@@ -116,34 +117,13 @@ class Execution:
             return own
         return left if own is None else min(own, left)
 
-    @contextmanager
-    def attempt(self, ticket: Ticket) -> Iterator[Callable[[T], T]]:
-        """Give a function that records the result; a failure is recorded by itself."""
+    def attempt(self, ticket: Ticket) -> Attempt:
+        """Return a context that gives the result's recorder; a failure is recorded by itself."""
         self._attempts += 1
         span = self._start_span()
         if self._settings.cost_usd is not None:
             _set(span, semconv.TOOL_COST, self._settings.cost_usd)
-
-        def finish(result: T) -> T:
-            record_result(span, result)
-            self._leave(ticket, None, span)
-            self._end(failed=False)
-            return result
-
-        left = False
-        try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield finish
-        except BaseException as error:
-            left = isinstance(error, LimitReached)
-            self._leave(ticket, error, span)
-            if isinstance(error, Denied):
-                record_denial(span, type(error).__qualname__)
-            elif not left:
-                record_error(span, error)
-            raise
-        finally:
-            span.end()
+        return Attempt(self, span, ticket)
 
     def wait_after(self, error: Exception) -> float:
         """Return the seconds before the next attempt; raise the error where there is none."""
@@ -172,7 +152,12 @@ class Execution:
             return breaker.fallback(*self.args, **self.kwargs)
         return breaker.fallback
 
-    def _leave(self, ticket: Ticket, error: BaseException | None, span: Span) -> None:
+    def succeeded(self) -> None:
+        """Count a success."""
+        self._end(failed=False)
+
+    def leave(self, ticket: Ticket, error: BaseException | None, span: Span) -> None:
+        """Tell the circuit breaker how an attempt ended."""
         if self._settings.breaker is not None:
             self._settings.breaker.leave(ticket, error)
             _set(span, semconv.BREAKER_STATE, self._settings.breaker.state)
@@ -188,6 +173,39 @@ class Execution:
 
     def _start_span(self) -> Span:
         return start_attempt(self._settings.name, self._hash, self._arguments, self._attempts)
+
+
+class Attempt:
+    """One attempt and its span."""
+
+    __slots__ = ("_execution", "_inside", "_span", "_ticket")
+
+    def __init__(self, execution: Execution, span: Span, ticket: Ticket) -> None:
+        self._execution, self._span, self._ticket = execution, span, ticket
+        self._inside = current_span(span)
+
+    def __enter__(self) -> Callable[[T], T]:
+        self._inside.__enter__()
+        return self._finish
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._inside.__exit__(kind, error, traceback)
+        self._execution.leave(self._ticket, error, self._span)
+        if isinstance(error, Denied):
+            record_denial(self._span, type(error).__qualname__)
+        elif error is not None and not isinstance(error, LimitReached):
+            record_error(self._span, error)
+        self._span.end()
+
+    def _finish(self, result: T) -> T:
+        record_result(self._span, result)
+        self._execution.succeeded()
+        return result
 
 
 def check_allow(function: Callable[..., Any], allow: Allow | None) -> None:
@@ -219,17 +237,6 @@ def _apply(allow: Allow, arguments: dict[str, Any]) -> None:
         raise
     except Exception as error:
         raise Denied(f"The tool call is not allowed: its policy failed ({error!r}).") from error
-
-
-_NO_NAMES: Final = ("self", "cls")
-
-
-@guarded(default=None)
-def _named(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any] | None:
-    bound = _signature(function).bind_partial(*args, **kwargs)
-    return {name: value for name, value in bound.arguments.items() if name not in _NO_NAMES}
 
 
 @functools.lru_cache(maxsize=1_024)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode
 
 from taximeter import lifecycle, semconv
+from taximeter.call_arguments import Reader
 from taximeter.content import DEFAULT_MAX_CHARACTERS, cut
 from taximeter.fingerprint import arguments_hash, canonical, result_hash
 from taximeter.guard import guarded
+from taximeter.spans import start_span
 
 
-@guarded(default=None)
-def fingerprint(arguments: dict[str, Any] | None) -> str | None:
-    """Return the hash that tells a repeated call."""
-    return arguments_hash(arguments)
+@guarded(default=(None, None))
+def read_arguments(
+    reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Return a call's arguments by name, and the hash that tells a repeated call."""
+    arguments = reader(args, kwargs)
+    return arguments, arguments_hash(arguments)
 
 
-@guarded(default=trace.INVALID_SPAN)
 def start_attempt(
     name: str, fingerprint: str | None, arguments: dict[str, Any] | None, attempt: int
 ) -> Span:
@@ -32,11 +35,14 @@ def start_attempt(
     }
     if fingerprint is not None:
         attributes[semconv.ARGUMENTS_HASH] = fingerprint
-    if lifecycle.captures_content() and arguments is not None:
-        attributes[semconv.TOOL_ARGUMENTS] = cut(canonical(arguments), DEFAULT_MAX_CHARACTERS)
-    return lifecycle.tracer().start_span(
-        f"{semconv.EXECUTE_TOOL} {name}", kind=SpanKind.INTERNAL, attributes=attributes
-    )
+    if lifecycle.captures_content() and (said := _said(arguments)) is not None:
+        attributes[semconv.TOOL_ARGUMENTS] = said
+    return start_span(f"{semconv.EXECUTE_TOOL} {name}", attributes)
+
+
+@guarded(default=None)
+def _said(arguments: dict[str, Any] | None) -> str | None:
+    return None if arguments is None else cut(canonical(arguments), DEFAULT_MAX_CHARACTERS)
 
 
 @guarded(default=None)

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from taximeter import lifecycle
 from taximeter.breaker import Breaker
+from taximeter.call_arguments import argument_reader
 from taximeter.rate import Rate
 from taximeter.retry import DEFAULT_BACKOFF, Backoff
 from taximeter.tool_execution import Allow, Execution, ToolSettings, check_allow
@@ -66,6 +67,7 @@ def tool(
         check_allow(function, allow)
         settings = ToolSettings(
             name or function.__name__,
+            argument_reader(function),
             timeout_s,
             retries,
             backoff,

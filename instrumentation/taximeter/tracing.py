@@ -24,6 +24,7 @@ from taximeter import semconv
 from taximeter.export_queue import ExportQueue, Immediate
 from taximeter.guard import guarded
 from taximeter.runs import current_request
+from taximeter.span_attributes import stamped_attributes
 
 ClockNs = Callable[[], int]
 
@@ -48,13 +49,15 @@ class OwnTracer:
         request = current_request.get()
         if request is not None and request.attributes:
             attributes = {**(attributes or {}), **request.attributes}
+        if stamped := stamped_attributes():
+            attributes = {**(attributes or {}), **stamped}
         return self._tracer.start_span(
             name, kind=kind, attributes=attributes, start_time=start_time
         )
 
 
 class Stamp(SpanProcessor):
-    """Puts the request's user, session, tenant and tags on every span that starts inside it."""
+    """Puts the request's user, session, tenant and tags, and `stamped`, on every span that starts."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Stamp a starting span."""
@@ -65,6 +68,8 @@ class Stamp(SpanProcessor):
         request = current_request.get()
         if request is not None:
             span.set_attributes(request.attributes)
+        if attributes := stamped_attributes():
+            span.set_attributes(attributes)
 
 
 class Retimed(SpanProcessor):
