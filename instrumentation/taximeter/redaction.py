@@ -5,12 +5,10 @@ The patterns (redaction_patterns.csv) are the collector's too, which runs them i
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Final
 
 SETS: Final = ("secrets", "pii")
@@ -40,6 +38,9 @@ def shipped_rows(sets: Iterable[str]) -> list[ShippedRow]:
 
 @cache
 def _table() -> tuple[tuple[str, ShippedRow], ...]:
+    import csv
+    from importlib import resources
+
     text = resources.files("taximeter").joinpath("redaction_patterns.csv").read_text("utf-8")
     return tuple(
         (

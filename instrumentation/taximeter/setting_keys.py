@@ -255,7 +255,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "a list of secrets, pii",
         (),
         _pattern_sets,
-        description="shipped patterns that are masked in what is stored (redaction_patterns.csv)",
+        description="shipped patterns that are masked in what is stored (the shim's redaction_patterns.csv)",
     ),
     Setting(
         "redaction",

@@ -111,6 +111,7 @@ COMMAND_ATTACKS = [
     "ls > /etc/cron.d/x",
     "ls\nrm x",
     "/tmp/ls",
+    "/bin/../bin/rm x",
     "./ls",
     "../bin/ls",
     "LS",
@@ -176,6 +177,7 @@ def test_a_listed_command_becomes_a_program_and_its_arguments(
     program, *rest = commands.check(command)
     assert os.path.isabs(program)
     assert rest == arguments
+    assert commands.check([program, *rest]) == [program, *arguments]
 
 
 def test_a_checked_command_runs_without_shell_and_environment(

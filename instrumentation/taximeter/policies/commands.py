@@ -61,6 +61,9 @@ class Commands:
     def check(self, value: Any) -> list[str]:
         """Return the command as a list of arguments. Raises Denied."""
         words = _words(value)
+        name = os.path.basename(words[0])
+        if words[0] == self._program(name):  # checked before
+            words[0] = name
         entry = next((e for e in self._allowed if tuple(words[: len(e)]) == e), None)
         if entry is None:
             known = ", ".join(shlex.join(e) for e in self._allowed)
@@ -68,10 +71,10 @@ class Commands:
         self._check_options(words)
         for word in words[len(entry) :] if self._within else ():
             self._check_place(word)
-        program = shutil.which(words[0], path=self._path)
+        program = self._program(words[0])
         if program is None:
             raise Denied(f"The command {words[0][:100]!r} is not installed here.")
-        return [os.path.abspath(program), *words[1:]]
+        return [program, *words[1:]]
 
     def run(self, value: Any, *, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a checked command: no shell, no input, only PATH and the language as environment."""
@@ -86,6 +89,10 @@ class Commands:
             timeout=timeout_s,
             check=False,
         )
+
+    def _program(self, name: str) -> str | None:
+        found = shutil.which(name, path=self._path)
+        return None if found is None else os.path.abspath(found)
 
     def _check_options(self, words: Sequence[str]) -> None:
         refused = self._refuse.get(os.path.basename(words[0]), ())
