@@ -59,6 +59,17 @@ class ToolSettings:
 class Execution:
     """One call of a tool. Raises LimitReached where the run allows no more."""
 
+    __slots__ = (
+        "_arguments",
+        "_attempts",
+        "_function",
+        "_hash",
+        "_run",
+        "_settings",
+        "args",
+        "kwargs",
+    )
+
     def __init__(
         self,
         function: Callable[..., Any],

@@ -90,6 +90,12 @@ def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
         if is_plain and not lifecycle.is_active():
             return function(*args, **kwargs)
         execution = Execution(function, settings, args, kwargs)
+        if is_plain:
+            try:
+                with execution.attempt("call") as finish:
+                    return finish(function(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001 - raised again there
+                execution.wait_after(error)
         execution.check_arguments()
         while True:
             if wait := execution.place():
