@@ -143,7 +143,8 @@ class _Call:
     def __init__(self, client: Any, api: _Api, kwargs: dict[str, Any]) -> None:
         self.kwargs = kwargs
         self._api = api
-        self._body: Mapping[str, Any] = {}
+        body = kwargs.get("body")
+        self._body: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
         self._usage: Any = None
         self._hides_usage_chunk = False
         self._finish_reasons: list[str] = []
@@ -162,9 +163,7 @@ class _Call:
 
     @guarded(default=None)
     def _know(self, client: Any) -> None:
-        """Read who is asked for what."""
-        body = self.kwargs.get("body")
-        self._body = body if isinstance(body, Mapping) else {}
+        """Read who is asked."""
         self._server = urlsplit(str(client.base_url)).hostname
         self._provider, self._shape = _provider_of(client, self._server, self._api)
 

@@ -60,11 +60,11 @@ class Execution:
     """One call of a tool. Raises LimitReached where the run allows no more."""
 
     __slots__ = (
+        "_admission",
         "_arguments",
         "_attempts",
         "_function",
         "_hash",
-        "_run",
         "_settings",
         "args",
         "kwargs",
