@@ -27,12 +27,13 @@ from taximeter.demo.fake_api import FakeApi
 from taximeter.ports import live_port
 from taximeter.pricing import load_catalog
 from taximeter.usage import normalise_usage
+from taximeter_alerts.board import Board
+from taximeter_alerts.channels import notifiers_of
+from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import Evaluator
-from taximeter_alerts.incidents import Incidents
 from taximeter_alerts.notification_log import NotificationLog
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules_file import load_rules
-from taximeter_alerts.serve import notifiers_of
 from taximeter_collector.client import ReadClient
 
 AGENT = """
@@ -60,7 +61,9 @@ print(request.cost_usd)
 RULES = """
 version: 1
 settle: 0s
+group_wait: 0s
 defaults: false
+allow_networks: [127.0.0.0/8]
 email: {{host: 127.0.0.1, port: {smtp}, tls: none, from: taximeter@example.org}}
 notify:
   ops: {{slack: env:SLACK_WEBHOOK_URL}}
@@ -186,8 +189,8 @@ def evaluate_and_notify(
 
         log = NotificationLog(data_dir)
         outbox = Outbox(log, notifiers_of(book), clock)
-        incidents = Incidents(book, log, outbox, "http://127.0.0.1:8501")
-        assert Evaluator(book, client, log, incidents, clock).tick() > 0
+        board = Board(book, log, Dispatcher(book, log, outbox, lambda: "http://127.0.0.1:8501"))
+        assert Evaluator(book, client, board, clock).tick() > 0
         for receiver in outbox.receivers:
             while outbox.send_next(receiver):
                 pass

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from taximeter.settings import Settings, SettingsError, load_settings
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notification_log import AlreadyRunning
-from taximeter_alerts.notifiers.base import NotificationError
+from taximeter_alerts.channels import notifiers_of
+from taximeter_alerts.notice import sample_notice
+from taximeter_alerts.notification_log import AlreadyRunning, NewerFile
+from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.rules_file import RulesError, load_rules
-from taximeter_alerts.serve import dashboard_url, notifiers_of, run
+from taximeter_alerts.serve import dashboard_url, run
 
 RULES_NAME = "alerts.yaml"
 
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RulesError as error:
         print(error, file=sys.stderr)
         return 1 if given.command == "check" else 2
-    except SettingsError as error:
+    except (AlreadyRunning, NewerFile, SettingsError) as error:
         print(f"taximeter alerts: {error}", file=sys.stderr)
         return 2
-    except (AlreadyRunning, OSError) as error:
+    except OSError as error:
         print(f"taximeter alerts: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -73,18 +73,9 @@ def _test_notify(settings: Settings, receiver: str) -> int:
     if receiver not in notifiers:
         known = ", ".join(notifiers) or "none: add one under notify: in alerts.yaml"
         raise SettingsError(f"there is no receiver {receiver!r}; there is {known}.")
-    incident = secrets.token_hex(8)
-    notice = Notice(
-        kind="test",
-        incident=incident,
-        rule="test-notify",
-        severity="info",
-        title="notices arrive",
-        sentence="This is a test: alerts of taximeter will reach you here.",
-        link=dashboard_url(settings, book),
-    )
+    notice = sample_notice(dashboard_url(settings, book))
     try:
-        notifiers[receiver].send(notice, f"{incident}:test", is_possible_repeat=False)
+        notifiers[receiver].send(notice, Delivery(f"{notice.incident}:test"))
     except NotificationError as error:
         print(f"taximeter alerts: {receiver}: {error}.", file=sys.stderr)
         return 1

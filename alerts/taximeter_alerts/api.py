@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import secrets
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -19,17 +20,30 @@ from starlette.routing import Route
 
 from taximeter.secret import Secret
 from taximeter_alerts.amounts import parse_duration
+from taximeter_alerts.board import Board
 from taximeter_alerts.detect import HISTORY_DAYS
-from taximeter_alerts.evaluator import Evaluator
+from taximeter_alerts.dispatcher import alerts_page
+from taximeter_alerts.evaluator import Health
 from taximeter_alerts.explain import metric_title
-from taximeter_alerts.incidents import Incidents
-from taximeter_alerts.notice import matches
+from taximeter_alerts.exposition import metrics_text
+from taximeter_alerts.incidents import RANK
+from taximeter_alerts.muting import explained_by, silenced_by
+from taximeter_alerts.notice import sample_notice
 from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules import Rule, RuleBook
+from taximeter_alerts.silences import (
+    add_silence,
+    end_silence,
+    silences_in_force,
+    silences_to_come,
+)
 
 _MOST_ROWS: Final = 1_000
 _LONGEST_SILENCE: Final = timedelta(days=30)
+_MOST_CHARACTERS: Final = 500
+_TRIES: Final = 20
+_FAILURES_TO_BE_BLIND: Final = 3
 _STATUSES: Final = ("firing", "pending", "resolved", "learning", "no_data", "error", "inactive")
 
 
@@ -39,8 +53,8 @@ class Api:
 
     book: RuleBook
     log: NotificationLog
-    evaluator: Evaluator
-    incidents: Incidents
+    board: Board
+    health: Health
     outbox: Outbox
     clock: Callable[[], datetime]
     token: Secret | None = None
@@ -53,6 +67,18 @@ class Api:
                 Route("/api/alerts", self._guarded(self.alerts)),
                 Route("/api/incidents", self._guarded(self.history)),
                 Route("/api/incidents/{id}/ack", self._guarded_write(self.ack), methods=["POST"]),
+                Route(
+                    "/api/incidents/{id}/snooze", self._guarded_write(self.snooze), methods=["POST"]
+                ),
+                Route("/api/deliveries", self._guarded(self.deliveries)),
+                Route(
+                    "/api/deliveries/{id:path}/retry",
+                    self._guarded_write(self.retry),
+                    methods=["POST"],
+                ),
+                Route(
+                    "/api/receivers/{name}/test", self._guarded_write(self.test), methods=["POST"]
+                ),
                 Route("/api/silences", self._guarded(self.silences)),
                 Route("/api/silences", self._guarded_write(self.silence), methods=["POST"]),
                 Route(
@@ -75,27 +101,29 @@ class Api:
 
     def alerts(self, _: dict[str, Any]) -> dict[str, Any]:
         """The state of every rule and group, the firing ones first."""
-        open_incidents = {
+        open_alerts = {
             (row["rule"], row["labels"]): row
-            for row in self.log.rows("select * from incident where resolved_at is null")
+            for row in self.log.rows(
+                "select a.*, i.acked_at, i.acked_by, i.snoozed_until from alert a"
+                " join incident i on i.id = a.incident where a.resolved_at is null"
+            )
         }
-        silences = self.incidents.silences(self.clock())
+        silences, causes = silences_in_force(self.log, self.clock()), self.board.causes()
         rules = {rule.name: rule for rule in self.book.rules}
         alerts = []
-        for (name, key), current in sorted(self.evaluator.current.items()):
+        for (name, key), current in sorted(self.board.current.items()):
             rule, state, verdict = rules[name], current.state, current.verdict
-            incident = open_incidents.get((name, key), {})
-            silenced = [s["id"] for s in silences if matches(s["matchers"], name, current.labels)]
+            alert = open_alerts.get((name, key), {})
             alerts.append(
                 {
                     "rule": name,
                     "metric": rule.watch,
                     "unit": rule.metric.unit,
                     "labels": current.labels,
-                    "status": state.status,
+                    "status": self._status(state.status),
                     "since": time_text(state.since),
-                    "severity": rule.severity,
-                    "sentence": incident.get("sentence") or current.sentence,
+                    "severity": alert.get("severity") or rule.severity,
+                    "sentence": alert.get("sentence") or current.sentence,
                     "value": verdict.value,
                     "usual": verdict.usual,
                     "high": verdict.high,
@@ -104,108 +132,148 @@ class Api:
                     "extra_usd": verdict.extra_usd,
                     "days": verdict.days,
                     "days_wanted": HISTORY_DAYS,
-                    "incident": incident.get("id"),
-                    "times": incident.get("times"),
-                    "acked_at": incident.get("acked_at"),
-                    "silenced_by": silenced,
+                    "incident": alert.get("incident"),
+                    "times": alert.get("times"),
+                    "acked_at": alert.get("acked_at"),
+                    "acked_by": alert.get("acked_by"),
+                    "snoozed_until": alert.get("snoozed_until"),
+                    "silenced_by": silenced_by(silences, name, current.labels),
+                    "explained_by": explained_by(rule, current.labels, causes),
                 }
             )
         alerts.sort(key=lambda alert: _STATUSES.index(str(alert["status"])))
-        return {"alerts": alerts, "evaluated_to": time_text(self.evaluator.watermark)}
+        return {"alerts": alerts, "evaluated_to": time_text(self.board.watermark)}
 
     def history(self, _: dict[str, Any]) -> dict[str, Any]:
-        rows = self.log.rows(f"select * from incident order by opened_at desc limit {_MOST_ROWS}")
-        return {"incidents": [_incident(row) for row in rows]}
+        """The newest incidents with their alerts and what each receiver was told."""
+        newest = f"(select id from incident order by opened_at desc, id limit {_MOST_ROWS})"
+        alerts, told = defaultdict(list), defaultdict(list)
+        for row in self.log.rows(f"select * from alert where incident in {newest}"):
+            alerts[row["incident"]].append(_alert(row))
+        for row in self.log.rows(f"select * from thread where incident in {newest}"):
+            told[row["incident"]].append(row["receiver"])
+        rows = self.log.rows(
+            f"select * from incident where id in {newest} order by opened_at desc, id"
+        )
+        return {"incidents": [_incident(r, alerts[r["id"]], told[r["id"]]) for r in rows]}
+
+    def deliveries(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What could not be delivered, or not yet."""
+        return {"deliveries": self.outbox.undelivered()}
+
+    def retry(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Queue a dead notice again."""
+        if not self.outbox.revive(body["id"]):
+            raise HTTPException(404, "There is no such dead notice.")
+        return {"id": body["id"]}
+
+    def test(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a test notice to a receiver through the outbox, and say how that went."""
+        name = body["name"]
+        if name not in self.outbox.receivers:
+            known = ", ".join(self.outbox.receivers) or "none: add one under notify: in alerts.yaml"
+            raise HTTPException(404, f"There is no receiver {name!r}; there is {known}.")
+        notice = sample_notice(alerts_page(self.book.dashboard_url))
+        id = self.outbox.add(notice, name, 0)
+        for _ in range(_TRIES):
+            if not self.outbox.send_next(name):
+                break
+            if self.outbox.outcome(id)[0] != "queued":
+                break
+        status, error = self.outbox.outcome(id)
+        return {"id": id, "status": status, "error": error}
 
     def silences(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"silences": self.incidents.silences(self.clock())}
+        return {"silences": silences_to_come(self.log, self.clock())}
 
     def silence(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Silence what matches; the body says matchers, duration, author and comment."""
+        """Silence what matches: matchers, duration or starts_at and ends_at, author, comment."""
         now = self.clock()
-        matchers, duration = _matchers(body.get("matchers")), _duration(body.get("duration", "1h"))
+        matchers = _matchers(body.get("matchers"))
         known = {"rule"} | {name for rule in self.book.rules for name in rule.by}
         for name in matchers:
             if name not in known:
                 raise HTTPException(
                     400, f"No rule has a {name!r} to match; use {', '.join(sorted(known))}."
                 )
-        row = {
-            "id": secrets.token_hex(8),
-            "matchers": matchers,
-            "author": str(body.get("author") or ""),
-            "comment": str(body.get("comment") or ""),
-            "created_at": time_text(now),
-            "ends_at": time_text(now + duration),
-        }
-        self.log.execute(
-            "insert into silence (id, matchers, author, comment, created_at, ends_at)"
-            " values (?, ?, ?, ?, ?, ?)",
-            *({**row, "matchers": json.dumps(matchers)}).values(),
+        starts_at = _moment(body, "starts_at") or now
+        ends_at = _moment(body, "ends_at")
+        if ends_at is None:
+            ends_at = starts_at + _duration(body.get("duration", "1h"))
+        if not now < ends_at or not starts_at < ends_at <= starts_at + _LONGEST_SILENCE:
+            raise HTTPException(400, "A silence ends in the future, at most 30d after its start.")
+        return add_silence(
+            self.log,
+            matchers,
+            now=now,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            author=_text(body, "author"),
+            comment=_text(body, "comment"),
         )
-        return row
 
     def unsilence(self, body: dict[str, Any]) -> dict[str, Any]:
-        changed = self.log.execute(
-            "update silence set ended_at = ? where id = ? and ended_at is null",
-            time_text(self.clock()),
-            body["id"],
-        )
-        if not changed:
+        if body["id"].startswith("file-"):
+            raise HTTPException(409, "This silence stands in alerts.yaml: take it out there.")
+        if not end_silence(self.log, body["id"], self.clock()):
             raise HTTPException(404, "There is no such silence in force.")
         return {"id": body["id"]}
 
     def ack(self, body: dict[str, Any]) -> dict[str, Any]:
         """Note that somebody looks at it: no repeats from now on."""
+        row = self._open_incident(body["id"])
+        if row["acked_at"] is None:
+            self.log.execute(
+                "update incident set acked_at = ?, acked_by = ? where id = ? and acked_at is null",
+                time_text(self.clock()),
+                _text(body, "author"),
+                row["id"],
+            )
+        return self._open_incident(body["id"])
+
+    def snooze(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Say nothing of it for a while; if it still fires then, that is told."""
+        row = self._open_incident(body["id"])
+        until = self.clock() + _duration(body.get("duration", "1h"))
         self.log.execute(
-            "update incident set acked_at = coalesce(acked_at, ?), acked_by = coalesce(acked_by, ?)"
-            " where id = ? and resolved_at is null",
-            time_text(self.clock()),
-            str(body.get("author") or ""),
-            body["id"],
+            "update incident set snoozed_until = ?, snoozed_by = ? where id = ?",
+            time_text(until),
+            _text(body, "author"),
+            row["id"],
         )
-        rows = self.log.rows("select * from incident where id = ?", body["id"])
+        return self._open_incident(body["id"])
+
+    def _open_incident(self, id: str) -> dict[str, Any]:
+        rows = self.log.rows("select * from incident where id = ?", id)
         if not rows:
             raise HTTPException(404, "There is no such incident.")
-        if rows[0]["resolved_at"] is not None and rows[0]["acked_at"] is None:
+        if rows[0]["resolved_at"] is not None:
             raise HTTPException(409, "This incident is already over.")
-        return _incident(rows[0])
+        alerts = [_alert(r) for r in self.log.rows("select * from alert where incident = ?", id)]
+        return _incident(rows[0], alerts, [])
+
+    def _status(self, status: str) -> str:
+        """A state that could not be evaluated for a while is an error, unless it fires."""
+        is_blind = self.health.failures_in_a_row >= _FAILURES_TO_BE_BLIND
+        return "error" if is_blind and status != "firing" else status
 
     def healthz(self, _: Request) -> Response:
-        health = self.evaluator.health
+        health = self.health
         body = {
             "status": "ok" if health.last_error is None else "degraded",
             "error": health.last_error,
-            "evaluated_to": time_text(self.evaluator.watermark),
+            "evaluated_to": time_text(self.board.watermark),
             "rules": len(self.book.rules),
         }
         return JSONResponse(body)
 
     def metrics(self, _: Request) -> Response:
-        return PlainTextResponse(self._metrics(), media_type="text/plain; version=0.0.4")
-
-    def _metrics(self) -> str:
-        health, counts = self.evaluator.health, self.outbox.counts()
-        firing = sum(c.state.is_firing for c in self.evaluator.current.values())
-        watermark = self.evaluator.watermark
-        age_s = (self.clock() - watermark).total_seconds() if watermark else None
-        lines = [
-            f"taximeter_alerts_evaluations_total {health.evaluations}",
-            f"taximeter_alerts_evaluation_failures_total {health.failures}",
-            f"taximeter_alerts_evaluation_duration_seconds {health.duration_s:.6f}",
-            f"taximeter_alerts_groups {len(self.evaluator.current)}",
-            f"taximeter_alerts_firing {firing}",
-        ]
-        if age_s is not None:
-            lines.append(f"taximeter_alerts_watermark_age_seconds {age_s:.3f}")
-        for status in ("queued", "sending", "ambiguous", "sent", "dead"):
-            count = counts.get(status, 0)
-            lines.append(f'taximeter_alerts_notices{{status="{status}"}} {count}')
-        return "\n".join(lines) + "\n"
+        text = metrics_text(self.board, self.health, self.outbox, self.clock())
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     def _rule(self, rule: Rule) -> dict[str, Any]:
-        current = [c for (name, _), c in self.evaluator.current.items() if name == rule.name]
-        statuses = [c.state.status for c in current]
+        current = [c for (name, _), c in self.board.current.items() if name == rule.name]
+        statuses = [self._status(c.state.status) for c in current]
         days = max((c.verdict.days for c in current), default=0)
         status = next((s for s in _STATUSES if s in statuses), "no_data")
         is_learning = rule.condition.kind == "spike" and days < HISTORY_DAYS
@@ -218,6 +286,9 @@ class Api:
             "by": list(rule.by),
             "where": dict(rule.where),
             "when": rule.condition.text,
+            "critical": rule.critical.text if rule.critical is not None else None,
+            "for_s": rule.hold_for.total_seconds() if rule.hold_for is not None else None,
+            "no_data": rule.no_data,
             "severity": rule.severity,
             "sensitivity": rule.sensitivity,
             "is_default": rule.is_default,
@@ -238,8 +309,7 @@ class Api:
         async def handle(request: Request) -> Response:
             self._check_token(request)
             body = await _body(request)
-            # Small statements on a local file: no thread needed.
-            return JSONResponse(answer({**body, **request.path_params}))
+            return JSONResponse(await run_in_threadpool(answer, {**body, **request.path_params}))
 
         return handle
 
@@ -283,15 +353,48 @@ def _duration(value: Any) -> timedelta:
     return duration
 
 
-def _incident(row: Mapping[str, Any]) -> dict[str, Any]:
+def _moment(body: Mapping[str, Any], name: str) -> datetime | None:
+    if body.get(name) is None:
+        return None
+    try:
+        when = datetime.fromisoformat(str(body[name]))
+    except ValueError:
+        raise HTTPException(400, f"{name} is no time; write 2026-12-24T18:00Z.") from None
+    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    return str(body.get(name) or "")[:_MOST_CHARACTERS]
+
+
+def _alert(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One alert of an incident, as it is told."""
     peak = json.loads(row["peak"])
-    status = "firing" if row["resolved_at"] is None else "resolved"
     return {
         **row,
         "labels": json.loads(row["labels"]),
         "peak": peak,
-        "status": status,
+        "status": "firing" if row["resolved_at"] is None else "resolved",
         "extra_usd": peak.get("extra_usd"),
+    }
+
+
+def _incident(
+    row: Mapping[str, Any], alerts: list[dict[str, Any]], told: list[str]
+) -> dict[str, Any]:
+    """An incident with its alerts, the worst first: its rule and sentence are the incident's."""
+    alerts.sort(key=lambda a: (a["resolved_at"] is not None, -RANK[a["severity"]], a["opened_at"]))
+    lead = alerts[0] if alerts else {}
+    return {
+        **{name: value for name, value in row.items() if name != "group_key"},
+        "labels": json.loads(row["labels"]),
+        "status": "firing" if row["resolved_at"] is None else "resolved",
+        "rule": lead.get("rule"),
+        "sentence": lead.get("sentence"),
+        "peak": lead.get("peak"),
+        "extra_usd": lead.get("extra_usd"),
+        "alerts": alerts,
+        "told": sorted(told),
     }
 
 

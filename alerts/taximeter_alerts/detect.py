@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from statistics import median
 from typing import Final, Literal
 
@@ -33,6 +34,7 @@ GUARD_RATE: Final = 0.5
 """While usual is unknown: at least half of at least ten requests failed."""
 GUARD_REQUESTS: Final = 10
 WILSON_Z: Final = 2.326  # one-sided 99 %
+_DAWN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class PastWindow:
     count: float
     failures: float = 0.0
     cost_per_request: float | None = None
+    start: datetime = _DAWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Verdict:
     """Judged by a fixed guard, because usual is not known yet."""
     is_fresh: bool = False
     """There was traffic in the newest minute: this breach is new evidence."""
+    agents: tuple[str, ...] = ()
+    """Of a rule that wants several agents: those that fail."""
 
 
 class Reference:
@@ -107,6 +112,10 @@ class Reference:
         days = {w.age_days for past in windows.values() for w in past if w.count > 0}
         self.days: Final = min(HISTORY_DAYS, len(days))
         """On how many of the last days there was anything to learn from."""
+
+    def windows(self, window_s: int) -> Sequence[PastWindow]:
+        """Return the past windows of this size."""
+        return self._windows.get(window_s, ())
 
     def usual(self, window_s: int) -> Usual | None:
         if window_s not in self._usual:

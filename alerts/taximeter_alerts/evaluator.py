@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from taximeter_alerts.detect import Verdict, judge
+from taximeter_alerts.board import Board
+from taximeter_alerts.detect import Reference, Sample, Verdict, judge
 from taximeter_alerts.explain import explain
-from taximeter_alerts.incidents import Incidents
-from taximeter_alerts.notification_log import (
-    NotificationLog,
-    read_state,
-    read_time,
-    state_text,
-    time_text,
-)
+from taximeter_alerts.incidents import Finding
+from taximeter_alerts.quiet import judge_quiet
 from taximeter_alerts.rules import Rule, RuleBook
-from taximeter_alerts.state import AlertState, step
 from taximeter_alerts.windows import (
     Group,
     History,
@@ -40,20 +33,10 @@ _FINE: Final = timedelta(minutes=10)
 _LEARNING_REFRESH: Final = timedelta(seconds=10)
 _REFRESH: Final = timedelta(minutes=10)
 _LATE_GROWTH: Final = 1.1
+_SMALL_STEP_BACK: Final = timedelta(minutes=5)
+"""Waited for; a larger one is followed."""
+_FAILURES_OF_AN_AGENT: Final = 2
 _log = logging.getLogger("taximeter_alerts")
-
-Key = tuple[str, str]
-"""A rule's name and a group."""
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """What is known of one rule and group after the last evaluation."""
-
-    labels: dict[str, str | None]
-    state: AlertState
-    verdict: Verdict
-    sentence: str
 
 
 @dataclass(slots=True)
@@ -82,24 +65,16 @@ class Evaluator:
         self,
         book: RuleBook,
         reader: Reader,
-        log: NotificationLog,
-        incidents: Incidents,
+        board: Board,
         clock: Callable[[], datetime],
     ) -> None:
-        self._book, self._reader, self._log, self._clock = book, reader, log, clock
-        self._incidents = incidents
+        self._book, self._reader, self._board, self._clock = book, reader, board, clock
         self._shapes = shapes_of(book.rules)
         self._history: dict[Shape, _Known] = {}
         self._sizes: dict[Shape, float] = {}
         self._lock = threading.Lock()
         self.health = Health()
-        self.current: dict[Key, Current] = {}
-        self._restore()
-
-    @property
-    def watermark(self) -> datetime | None:
-        """The end of the last evaluated minute."""
-        return read_time(self._log.get("watermark"))
+        board.restore(clock())
 
     def tick(self) -> int:
         """Evaluate every minute that has closed since; return how many evaluations that took."""
@@ -115,8 +90,9 @@ class Evaluator:
         end = _floor_minute(self._clock() - self._book.settle)
         done = 0
         try:
+            self._follow_clock(end)
             self._take_in_late_data(end)
-            for at in minutes_to_evaluate(self.watermark, end):
+            for at in minutes_to_evaluate(self._board.watermark, end):
                 self._evaluate(at, is_newest=at == end)
                 done += 1
         except QueryError as error:
@@ -133,68 +109,59 @@ class Evaluator:
         return done
 
     def _evaluate(self, at: datetime, *, is_newest: bool) -> None:
-        found: dict[Key, Current] = {}
-        changes = []
+        findings = []
         for shape, rules in self._shapes.items():
             metrics = list(dict.fromkeys(rule.watch for rule in rules))
             groups = read_samples(self._reader, shape, metrics, at)
             history = self._history_at(shape, at)
             for rule in rules:
                 for key, group in self._groups_of(rule, groups).items():
-                    samples = group.samples.get(rule.watch, {})
-                    verdict = judge(rule, samples, history.of(key, rule.watch))
-                    before = self.current.get((rule.name, key))
-                    if before is None and verdict.outcome == "no_data":
-                        continue
-                    taken = step(before.state if before else AlertState(), rule, verdict, at)
-                    sentence = explain(rule, group.labels, verdict)
-                    now = Current(group.labels, taken.state, verdict, sentence)
-                    found[rule.name, key] = now
-                    changes.append((rule, key, now, taken))
-        with self._log.transaction():
-            for rule, key, now, taken in changes:
-                self._incidents.apply(rule, key, now.labels, now.verdict, now.sentence, taken, at)
-                self._store(rule.name, key, now)
-            if is_newest:
-                self._incidents.notify(at)
-            self._log.set("watermark", time_text(at) or "")
-        self.current.update(found)
+                    findings.append(self._judge(rule, group, history.of(key, rule.watch), at))
+        self._board.record(at, findings, is_newest=is_newest)
+
+    def _judge(self, rule: Rule, group: Group, reference: Reference, at: datetime) -> Finding:
+        samples = group.samples.get(rule.watch, {})
+        verdict = _verdict(rule, samples, reference, at)
+        severity = rule.severity
+        if verdict.outcome == "breach" and rule.critical is not None:
+            harder = replace(rule, condition=rule.critical)
+            if _verdict(harder, samples, reference, at).outcome == "breach":
+                severity = "critical"
+        if verdict.outcome == "breach" and rule.min_agents is not None:
+            agents = self._failing_agents(rule, group, verdict, at)
+            is_enough = len(agents) >= rule.min_agents
+            verdict = replace(verdict, outcome="breach" if is_enough else "clear", agents=agents)
+        sentence = explain(rule, group.labels, verdict)
+        return Finding(rule, group.labels, verdict, sentence, severity)
+
+    def _failing_agents(
+        self, rule: Rule, group: Group, verdict: Verdict, at: datetime
+    ) -> tuple[str, ...]:
+        """Return the agents with a good part of the failures of this group."""
+        where = dict(rule.where)
+        where |= {name: (value,) for name, value in group.labels.items() if value is not None}
+        shape = Shape(("agent_name",), tuple(sorted(where.items())))
+        failing = []
+        for found in read_samples(self._reader, shape, [rule.watch], at).values():
+            sample = found.samples[rule.watch].get(verdict.window_s or 0)
+            name = found.labels["agent_name"]
+            if name is None or sample is None or sample.value is None:
+                continue
+            if (
+                sample.failures >= _FAILURES_OF_AN_AGENT
+                and sample.value >= (verdict.value or 0) / 2
+            ):
+                failing.append(name)
+        return tuple(sorted(failing))
 
     def _groups_of(self, rule: Rule, groups: dict[str, Group]) -> dict[str, Group]:
         """Return the groups with traffic, and those once seen: silence is a verdict too."""
         known = {
             key: Group(current.labels)
-            for (name, key), current in self.current.items()
+            for (name, key), current in self._board.current.items()
             if name == rule.name and key not in groups
         }
         return {**groups, **known}
-
-    def _store(self, rule: str, key: str, now: Current) -> None:
-        self._log.execute(
-            "insert or replace into state (rule, labels, state, verdict, sentence)"
-            " values (?, ?, ?, ?, ?)",
-            rule,
-            key,
-            state_text(now.state),
-            json.dumps(asdict(now.verdict)),
-            now.sentence,
-        )
-
-    def _restore(self) -> None:
-        rules = {rule.name: rule for rule in self._book.rules}
-        for row in self._log.rows("select * from state"):
-            rule, labels = rules.get(row["rule"]), json.loads(row["labels"])
-            if rule is None or set(labels) != set(rule.by):
-                self._log.execute(
-                    "delete from state where rule = ? and labels = ?", row["rule"], row["labels"]
-                )
-                continue
-            self.current[row["rule"], row["labels"]] = Current(
-                labels, read_state(row["state"]), Verdict(**json.loads(row["verdict"])),
-                row["sentence"],
-            )  # fmt: skip
-        with self._log.transaction():
-            self._incidents.close_orphans(set(self.current), self._clock())
 
     def _history_at(self, shape: Shape, at: datetime) -> History:
         end = at.replace(minute=0, second=0, microsecond=0)
@@ -208,9 +175,9 @@ class Evaluator:
 
     def _is_stale(self, shape: Shape, known: _Known) -> bool:
         names = {rule.name for rule in self._shapes[shape]}
-        is_learning = not self.current or any(
+        is_learning = not self._board.current or any(
             current.state.status == "learning"
-            for (name, _), current in self.current.items()
+            for (name, _), current in self._board.current.items()
             if name in names
         )
         return self._clock() - known.read_at >= (_LEARNING_REFRESH if is_learning else _REFRESH)
@@ -224,12 +191,23 @@ class Evaluator:
             self._sizes[shape] = size
             # An hour passing adds its share; only more than that is late.
             is_late |= before is not None and size > max(before * _LATE_GROWTH, before + 100)
-        if is_late and self.watermark is not None:
-            self._log.set("watermark", time_text(max(end - CATCH_UP, _DAWN)) or "")
-            for key, current in self.current.items():
-                if not current.state.is_firing and current.state.resolved_at is None:
-                    state = replace(current.state, evaluated_at=None, status="inactive", streak=0)
-                    self.current[key] = replace(current, state=state)
+        if is_late and self._board.watermark is not None:
+            self._board.forget_recent(max(end - CATCH_UP, _DAWN))
+
+    def _follow_clock(self, end: datetime) -> None:
+        """A clock that was far ahead and is right again would else leave us blind for as long."""
+        watermark = self._board.watermark
+        if watermark is not None and watermark - end > _SMALL_STEP_BACK:
+            _log.warning("the clock was set back by %s; going on from there", watermark - end)
+            self._board.rewind(end)
+
+
+def _verdict(
+    rule: Rule, samples: Mapping[int, Sample], reference: Reference, at: datetime
+) -> Verdict:
+    if rule.condition.kind == "silent":
+        return judge_quiet(rule, samples, reference, at)
+    return judge(rule, samples, reference)
 
 
 _DAWN: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

@@ -11,6 +11,7 @@ from taximeter_alerts.rules import LOOPS, Rule
 _TITLES = {
     "cost_per_request_usd": "cost per request",
     "cost_per_success_usd": "cost per success",
+    "request_cost_max_usd": "dearest request",
     "cost_usd": "spend",
     "error_rate": "error rate",
     "tool_error_rate": "tool error rate",
@@ -49,6 +50,10 @@ def explain(rule: Rule, labels: Mapping[str, str | None], verdict: Verdict) -> s
     what = metric_title(rule.watch)
     if verdict.outcome == "learning":
         return f"{who}: {what}: learning, {verdict.days} of {HISTORY_DAYS} days."
+    if rule.condition.kind == "silent" and verdict.value is not None:
+        return f"{who}: {_quiet(verdict)}"
+    if verdict.outcome == "no_data" and rule.no_data == "alert":
+        return f"{who}: {what}: no traffic at all, which this rule does not accept."
     if verdict.value is None or verdict.window_s is None:
         return f"{who}: {what}: not enough traffic to judge."
     value = say_amount(verdict.value, rule.metric.unit)
@@ -58,6 +63,16 @@ def explain(rule: Rule, labels: Mapping[str, str | None], verdict: Verdict) -> s
             f"Only {say_amount(verdict.priced_ratio, 'ratio')} of the tokens have a price."
         )
     return " ".join(parts)
+
+
+def _quiet(verdict: Verdict) -> str:
+    count = verdict.value or 0.0
+    told = f"{count:,.0f} requests" if count else "no request"
+    told += f" in the last {say_duration(verdict.window_s or 3_600)}"
+    if verdict.usual is None:
+        return f"{told}."
+    others = f"{verdict.days - 1} of the last {verdict.days} such days"
+    return f"{told}; at this hour {others} had at least {verdict.usual:,.0f} an hour."
 
 
 def _against(rule: Rule, verdict: Verdict) -> str:
@@ -101,7 +116,9 @@ def _evidence(rule: Rule, verdict: Verdict) -> str:
     count = f"{verdict.count:,.0f} {noun}{'' if verdict.count == 1 else 's'}"
     span = f"in the last {say_duration(verdict.window_s)}"
     if rule.is_rate:
-        return f"{verdict.failures:,.0f} of {count} failed {span}."
+        agents = f" in {len(verdict.agents)} agents: {', '.join(verdict.agents[:5])}"
+        whose = agents if verdict.agents else ""
+        return f"{verdict.failures:,.0f} of {count} failed {span}{whose}."
     if verdict.extra_usd is not None and verdict.extra_usd > 0 and rule.watch not in _CALL_METRICS:
         extra = say_amount(verdict.extra_usd, "USD")
         more = "" if rule.watch not in LOOPS else " in model calls"

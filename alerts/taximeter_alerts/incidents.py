@@ -1,195 +1,177 @@
-"""Opens, re-opens and closes incidents, and puts their notices in the outbox."""
+"""Opens, re-opens and closes alerts and the incidents they belong to. What is told: dispatcher."""
 
 from __future__ import annotations
 
 import json
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from taximeter_alerts.detect import Verdict
-from taximeter_alerts.notice import (
-    Kind,
-    Notice,
-    dashboard_link,
-    matches,
-    resolved_sentence,
-    should_notify,
-    title_of,
-)
-from taximeter_alerts.notification_log import NotificationLog, read_time, time_text
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Rule, RuleBook
-from taximeter_alerts.state import Step
+from taximeter_alerts.notification_log import NotificationLog, time_text
+from taximeter_alerts.rules import Rule, Severity, group_labels, labels_key
+from taximeter_alerts.state import REOPEN_WITHIN, Step
+
+RANK: Final[dict[str, int]] = {"info": 0, "warning": 1, "critical": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an evaluation found about one rule and group."""
+
+    rule: Rule
+    labels: dict[str, str | None]
+    verdict: Verdict
+    sentence: str
+    severity: Severity
+
+    @property
+    def key(self) -> str:
+        return labels_key(self.labels)
 
 
 class Incidents:
     """All methods run inside the evaluation's transaction."""
 
-    def __init__(
-        self, book: RuleBook, log: NotificationLog, outbox: Outbox, dashboard_url: str | None
-    ) -> None:
-        self._rules = {rule.name: rule for rule in book.rules}
-        self._book, self._log, self._outbox = book, log, outbox
-        self._dashboard_url = dashboard_url
+    def __init__(self, log: NotificationLog) -> None:
+        self._log = log
 
-    def apply(
-        self,
-        rule: Rule,
-        key: str,
-        labels: Mapping[str, str | None],
-        verdict: Verdict,
-        sentence: str,
-        taken: Step,
-        at: datetime,
-    ) -> None:
-        """Write what a step means for the group's incident."""
+    def apply(self, finding: Finding, taken: Step, at: datetime) -> None:
+        """Write what a step means for the alert and its incident."""
         if taken.transition == "fired":
-            self._open(rule, key, verdict, sentence, taken, at)
+            self._fire(finding, taken, at)
         elif taken.transition == "resolved":
-            self._resolve(rule, key, labels, taken, at)
-        elif taken.state.is_firing and verdict.outcome == "breach":
-            self._worsen(rule, key, verdict, sentence)
-
-    def notify(self, at: datetime) -> None:
-        """Tell what is firing and not told yet, unless it is silenced."""
-        silences = self.silences(at)
-        for row in self._log.rows("select * from incident where resolved_at is null"):
-            rule = self._rules.get(row["rule"])
-            if rule is None:
-                continue
-            labels = json.loads(row["labels"])
-            kind = should_notify(
-                is_silenced=any(matches(s["matchers"], rule.name, labels) for s in silences),
-                is_acked=row["acked_at"] is not None,
-                severity=row["severity"],
-                times=row["times"],
-                times_notified=row["notified"],
-                notified_at=read_time(row["notified_at"]),
-                at=at,
-            )
-            if kind is not None and self._put(rule, row, kind, row["sentence"], labels, at):
-                self._log.execute(
-                    "update incident set notified = times, notified_at = ? where id = ?",
-                    time_text(at),
-                    row["id"],
-                )
-
-    def silences(self, at: datetime) -> list[dict[str, Any]]:
-        """Return the silences in force."""
-        rows = self._log.rows(
-            "select * from silence where ends_at > ? and ended_at is null order by created_at",
-            time_text(at),
-        )
-        return [{**row, "matchers": json.loads(row["matchers"])} for row in rows]
+            self._resolve(finding, taken.reason, at)
+        elif taken.state.is_firing and finding.verdict.outcome == "breach":
+            self._worsen(finding)
 
     def close_orphans(self, known: Collection[tuple[str, str]], at: datetime) -> None:
-        """Close the incidents of rules that are gone, without a notice."""
-        for row in self._log.rows("select * from incident where resolved_at is null"):
+        """Close the alerts of rules that are gone, without a notice."""
+        for row in self._log.rows("select * from alert where resolved_at is null"):
             if (row["rule"], row["labels"]) not in known:
-                self._close(row["id"], at, "its rule is gone")
+                self._close(row, at, "its rule is gone")
+                self._log.execute(
+                    "update thread set told = '[]' where incident = ? and not exists"
+                    " (select 1 from alert where incident = ? and resolved_at is null)",
+                    row["incident"],
+                    row["incident"],
+                )
 
-    def _open(
-        self, rule: Rule, key: str, verdict: Verdict, sentence: str, taken: Step, at: datetime
-    ) -> None:
-        peak = json.dumps({"value": verdict.value, "sentence": sentence, **asdict(verdict)})
-        began = time_text(taken.state.since or at)
-        if taken.reason == "again":
-            changed = self._log.execute(
-                "update incident set resolved_at = null, reason = null, times = times + 1,"
-                " sentence = ?, acked_at = null, acked_by = null where id = (select id from"
-                " incident where rule = ? and labels = ? order by opened_at desc limit 1)",
-                sentence,
-                rule.name,
-                key,
-            )
-            if changed:
-                return
+    def _fire(self, finding: Finding, taken: Step, at: datetime) -> None:
+        began = time_text(taken.state.since or at) or ""
+        incident = self._incident(finding, began, at)
         self._log.execute(
-            "insert into incident (id, rule, labels, severity, opened_at, sentence, peak)"
-            " values (?, ?, ?, ?, ?, ?, ?)",
-            secrets.token_hex(8),
-            rule.name,
-            key,
-            rule.severity,
+            "insert into alert (incident, rule, labels, severity, opened_at, fired_at, sentence,"
+            " peak) values (?, ?, ?, ?, ?, ?, ?, ?)"
+            " on conflict do update set resolved_at = null, reason = null, times = times + 1,"
+            " sentence = excluded.sentence, fired_at = excluded.fired_at",
+            incident,
+            finding.rule.name,
+            finding.key,
+            finding.severity,
             began,
-            sentence,
-            peak,
+            time_text(at),
+            finding.sentence,
+            _peak(finding),
         )
+        self._raise_severity(incident, finding)
 
-    def _worsen(self, rule: Rule, key: str, verdict: Verdict, sentence: str) -> None:
-        for row in self._open_row(rule, key):
-            peak = json.loads(row["peak"])
-            is_below = rule.condition.kind == "below"
-            value, worst = verdict.value or 0.0, peak.get("value") or 0.0
-            if (value < worst) if is_below else (value > worst):
-                peak = {**asdict(verdict), "sentence": sentence}
+    def _incident(self, finding: Finding, began: str, at: datetime) -> str:
+        """Return the open incident of the group, the last one opened again, or a new one."""
+        labels = labels_key(group_labels(finding.rule, finding.labels))
+        rows = self._log.rows(
+            "select id, resolved_at from incident where group_key = ? and"
+            " (resolved_at is null or resolved_at > ?)"
+            " order by resolved_at is null desc, resolved_at desc limit 1",
+            labels,
+            time_text(at - REOPEN_WITHIN),
+        )
+        if rows and rows[0]["resolved_at"] is None:
+            return str(rows[0]["id"])
+        if rows:
             self._log.execute(
-                "update incident set sentence = ?, peak = ? where id = ?",
-                sentence,
-                json.dumps(peak),
-                row["id"],
+                "update incident set resolved_at = null, reason = null, times = times + 1,"
+                " fired_at = ?, acked_at = null, acked_by = null, snoozed_until = null,"
+                " snoozed_by = null where id = ?",
+                time_text(at),
+                rows[0]["id"],
             )
-
-    def _resolve(
-        self,
-        rule: Rule,
-        key: str,
-        labels: Mapping[str, str | None],
-        taken: Step,
-        at: datetime,
-    ) -> None:
-        for row in self._open_row(rule, key):
-            self._close(row["id"], at, taken.reason)
-            if row["notified"]:
-                opened = read_time(row["opened_at"]) or at
-                worst = str(json.loads(row["peak"]).get("sentence") or row["sentence"])
-                title = title_of(rule, labels)
-                sentence = resolved_sentence(title, opened, at, taken.reason, worst)
-                self._put(rule, row, "resolved", sentence, labels, at)
-
-    def _put(
-        self,
-        rule: Rule,
-        row: Mapping[str, Any],
-        kind: Kind,
-        sentence: str,
-        labels: Mapping[str, str | None],
-        at: datetime,
-    ) -> bool:
-        """Queue a notice for each of the rule's receivers; return whether there are any."""
-        opened = read_time(row["opened_at"]) or at
-        notice = Notice(
-            kind=kind,
-            incident=row["id"],
-            rule=rule.name,
-            severity=row["severity"],
-            title=title_of(rule, labels),
-            sentence=sentence,
-            link=dashboard_link(self._dashboard_url, labels, opened, at),
-            started=opened.strftime("%Y-%m-%d %H:%M UTC"),
-        )
-        sequence = row["times"]
-        if kind == "still_firing":
-            sequence = int(at.timestamp())
-        receivers = self._book.receivers_of(rule)
-        for receiver in receivers:
-            self._outbox.add(notice, receiver.name, sequence)
-        return bool(receivers)
-
-    def _open_row(self, rule: Rule, key: str) -> list[dict[str, Any]]:
-        return self._log.rows(
-            "select * from incident where rule = ? and labels = ? and resolved_at is null",
-            rule.name,
-            key,
-        )
-
-    def _close(self, id: str, at: datetime, reason: str) -> None:
+            return str(rows[0]["id"])
+        id = secrets.token_hex(8)
         self._log.execute(
-            "update incident set resolved_at = ?, reason = ? where id = ?",
+            "insert into incident (id, group_key, labels, severity, opened_at, fired_at)"
+            " values (?, ?, ?, ?, ?, ?)",
+            id,
+            labels,
+            labels,
+            finding.severity,
+            began,
+            time_text(at),
+        )
+        return id
+
+    def _worsen(self, finding: Finding) -> None:
+        for row in self._open_alert(finding):
+            worst = json.loads(row["peak"]).get("value") or 0.0
+            value = finding.verdict.value or 0.0
+            is_down = finding.rule.condition.kind in ("below", "silent")
+            is_worse = value < worst if is_down else value > worst
+            self._log.execute(
+                "update alert set sentence = ?, peak = ?"
+                " where incident = ? and rule = ? and labels = ?",
+                finding.sentence,
+                _peak(finding) if is_worse else row["peak"],
+                row["incident"],
+                row["rule"],
+                row["labels"],
+            )
+            self._raise_severity(row["incident"], finding)
+
+    def _raise_severity(self, incident: str, finding: Finding) -> None:
+        """An alert that has become critical stays so until it is over."""
+        if finding.severity != "critical":
+            return
+        self._log.execute(
+            "update alert set severity = 'critical' where incident = ? and rule = ? and labels = ?",
+            incident,
+            finding.rule.name,
+            finding.key,
+        )
+        self._log.execute("update incident set severity = 'critical' where id = ?", incident)
+
+    def _resolve(self, finding: Finding, reason: str, at: datetime) -> None:
+        for row in self._open_alert(finding):
+            self._close(row, at, reason)
+
+    def _close(self, alert: Mapping[str, Any], at: datetime, reason: str) -> None:
+        """Close an alert, and its incident when it was the last."""
+        self._log.execute(
+            "update alert set resolved_at = ?, reason = ?"
+            " where incident = ? and rule = ? and labels = ?",
             time_text(at),
             reason,
-            id,
+            alert["incident"],
+            alert["rule"],
+            alert["labels"],
         )
+        self._log.execute(
+            "update incident set resolved_at = ?, reason = ? where id = ? and not exists"
+            " (select 1 from alert where incident = ? and resolved_at is null)",
+            time_text(at),
+            reason,
+            alert["incident"],
+            alert["incident"],
+        )
+
+    def _open_alert(self, finding: Finding) -> list[dict[str, Any]]:
+        return self._log.rows(
+            "select * from alert where rule = ? and labels = ? and resolved_at is null",
+            finding.rule.name,
+            finding.key,
+        )
+
+
+def _peak(finding: Finding) -> str:
+    return json.dumps({**asdict(finding.verdict), "sentence": finding.sentence})

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from urllib.parse import urlencode
 
 from taximeter_alerts.amounts import say_duration
 from taximeter_alerts.explain import group_title, metric_title
-from taximeter_alerts.rules import Rule
-from taximeter_alerts.state import REPEAT_AFTER
 
-Kind = Literal["firing", "firing_again", "still_firing", "resolved", "was_firing", "test"]
+Kind = Literal[
+    "firing", "firing_again", "joined", "worse", "still_firing", "resolved", "was_firing",
+    "summary", "test",
+]  # fmt: skip
+FIRST: Final = ("firing", "was_firing", "summary", "test")
+"""Kinds that begin a thread; all others belong into the incident's."""
+GROUP_INTERVAL: Final = timedelta(minutes=5)
+"""Alerts that join an incident are told together, at most this often."""
 
 _FILTERS: Final = {
     "agent_name": "agent",
@@ -28,9 +34,12 @@ _FILTERS: Final = {
 HEADLINES: Final[dict[str, str]] = {
     "firing": "Firing",
     "firing_again": "Firing again",
+    "joined": "More fires",
+    "worse": "Now critical",
     "still_firing": "Still firing",
     "resolved": "Resolved",
     "was_firing": "Was firing",
+    "summary": "Many alerts",
     "test": "Test",
 }
 
@@ -48,6 +57,11 @@ class Notice:
     link: str | None = None
     started: str | None = None
     """When it began, as people read it."""
+    also: tuple[str, ...] = ()
+    """The sentences of the incident's other alerts."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    at: str | None = None
+    """When this was decided, in ISO form."""
 
     @property
     def headline(self) -> str:
@@ -62,47 +76,85 @@ class Notice:
 
 
 def read_notice(text: str) -> Notice:
-    """Return a stored notice."""
-    return Notice(**json.loads(text))
+    """Return a stored notice; what this version doesn't know is left out."""
+    known = {f.name for f in fields(Notice)}
+    values = {name: value for name, value in json.loads(text).items() if name in known}
+    return Notice(**{**values, "also": tuple(values.get("also", ()))})
 
 
-def title_of(rule: Rule, labels: Mapping[str, str | None]) -> str:
-    """Return what an incident is called in one line."""
-    return f"{metric_title(rule.watch)}, {group_title(labels)}"
+def sample_notice(link: str | None) -> Notice:
+    """Return a notice that only says that notices arrive."""
+    return Notice(
+        kind="test",
+        incident=secrets.token_hex(8),
+        rule="test-notify",
+        severity="info",
+        title="notices arrive",
+        sentence="This is a test: alerts of taximeter will reach you here.",
+        link=link,
+    )
+
+
+def title_of_incident(alerts: Sequence[tuple[str, Mapping[str, str | None]]]) -> str:
+    """Return what an incident with these metrics and groups is called in one line.
+
+    >>> title_of_incident([("error_rate", {"agent_name": "a"}), ("cost_usd", {"agent_name": "a"})])
+    'error rate and 1 more, a'
+    """
+    (metric, labels), *others = alerts
+    more = f" and {len(others)} more" if others else ""
+    return f"{metric_title(metric)}{more}, {group_title(labels)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a receiver knows of an incident; without alerts: that it is over."""
+
+    alerts: frozenset[str]
+    severity: str
+    notified_at: datetime | None
 
 
 def should_notify(
+    told: Told | None,
+    firing: Mapping[str, str],
     *,
-    is_silenced: bool,
-    is_acked: bool,
-    severity: str,
-    times: int,
-    times_notified: int,
-    notified_at: datetime | None,
+    is_over: bool,
+    fired_at: datetime,
     at: datetime,
+    group_wait: timedelta = timedelta(0),
+    is_acked: bool = False,
+    snoozed_until: datetime | None = None,
+    repeat_interval: timedelta | None = None,
 ) -> Kind | None:
-    """Return why a firing incident is to be told now, None if it isn't.
+    """Return why a receiver is to be told of an incident now, None if it isn't.
 
-    >>> should_notify(is_silenced=False, is_acked=False, severity="warning", times=2,
-    ...               times_notified=1, notified_at=None, at=datetime(2026, 1, 1))
-    'firing_again'
+    `firing` are the alerts that fire and are not muted, with their severity.
+
+    >>> noon = datetime(2026, 1, 1, 12)
+    >>> should_notify(None, {"a": "warning"}, is_over=False, fired_at=noon, at=noon)
+    'firing'
     """
-    if is_silenced:
+    knows = told.alerts if told is not None else frozenset()
+    if is_over:
+        return "resolved" if knows else None
+    if not firing or (snoozed_until is not None and at < snoozed_until):
         return None
-    if times > times_notified:
-        return "firing" if times == 1 or times_notified == 0 else "firing_again"
-    is_due = notified_at is not None and at - notified_at >= REPEAT_AFTER
-    return "still_firing" if severity == "critical" and is_due and not is_acked else None
-
-
-def matches(matchers: Mapping[str, str], rule: str, labels: Mapping[str, str | None]) -> bool:
-    """Return whether a silence covers this alert: all its matchers must hold.
-
-    >>> matches({"agent_name": "support"}, "error-rate", {"agent_name": "support"})
-    True
-    """
-    values = {"rule": rule, **labels}
-    return bool(matchers) and all(values.get(name) == value for name, value in matchers.items())
+    if told is None or not knows:
+        if at - fired_at < group_wait:
+            return None
+        return "firing" if told is None else "firing_again"
+    if told.severity != "critical" and "critical" in firing.values():
+        return "worse"
+    quiet_for = at - told.notified_at if told.notified_at is not None else timedelta(0)
+    if not firing.keys() <= knows and quiet_for >= GROUP_INTERVAL:
+        return "joined"
+    is_snooze_over = snoozed_until is not None and at - snoozed_until < quiet_for
+    if is_snooze_over:  # whoever put it off wanted to hear of it again
+        return "still_firing"
+    if repeat_interval is not None and not is_acked and quiet_for >= repeat_interval:
+        return "still_firing"
+    return None
 
 
 def resolved_sentence(

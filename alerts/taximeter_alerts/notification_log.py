@@ -1,4 +1,4 @@
-"""DATA_DIR/alerts.sqlite: states, incidents, silences, outbox and watermark.
+"""DATA_DIR/alerts.sqlite: states, incidents, silences, outbox and watermark (sql/schema.sql).
 
 One evaluation writes all of it in one transaction: a state that changed and a notice that was
 lost can't come apart.
@@ -14,37 +14,23 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Final
 
 from taximeter_alerts.state import AlertState
 
 FILE_NAME: Final = "alerts.sqlite"
-_SCHEMA: Final = """
-create table if not exists meta (key text primary key, value text) strict;
-create table if not exists state (
-    rule text, labels text, state text not null, verdict text, sentence text, incident text,
-    primary key (rule, labels)) strict;
-create table if not exists incident (
-    id text primary key, rule text not null, labels text not null, severity text not null,
-    opened_at text not null, resolved_at text, reason text, times integer not null default 1,
-    sentence text not null, peak text, notified integer not null default 0, notified_at text,
-    acked_at text, acked_by text) strict;
-create unique index if not exists one_open_incident
-    on incident (rule, labels) where resolved_at is null;
-create table if not exists silence (
-    id text primary key, matchers text not null, author text, comment text,
-    created_at text not null, ends_at text not null, ended_at text) strict;
-create table if not exists outbox (
-    id text primary key, incident text not null, transition text not null, receiver text not null,
-    notice text not null, status text not null, attempts integer not null default 0,
-    created_at text not null, next_at text not null, sent_at text, last_error text) strict;
-create index if not exists outbox_due on outbox (status, receiver, next_at);
-"""
+_SQL: Final = files("taximeter_alerts") / "sql"
+_VERSION: Final = 1
 
 
 class AlreadyRunning(Exception):
     """Another process keeps the alerts of this data dir."""
+
+
+class NewerFile(Exception):
+    """The file has a form that this version does not know."""
 
 
 class NotificationLog:
@@ -60,12 +46,27 @@ class NotificationLog:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = full")
-        self._connection.executescript(_SCHEMA)
+        self._upgrade()
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
             self._lock_file.close()
+
+    def _upgrade(self) -> None:
+        """Bring the file to this version's tables. Raises NewerFile."""
+        version = self._connection.execute("pragma user_version").fetchone()[0]
+        if version > _VERSION:
+            self.close()
+            raise NewerFile(f"{FILE_NAME} was written by a newer taximeter: install that one.")
+        is_old = version == 0 and bool(
+            self.rows("select 1 from sqlite_master where name = 'incident'")
+        )
+        steps = ("migrate_1", "schema", "migrate_1_rows") if is_old else ("schema",)
+        script = "\n".join((_SQL / f"{name}.sql").read_text(encoding="utf-8") for name in steps)
+        self._connection.executescript(
+            f"begin immediate;\n{script}\npragma user_version = {_VERSION};\ncommit;"
+        )
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

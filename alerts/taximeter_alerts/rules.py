@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal
 
 from taximeter.secret import Secret
 from taximeter_collector.metrics import METRICS, Metric
 
-Kind = Literal["spike", "above", "below"]
+Kind = Literal["spike", "above", "below", "silent"]
+NoData = Literal["keep", "alert", "ok"]
+Channel = Literal["slack", "slack_bot", "email", "webhook", "pagerduty", "teams", "apprise"]
 Severity = Literal["info", "warning", "critical"]
 Sensitivity = Literal["low", "normal", "high"]
 
@@ -42,7 +45,8 @@ class Condition:
 
     kind: Kind
     limit: float = 0.0
-    """For above and below: the limit in the metric's unit. For spike: at least this many times usual."""
+    """For above and below: the limit in the metric's unit. For spike: at least this many times usual.
+    For silent: the seconds without anything, 0 for less than a quarter of usual."""
 
     text: str = ""
     """As the user wrote it."""
@@ -50,11 +54,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; `by` makes one alert a group."""
+    """One rule; `by` makes one alert a group, `group_by` gathers alerts into incidents."""
 
     name: str
     watch: str
     condition: Condition
+    critical: Condition | None = None
+    """The level from which the alert is critical, whatever `severity` says."""
     by: tuple[str, ...] = ()
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
     over_s: int = 900
@@ -65,10 +71,17 @@ class Rule:
     min_requests: int | None = None
     min_errors: int = 5
     min_impact_usd: float | None = None
+    min_agents: int | None = None
+    """How many agents must fail; such a rule mutes their own alerts of failures."""
+    no_data: NoData = "keep"
     severity: Severity = "warning"
     sensitivity: Sensitivity = "normal"
     notify: tuple[str, ...] | None = None
     """Receivers; None: all of them."""
+    group_by: tuple[str, ...] | None = None
+    """Labels (or `rule`) whose alerts are one incident; None: `agent_name`, else each its own."""
+    repeat_interval: timedelta | None = None
+    """None: the book's, which holds for critical alerts only. Zero: never."""
     is_default: bool = False
 
     @property
@@ -82,15 +95,31 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where notices go; exactly one of the two is set."""
+    """Where notices go."""
 
     name: str
-    slack: Secret | None = None
-    email: tuple[str, ...] = ()
+    channel: Channel
+    address: Secret | None = None
+    """The URL, key or token of the channel; email has none."""
+    to: tuple[str, ...] = ()
+    """Email addresses, or the channel that a Slack bot posts to."""
+    signing_key: Secret | None = None
+    """What a webhook's requests are signed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A silence that stands in alerts.yaml."""
+
+    matchers: tuple[tuple[str, str], ...]
+    starts_at: datetime
+    ends_at: datetime
+    author: str = ""
+    comment: str = ""
 
     @property
-    def channel(self) -> str:
-        return "slack" if self.slack is not None else "email"
+    def id(self) -> str:
+        return "file-" + short_digest(self.matchers, str(self.starts_at), str(self.ends_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +144,35 @@ class RuleBook:
     every: timedelta = timedelta(seconds=15)
     settle: timedelta = timedelta(seconds=60)
     dashboard_url: str | None = None
+    group_wait: timedelta = timedelta(seconds=60)
+    repeat_interval: timedelta = timedelta(hours=4)
+    silences: tuple[Silence, ...] = ()
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that notices may be sent to."""
 
     def receivers_of(self, rule: Rule) -> tuple[Receiver, ...]:
         return tuple(r for r in self.receivers if rule.notify is None or r.name in rule.notify)
+
+    def repeat_interval_of(self, rule: Rule, severity: str) -> timedelta | None:
+        """Return after how long an alert that still fires is told again, None for never."""
+        interval = rule.repeat_interval
+        if interval is None and severity == "critical":
+            interval = self.repeat_interval
+        return interval or None
+
+
+def group_labels(rule: Rule, labels: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the labels of the incident that an alert belongs to.
+
+    >>> group_labels(default_rules()[0], {"agent_name": "support", "model": "m"})
+    {'agent_name': 'support'}
+    """
+    known = {"rule": rule.name, **labels}
+    if rule.group_by is not None:
+        return {name: known[name] for name in rule.group_by if name in known}
+    if "agent_name" in labels:
+        return {"agent_name": labels["agent_name"]}
+    return known
 
 
 def labels_key(labels: Mapping[str, str | None]) -> str:
@@ -155,6 +210,36 @@ def default_rules() -> tuple[Rule, ...]:
             watch="loop_length_mean",
             condition=Condition("spike", 1.5, "spike 1.5x"),
             by=agent,
+            is_default=True,
+        ),
+        Rule(
+            name="tool-errors",
+            watch="tool_error_rate",
+            condition=Condition("spike", 2.0, "spike"),
+            by=(*agent, "tool_name"),
+            is_default=True,
+        ),
+        Rule(
+            name="provider-outage",
+            watch="call_error_rate",
+            condition=Condition("spike", 2.0, "spike"),
+            by=("provider", "model"),
+            min_agents=3,
+            severity="critical",
+            is_default=True,
+        ),
+        Rule(
+            name="agent-quiet",
+            watch="requests",
+            condition=Condition("silent", 0.0, "silent"),
+            by=agent,
+            is_default=True,
+        ),
+        Rule(
+            name="everything-quiet",
+            watch="requests",
+            condition=Condition("silent", 0.0, "silent"),
+            severity="critical",
             is_default=True,
         ),
     )

@@ -26,26 +26,16 @@ from taximeter.ports import (
 from taximeter.settings import Settings, SettingsError
 from taximeter.tls import TlsFiles
 from taximeter_alerts.api import Api
+from taximeter_alerts.board import Board
+from taximeter_alerts.channels import notifiers_of
+from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import Evaluator
-from taximeter_alerts.incidents import Incidents
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.base import Notifier
-from taximeter_alerts.notifiers.email import EmailNotifier
-from taximeter_alerts.notifiers.slack import SlackNotifier
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules import RuleBook
 from taximeter_alerts.scheduler import Scheduler
+from taximeter_alerts.silences import keep_file_silences
 from taximeter_collector.client import ReadClient
-
-
-def notifiers_of(book: RuleBook) -> dict[str, Notifier]:
-    """Return the channel of each receiver."""
-    return {
-        receiver.name: SlackNotifier(receiver.slack)
-        if receiver.slack is not None
-        else EmailNotifier(book.mail, receiver.email)
-        for receiver in book.receivers
-    }
 
 
 def dashboard_url(settings: Settings, book: RuleBook) -> str:
@@ -59,7 +49,7 @@ def dashboard_url(settings: Settings, book: RuleBook) -> str:
 def run(
     settings: Settings, book: RuleBook, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> None:
-    """Evaluate, send and answer until SIGINT or SIGTERM. Raises AlreadyRunning, OSError."""
+    """Evaluate, send and answer until SIGINT or SIGTERM. Raises AlreadyRunning, NewerFile, OSError."""
     host, data_dir = settings.alerts.host, settings.store.data_dir
     token = settings.collector.query_token
     if not is_loopback(host) and token is None:
@@ -74,10 +64,12 @@ def run(
         contextlib.closing(_listen(host, settings.alerts.port)) as listener,
     ):
         outbox = Outbox(log, notifiers_of(book), clock)
-        incidents = Incidents(book, log, outbox, dashboard_url(settings, book))
-        evaluator = Evaluator(book, reader, log, incidents, clock)
+        keep_file_silences(log, book, clock())
+        dispatcher = Dispatcher(book, log, outbox, lambda: dashboard_url(settings, book))
+        board = Board(book, log, dispatcher)
+        evaluator = Evaluator(book, reader, board, clock)
         guard = None if is_loopback(host) else token
-        api = Api(book, log, evaluator, incidents, outbox, clock, guard)
+        api = Api(book, log, board, evaluator.health, outbox, clock, guard)
         hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
         scheduler = Scheduler(book.every, evaluator.tick, outbox.receivers, outbox.send_next)
         server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))

@@ -17,7 +17,6 @@ RATE_EVALUATIONS_IN_A_ROW: Final = 2
 HOLD_WITHOUT_DATA: Final = timedelta(hours=6)
 REOPEN_WITHIN: Final = timedelta(hours=24)
 LONGEST_KEEP_FIRING: Final = timedelta(hours=6)
-REPEAT_AFTER: Final = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ def step(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
     if state.evaluated_at is not None and at <= state.evaluated_at:
         return Step(state)
     state = replace(state, evaluated_at=at)
+    verdict = _without_data(rule, verdict)
     if verdict.outcome == "breach":
         return _breach(replace(state, data_at=at), rule, verdict, at)
     if state.is_firing:
@@ -69,9 +69,20 @@ def step(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
     return Step(_become(state, verdict.outcome, at))
 
 
-def fail(state: AlertState, at: datetime) -> AlertState:
-    """Return the state when the evaluation itself failed: a firing alert stays firing."""
-    return state if state.is_firing else _become(state, "error", at)
+def rewind(state: AlertState, at: datetime) -> AlertState:
+    """Return the state after the clock was set back to `at`: nothing has happened later than now."""
+
+    def no_later(when: datetime | None) -> datetime | None:
+        return None if when is None else min(when, at)
+
+    return replace(
+        state,
+        since=no_later(state.since),
+        evaluated_at=no_later(state.evaluated_at),
+        breached_at=no_later(state.breached_at),
+        data_at=no_later(state.data_at),
+        resolved_at=no_later(state.resolved_at),
+    )
 
 
 def keep_firing(rule: Rule, times: int) -> timedelta:
@@ -86,6 +97,13 @@ def keep_firing(rule: Rule, times: int) -> timedelta:
     return min(doubled, longest)
 
 
+def _without_data(rule: Rule, verdict: Verdict) -> Verdict:
+    """Return what the absence of data means to this rule: nothing, unless it says so."""
+    if verdict.outcome != "no_data" or rule.no_data == "keep":
+        return verdict
+    return replace(verdict, outcome="breach" if rule.no_data == "alert" else "clear")
+
+
 def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
     seen = f"{verdict.window_s}/{verdict.count:g}/{verdict.value!r}"
     is_new = verdict.is_fresh or seen != state.seen
@@ -94,7 +112,7 @@ def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> St
     streak = state.streak + is_new if state.status == "pending" else 1
     pending = _become(state, "pending", at)
     pending = replace(pending, breached_at=at, streak=streak, seen=seen)
-    if not _is_held_long_enough(pending, rule, at):
+    if not _is_held_long_enough(pending, rule, verdict, at):
         return Step(pending)
     is_again = state.resolved_at is not None and at - state.resolved_at < REOPEN_WITHIN
     times = state.times + 1 if is_again else 1
@@ -102,10 +120,10 @@ def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> St
     return Step(fired, "fired", "again" if is_again else "first")
 
 
-def _is_held_long_enough(pending: AlertState, rule: Rule, at: datetime) -> bool:
+def _is_held_long_enough(pending: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> bool:
     if rule.hold_for is not None:
         return pending.since is not None and at - pending.since >= rule.hold_for
-    if rule.condition.kind != "spike":
+    if rule.condition.kind != "spike" or verdict.count == 0:
         return True
     wanted = RATE_EVALUATIONS_IN_A_ROW if rule.is_rate else EVALUATIONS_IN_A_ROW
     return pending.streak >= wanted

@@ -108,6 +108,7 @@ def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: date
                 sample.count,
                 sample.failures,
                 sample.cost_per_request,
+                row["bucket"],
             )
             found.setdefault((group, metric), {}).setdefault(window_s, []).append(past)
     size = sum(past.count for windows in found.values() for past in windows.get(3_600, ()))

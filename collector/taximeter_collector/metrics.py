@@ -68,6 +68,8 @@ _ALL = (
            f"sum(cost_pico) / {USD}", dimensions=CALL_DIMENSIONS),
     Metric("cost_per_request_usd", "USD", "Spend of a request with all its sub-agents.", "lower",
            f"sum(request_cost_pico) / {USD}", "sum(requests - unpriced_requests)"),
+    Metric("request_cost_max_usd", "USD", "Spend of the window's dearest request.", "lower",
+           f"max(cost_pico) / {USD}", source="request"),
     Metric("cost_per_success_usd", "USD", "All spend over the requests that did not fail.", "lower",
            f"sum(request_cost_pico) / {USD}", "sum(requests - failed_requests)"),
     Metric("requests", "1", "Requests started.", "neutral", "sum(requests)"),

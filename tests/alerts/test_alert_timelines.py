@@ -9,15 +9,22 @@ from typing import Any, Protocol
 
 import pytest
 
+from taximeter_alerts.board import Board
+from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import Evaluator, minutes_to_evaluate
-from taximeter_alerts.incidents import Incidents
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notification_log import AlreadyRunning, NotificationLog
+from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules_file import parse_rules
 from taximeter_collector.client import QueryError
 
-OPS = "version: 1\nsettle: 0s\nnotify: {ops: {email: ops@example.org}}\n"
+RULE = (
+    "rules: [{name: cost-per-request, watch: cost_per_request_usd, by: agent_name,"
+    " when: spike 2x, at_least: {impact: $1}}]\n"
+)
+OWN = "version: 1\nsettle: 0s\ngroup_wait: 0s\ndefaults: false\n"
+OPS = f"{OWN}notify: {{ops: {{email: ops@example.org}}}}\n"
 
 
 class Clock(Protocol):
@@ -40,7 +47,7 @@ class Inbox:
     def __init__(self) -> None:
         self.notices: list[Notice] = []
 
-    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
+    def send(self, notice: Notice, delivery: Delivery) -> None:
         self.notices.append(notice)
 
     @property
@@ -54,17 +61,18 @@ class Process:
     def __init__(self, data_dir: Path, store: Store, clock: Clock) -> None:
         self.data_dir, self.store, self.clock = data_dir, store, clock
         self.inbox = Inbox()
-        self.start(OPS)
+        self.start(OPS + RULE)
 
     def start(self, rules: str) -> None:
         book = parse_rules(rules, "alerts.yaml", {})
         self.log = NotificationLog(self.data_dir)
         receivers = {receiver.name: self.inbox for receiver in book.receivers}
         self.outbox = Outbox(self.log, receivers, self.clock)
-        incidents = Incidents(book, self.log, self.outbox, "http://127.0.0.1:8501")
-        self.evaluator = Evaluator(book, self.store, self.log, incidents, self.clock)
+        dispatcher = Dispatcher(book, self.log, self.outbox, lambda: "http://127.0.0.1:8501")
+        self.board = Board(book, self.log, dispatcher)
+        self.evaluator = Evaluator(book, self.store, self.board, self.clock)
 
-    def restart(self, rules: str = OPS) -> None:
+    def restart(self, rules: str = OPS + RULE) -> None:
         self.log.close()
         self.start(rules)
 
@@ -83,10 +91,10 @@ class Process:
             self.tick()
 
     def status(self, rule: str = "cost-per-request") -> str:
-        return next(c.state.status for (n, _), c in self.evaluator.current.items() if n == rule)
+        return next(c.state.status for (n, _), c in self.board.current.items() if n == rule)
 
     def incidents(self) -> list[dict[str, Any]]:
-        return self.log.rows("select * from incident order by opened_at")
+        return self.log.rows("select * from alert order by opened_at")
 
 
 USUAL: dict[str, Any] = {"requests": 6, "cost_usd": 0.05}
@@ -160,8 +168,8 @@ def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -
 
 def test_a_silenced_alert_is_told_when_the_silence_ends(process: Process) -> None:
     process.log.execute(
-        "insert into silence (id, matchers, created_at, ends_at) values"
-        " ('s', '{\"agent_name\": \"support\"}', '2026', '2026-11-20T14:20:00.000000Z')"
+        "insert into silence (id, matchers, created_at, starts_at, ends_at) values"
+        " ('s', '{\"agent_name\": \"support\"}', '2026', '2026', '2026-11-20T14:20:00.000000Z')"
     )
     process.run(12, requests=60, cost_usd=3.0)
     assert (process.status(), process.inbox.kinds) == ("firing", [])
@@ -170,7 +178,7 @@ def test_a_silenced_alert_is_told_when_the_silence_ends(process: Process) -> Non
 
 
 def test_a_receiver_added_later_hears_of_what_still_fires(process: Process) -> None:
-    process.restart("version: 1\nsettle: 0s\n")
+    process.restart(OWN + RULE)
     process.run(10, requests=60, cost_usd=3.0)
     process.restart()
     process.run(1, requests=60, cost_usd=3.0)
@@ -203,12 +211,16 @@ def test_a_back_fill_that_comes_late_is_evaluated(
     assert process.inbox.kinds == ["firing"]
 
 
-def test_a_clock_set_back_evaluates_nothing_twice(process: Process) -> None:
-    process.run(3, **USUAL)
-    watermark = process.evaluator.watermark
+def test_a_clock_set_back_evaluates_nothing_twice_and_goes_on(process: Process) -> None:
+    process.run(10, requests=60, cost_usd=3.0)
+    assert process.inbox.kinds == ["firing"]
+    process.clock.forward(minutes=-2)
+    assert process.evaluator.tick() == 0
     process.clock.forward(hours=-1)
     assert process.evaluator.tick() == 0
-    assert process.evaluator.watermark == watermark
+    assert process.board.watermark == process.clock.now.replace(second=0)
+    process.run(2, requests=60, cost_usd=3.0)
+    assert (process.status(), process.inbox.kinds) == ("firing", ["firing"])
 
 
 def test_a_collector_that_is_away_changes_no_state(process: Process, store: Store) -> None:
@@ -229,13 +241,13 @@ def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> N
 
 def test_a_rule_that_is_gone_leaves_no_open_incident(process: Process) -> None:
     process.run(10, requests=60, cost_usd=3.0)
-    process.restart(OPS + "defaults: false\n")
+    process.restart(OPS)
     assert [row["reason"] for row in process.incidents()] == ["its rule is gone"]
 
 
 def test_above_with_for_waits_as_long_as_it_says(process: Process) -> None:
     rule = "{name: dear, watch: cost_per_request_usd, when: above $1, over: 5m, for: 5m}"
-    process.restart(OPS + f"defaults: false\nrules: [{rule}]\n")
+    process.restart(OPS + f"rules: [{rule}]\n")
     process.run(4, requests=60, cost_usd=3.0)
     assert process.status("dear") == "pending"
     process.run(4, requests=60, cost_usd=3.0)

@@ -87,7 +87,9 @@ class Alerts:
         self.data_dir, self.world = data_dir, world
         self.process: subprocess.Popen[str] | None = None
         (data_dir / "alerts.yaml").write_text(
-            "version: 1\nevery: 5s\nsettle: 0s\nnotify: {ops: {slack: env:HOOK}}\n",
+            "version: 1\nevery: 5s\nsettle: 0s\ngroup_wait: 0s\nallow_networks: [127.0.0.0/8]\n"
+            "defaults: false\nnotify: {ops: {slack: env:HOOK}}\nrules: [{name: cost-per-request,"
+            " watch: cost_per_request_usd, by: agent_name, when: spike 2x}]\n",
             encoding="utf-8",
         )
 
@@ -210,6 +212,6 @@ def test_a_second_process_on_the_data_dir_refuses_to_start(alerts: Alerts) -> No
         text=True,
         timeout=PATIENCE_S,
     )
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert "already kept by another process" in second.stderr
     assert "Traceback" not in second.stderr

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
 from taximeter_alerts.explain import explain
 from taximeter_alerts.rules import Condition, Rule, default_rules
 
-COST, ERRORS, LOOPS = default_rules()
+COST, ERRORS, LOOPS, *_ = default_rules()
 WINDOWS = (300, 900, 3_600, 21_600, 86_400)
 
 
-def past(value: float = 0.07, days: int = 14, count: float = 30, **other: float) -> Reference:
+def past(value: float = 0.07, days: int = 14, count: float = 30, **other: Any) -> Reference:
     """Return a reference with a window of each size in each hour, all alike but one day."""
     windows = {
         size: [

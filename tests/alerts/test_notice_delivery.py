@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from aiosmtpd.controller import Controller
 from taximeter.secret import Secret
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.base import NotificationError, Notifier
+from taximeter_alerts.notifiers.base import Delivery, NotificationError, Notifier
 from taximeter_alerts.notifiers.email import EmailNotifier
-from taximeter_alerts.notifiers.slack import SlackNotifier, retry_after, slack_message
+from taximeter_alerts.notifiers.slack import SlackWebhook, slack_message
+from taximeter_alerts.notifiers.web import Web, retry_after
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules import MailServer
 
+HERE = Web([ip_network("127.0.0.0/8")])
 FIRING = Notice(
     kind="firing",
     incident="i1",
@@ -135,13 +138,18 @@ def test_a_slack_message_has_text_blocks_escapes_and_no_button() -> None:
         "blocks": [
             {
                 "type": "section",
-                "text": {"type": "mrkdwn", "text": "*🟠 Firing: cost per request, support*"},
+                "text": {
+                    "type": "mrkdwn",
+                    "text": "*🟠 Firing: cost per request, support*",
+                    "verbatim": True,
+                },
             },
             {
                 "type": "section",
                 "text": {
                     "type": "mrkdwn",
                     "text": "support: cost per request $0.42 &lt;!channel&gt; &amp; more.",
+                    "verbatim": True,
                 },
             },
             {
@@ -152,6 +160,7 @@ def test_a_slack_message_has_text_blocks_escapes_and_no_button() -> None:
                         "text": "rule `cost-per-request` · warning · since 2026-11-20 14:05 UTC ·"
                         " <http://127.0.0.1:8501/requests?agent=support&amp;start=2026-11-20T14:00Z"
                         "|Open in taximeter>",
+                        "verbatim": True,
                     }
                 ],
             },
@@ -160,7 +169,7 @@ def test_a_slack_message_has_text_blocks_escapes_and_no_button() -> None:
 
 
 def test_slack_gets_a_notice_once(webhook: Webhook, log: NotificationLog) -> None:
-    outbox = outbox_of(log, SlackNotifier(Secret(webhook.url)), Time())
+    outbox = outbox_of(log, SlackWebhook(HERE, Secret(webhook.url)), Time())
     outbox.add(FIRING, "ops", 1)
     outbox.add(FIRING, "ops", 1)
     assert [outbox.send_next("ops"), outbox.send_next("ops")] == [True, False]
@@ -173,7 +182,7 @@ def test_slack_gets_a_notice_once(webhook: Webhook, log: NotificationLog) -> Non
 def test_a_busy_slack_is_asked_again_when_it_says(webhook: Webhook, log: NotificationLog) -> None:
     time = Time()
     webhook.answers = [(429, {"Retry-After": "30"}), (503, {})]
-    outbox = outbox_of(log, SlackNotifier(Secret(webhook.url)), time)
+    outbox = outbox_of(log, SlackWebhook(HERE, Secret(webhook.url)), time)
     outbox.add(FIRING, "ops", 1)
     for wait_s, is_sent in ((0, True), (29, False), (1, True), (9, False), (1, True)):
         time.now += timedelta(seconds=wait_s)
@@ -183,7 +192,7 @@ def test_a_busy_slack_is_asked_again_when_it_says(webhook: Webhook, log: Notific
 
 def test_slack_404_is_permanent(webhook: Webhook, log: NotificationLog) -> None:
     webhook.answers = [(404, {})]
-    outbox = outbox_of(log, SlackNotifier(Secret(webhook.url)), Time())
+    outbox = outbox_of(log, SlackWebhook(HERE, Secret(webhook.url)), Time())
     outbox.add(FIRING, "ops", 1)
     outbox.send_next("ops")
     assert outbox.counts() == {"dead": 1}
@@ -191,7 +200,7 @@ def test_slack_404_is_permanent(webhook: Webhook, log: NotificationLog) -> None:
 
 def test_after_a_day_of_failures_a_notice_is_dead(webhook: Webhook, log: NotificationLog) -> None:
     time = Time()
-    outbox = outbox_of(log, SlackNotifier(Secret(webhook.url)), time)
+    outbox = outbox_of(log, SlackWebhook(HERE, Secret(webhook.url)), time)
     outbox.add(FIRING, "ops", 1)
     for _ in range(2):
         webhook.answers = [(503, {})]
@@ -203,9 +212,9 @@ def test_after_a_day_of_failures_a_notice_is_dead(webhook: Webhook, log: Notific
 def test_the_webhook_address_is_in_no_error_and_not_in_the_database(
     log: NotificationLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slack = SlackNotifier(Secret("http://127.0.0.1:9/T0/SECRET"))
+    slack = SlackWebhook(HERE, Secret("http://127.0.0.1:9/T0/SECRET"))
     with pytest.raises(NotificationError) as caught:
-        slack.send(FIRING, "k", is_possible_repeat=False)
+        slack.send(FIRING, Delivery("k"))
     assert not caught.value.is_permanent
     outbox = outbox_of(log, slack, Time())
     outbox.add(FIRING, "ops", 1)
@@ -218,7 +227,7 @@ def test_the_webhook_address_is_in_no_error_and_not_in_the_database(
 def test_firing_and_resolved_undelivered_become_one_notice(
     webhook: Webhook, log: NotificationLog
 ) -> None:
-    outbox = outbox_of(log, SlackNotifier(Secret(webhook.url)), Time())
+    outbox = outbox_of(log, SlackWebhook(HERE, Secret(webhook.url)), Time())
     outbox.add(FIRING, "ops", 1)
     resolved = Notice("resolved", "i1", "cost-per-request", "warning", "cost", "It is over.")
     outbox.add(resolved, "ops", 1)
@@ -229,7 +238,7 @@ def test_firing_and_resolved_undelivered_become_one_notice(
 def test_what_was_being_sent_when_the_process_died_is_sent_again_and_says_so(
     webhook: Webhook, log: NotificationLog
 ) -> None:
-    slack = SlackNotifier(Secret(webhook.url))
+    slack = SlackWebhook(HERE, Secret(webhook.url))
     outbox_of(log, slack, Time()).add(FIRING, "ops", 1)
     log.execute("update outbox set status = 'sending', attempts = 1")
     after = outbox_of(log, slack, Time())
@@ -239,16 +248,16 @@ def test_what_was_being_sent_when_the_process_died_is_sent_again_and_says_so(
 
 
 def test_a_receiver_that_is_gone_buries_its_notices(log: NotificationLog) -> None:
-    outbox_of(log, SlackNotifier(Secret("http://127.0.0.1:9")), Time()).add(FIRING, "ops", 1)
+    outbox_of(log, SlackWebhook(HERE, Secret("http://127.0.0.1:9")), Time()).add(FIRING, "ops", 1)
     assert Outbox(log, {}, Time()).counts() == {"dead": 1}
 
 
 def test_mail_has_text_and_html_and_resolved_answers_firing(mailbox: Mailbox) -> None:
     email = EmailNotifier(mailbox.server, ("a@example.org", "b@example.org"))
-    email.send(FIRING, "i1:firing:1:ops", is_possible_repeat=False)
-    email.send(FIRING, "i1:firing:1:ops", is_possible_repeat=True)
+    email.send(FIRING, Delivery("i1:firing:1:ops"))
+    email.send(FIRING, Delivery("i1:firing:1:ops", is_possible_repeat=True))
     resolved = Notice("resolved", "i1", "cost-per-request", "warning", "cost", "It is over.")
-    email.send(resolved, "i1:resolved:1:ops", is_possible_repeat=False)
+    email.send(resolved, Delivery("i1:resolved:1:ops"))
     first, repeat, last = mailbox.messages
     assert first["Subject"] == "[taximeter] Firing: cost per request, support"
     assert first["To"] == "a@example.org, b@example.org"
@@ -268,16 +277,14 @@ def test_mail_has_text_and_html_and_resolved_answers_firing(mailbox: Mailbox) ->
 def test_a_mail_server_that_refuses(mailbox: Mailbox, answer: str, is_permanent: bool) -> None:
     mailbox.answer = answer
     with pytest.raises(NotificationError, match=answer[:3]) as caught:
-        EmailNotifier(mailbox.server, ("a@example.org",)).send(
-            FIRING, "k", is_possible_repeat=False
-        )
+        EmailNotifier(mailbox.server, ("a@example.org",)).send(FIRING, Delivery("k"))
     assert caught.value.is_permanent is is_permanent
 
 
 def test_a_mail_server_that_is_away_is_tried_again() -> None:
     server = MailServer("127.0.0.1", _free_port())
     with pytest.raises(NotificationError, match="was not reached") as caught:
-        EmailNotifier(server, ("a@example.org",)).send(FIRING, "k", is_possible_repeat=False)
+        EmailNotifier(server, ("a@example.org",)).send(FIRING, Delivery("k"))
     assert not caught.value.is_permanent
 
 

@@ -9,14 +9,26 @@ from pathlib import Path
 import pytest
 
 from taximeter_alerts.__main__ import main
+from taximeter_alerts.rules import Condition, group_labels
 from taximeter_alerts.rules_file import RulesError, load_rules, parse_rules
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "alerts.md"
 ENVIRON = {
     "SLACK_WEBHOOK_URL": "https://hooks.slack.example/T/B/x",
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "PAGERDUTY_KEY": "k",
+    "TEAMS_WORKFLOW_URL": "https://teams.example/x",
+    "HOOK_URL": "https://hook.example/x",
+    "HOOK_SECRET": "whsec_x",
+    "APPRISE_URL": "json://hook.example",
     "SMTP_PASSWORD": "pw",
     "SMTP_USERNAME": "me",
 }
+
+DEFAULTS = {
+    "cost-per-request", "error-rate", "loop-length", "tool-errors", "provider-outage",
+    "agent-quiet", "everything-quiet",
+}  # fmt: skip
 
 BAD = """\
 version: 1
@@ -47,10 +59,10 @@ f.yaml:6:12: rule cost-spike: unknown metric 'cost_per_requests'; did you mean \
 f.yaml:7:10: rule cost-spike: unknown dimension 'agnt'; did you mean 'agent_name'?
 f.yaml:9:10: rule cost-spike: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
 f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, above 5%, \
-above $2, below 60%
+above $2, below 60%, silent, silent 1h
 f.yaml:13:5: rule b: unknown key 'at_leest'; did you mean 'at_least'?
 f.yaml:14:45: rule c: 'drop' is not supported yet; use one of: spike, spike 3x, above 5%, \
-above $2, below 60%
+above $2, below 60%, silent, silent 1h
 f.yaml:15:12: rule c: there are two rules named 'c'
 f.yaml:15:38: rule c: a spike of 'cost_usd' is not supported; use above or below
 f.yaml:15:57: rule c: unknown receiver 'oops'; did you mean 'ops'?
@@ -77,6 +89,18 @@ def test_all_faults_are_said_at_once_with_line_column_and_suggestion() -> None:
         ("version: 1\nevery: 1s", "f:2:8: every must lie between 5s and 5m"),
         ("version: 1\nnotify: {a: {slack: env:NOPE}}", "environment variable NOPE is not set"),
         ("version: 1\nnotify: {a: {email: nobody}}", "f:2:21: receiver a: not an email address"),
+        ("version: 1\ngroup_wait: 2h", "f:2:13: group_wait must lie between 0s and 1h"),
+        (
+            "version: 1\nnotify: {a: {slack: {token: env:SLACK_BOT_TOKEN, channel: '#ops'}}}",
+            "f:2:59: receiver a: write the channel's id (C0123ABCD), not its name",
+        ),
+        ("version: 1\nnotify: {a: {webhook: {secret: env:HOOK_SECRET}}}", "key 'url' is missing"),
+        ("version: 1\nnotify: {a: {pagerduti: env:K}}", "did you mean 'pagerduty'?"),
+        ("version: 1\nnotify: {a: {slack: env:K, teams: env:K}}", "write exactly one of: slack,"),
+        ("version: 1\nallow_networks: [10.0.0.1/8]", "f:2:18: not a network: '10.0.0.1/8'"),
+        ("version: 1\nsilences: [{match: {agnt: a}, until: 2030-01-01}]", "unknown label 'agnt'"),
+        ("version: 1\nsilences: [{match: {rule: a}}]", "f:2:12: silence: key 'until' is missing"),
+        ("version: 1\nsilences: [{match: {rule: a}, until: soon}]", "not a time: 'soon'"),
         ("[1, 2]", "f:1:1: keys with values are expected here"),
         ("a: &a [*a]", "f:1:1: unknown key 'a'"),
         ("version: 1\nbudgets: []", "f:2:1: unknown key 'budgets'"),
@@ -122,16 +146,74 @@ rules:
     assert "hooks" not in repr(book)
 
 
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("watch: error_rate, when: silent", "'silent' needs watch: requests"),
+        ("watch: requests, when: silent 2h", "silent must last one of: 5m, 15m, 1h, 6h, 24h"),
+        ("watch: requests, when: silent, over: 1h", "a silent picks its own window"),
+        ("watch: requests, when: silent, no_data: ok", "'silent' is about having no data"),
+        ("watch: cost_usd, when: above $5, critical: above $4", "must be further out than 'when'"),
+        ("watch: cost_usd, when: above $5, critical: below $4", "of the kind of 'when': above"),
+        (
+            "watch: cost_usd, when: above $5, critical: above $9, severity: critical",
+            "'severity' is critical already",
+        ),
+        ("watch: cost_usd, when: above $5, no_data: zero", "use one of: keep, alert, ok"),
+        ("watch: cost_usd, when: above $5, by: model, group_by: agent_name", "unknown label"),
+        ("watch: cost_usd, when: above $5, repeat_interval: 1m", "0s (never) or at least 5m"),
+        ("watch: cost_usd, when: above $5, at_least: {agents: 3}", "'agents' needs one of"),
+        (
+            "watch: error_rate, when: spike, by: agent_name, at_least: {agents: 3}",
+            "not by agent_name",
+        ),
+    ],
+)
+def test_keys_that_do_not_go_together_are_a_fault(keys: str, fault: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        parse_rules(f"version: 1\nrules:\n  - {{name: r, {keys}}}", "f", {})
+    assert str(caught.value).startswith("f:3:") and fault in str(caught.value)
+
+
+def test_levels_grouping_and_absence_are_read() -> None:
+    text = """\
+version: 1
+group_wait: 30s
+repeat_interval: 8h
+allow_networks: [10.1.0.0/16, 127.0.0.1]
+rules:
+  - {name: a, watch: requests, by: agent_name, when: silent 1h, critical: silent 6h}
+  - {name: b, watch: cost_per_request_usd, by: [agent_name, tenant], when: spike 2x,
+     critical: spike 5x, no_data: alert, group_by: [rule, tenant], repeat_interval: 0s}
+  - {name: c, watch: call_error_rate, by: model, when: spike, at_least: {agents: 3}}
+  - {name: d, watch: request_cost_max_usd, when: above $5, critical: above $50, group_by: []}
+"""
+    book = parse_rules(text, "f", {})
+    a, b, c, d, *_ = book.rules
+    assert (a.condition.limit, a.critical) == (3_600, Condition("silent", 21_600, "silent 6h"))
+    assert (b.no_data, b.group_by, b.repeat_interval) == ("alert", ("rule", "tenant"), timedelta(0))
+    assert book.repeat_interval_of(b, "critical") is None
+    assert book.repeat_interval_of(c, "critical") == timedelta(hours=8)
+    assert book.repeat_interval_of(c, "warning") is None
+    assert c.min_agents == 3
+    labels = {"agent_name": "x", "tenant": "t"}
+    assert group_labels(a, {"agent_name": "x"}) == {"agent_name": "x"}
+    assert group_labels(b, labels) == {"rule": "b", "tenant": "t"}
+    assert group_labels(c, {"model": "m"}) == {"rule": "c", "model": "m"}
+    assert group_labels(d, {}) == {}
+    assert [str(network) for network in book.allow_networks] == ["10.1.0.0/16", "127.0.0.1/32"]
+
+
 def test_without_a_file_the_default_rules_run() -> None:
     book = load_rules(None)
-    assert [rule.name for rule in book.rules] == ["cost-per-request", "error-rate", "loop-length"]
+    assert {rule.name for rule in book.rules} == DEFAULTS
     assert all(rule.is_default for rule in book.rules)
 
 
 def test_an_own_rule_takes_the_place_of_the_default_of_its_name() -> None:
     text = "version: 1\nrules: [{name: error-rate, watch: error_rate, when: above 10%}]"
     book = parse_rules(text, "f", {})
-    assert sorted(r.name for r in book.rules) == ["cost-per-request", "error-rate", "loop-length"]
+    assert {rule.name for rule in book.rules} == DEFAULTS
     assert [r.is_default for r in book.rules if r.name == "error-rate"] == [False]
 
 

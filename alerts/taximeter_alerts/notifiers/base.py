@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from taximeter_alerts.notice import Notice
@@ -13,18 +14,40 @@ class NotificationError(Exception):
     """A notice that was not delivered; its message never holds a secret."""
 
     def __init__(
-        self, message: str, *, is_permanent: bool, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        is_permanent: bool,
+        retry_after_s: float | None = None,
+        is_unknown: bool = False,
     ) -> None:
+        """`is_unknown`: no answer came, so it may have arrived all the same."""
         super().__init__(message)
         self.is_permanent = is_permanent
         self.retry_after_s = retry_after_s
+        self.is_unknown = is_unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What belongs to one delivery beside the notice."""
+
+    key: str
+    """The same on every try."""
+    thread: str | None = None
+    """What `send` returned for the incident's first message."""
+    is_possible_repeat: bool = False
+    """An earlier try may have arrived."""
 
 
 class Notifier(Protocol):
     """One receiver's channel."""
 
-    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
-        """Deliver a notice. `key` is the same on every try. Raises NotificationError."""
+    def send(self, notice: Notice, delivery: Delivery) -> str | None:
+        """Deliver a notice; return the channel's name of a first message, to answer to it later.
+
+        Raises NotificationError.
+        """
 
 
 def is_permanent_status(status: int) -> bool:

@@ -9,8 +9,8 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final
 
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notifiers.base import NotificationError
+from taximeter_alerts.notice import FIRST, Notice
+from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.rules import MailServer, short_digest
 
 TIMEOUT_S: Final = 20.0
@@ -24,9 +24,9 @@ class EmailNotifier:
         self._server = server
         self._to = to
 
-    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
+    def send(self, notice: Notice, delivery: Delivery) -> None:
         # A repeat has the same Message-ID: the receiving side drops it, so nothing is said of it.
-        message = mail_message(notice, key, self._server.sender, self._to)
+        message = mail_message(notice, delivery.key, self._server.sender, self._to)
         try:
             with self._connect() as smtp:
                 smtp.send_message(message)
@@ -80,7 +80,7 @@ def mail_message(notice: Notice, key: str, sender: str, to: tuple[str, ...]) -> 
     message["Date"] = formatdate(localtime=False)
     message["Auto-Submitted"] = "auto-generated"
     first = f"<{notice.incident}@{_DOMAIN}>"
-    if notice.kind == "firing":
+    if notice.kind in FIRST:
         message["Message-ID"] = first
     else:
         message["Message-ID"] = f"<{short_digest(key)}.{notice.incident}@{_DOMAIN}>"
@@ -98,7 +98,8 @@ def _facts(notice: Notice) -> str:
 
 
 def _text(notice: Notice) -> str:
-    lines = [notice.headline, "", notice.sentence, "", _facts(notice)]
+    also = [line for sentence in notice.also for line in ("", sentence)]
+    lines = [notice.headline, "", notice.sentence, *also, "", _facts(notice)]
     return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
 
 
@@ -107,9 +108,10 @@ def _html(notice: Notice) -> str:
     link = (
         f'<p><a href="{html.escape(notice.link)}">Open in taximeter</a></p>' if notice.link else ""
     )
+    also = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in notice.also)
     return (
         '<div style="font-family:sans-serif;max-width:40em">'
         f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
-        f"<p>{html.escape(notice.sentence)}</p>"
+        f"<p>{html.escape(notice.sentence)}</p>{also}"
         f'<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
     )

@@ -1,51 +1,114 @@
-"""Slack incoming webhook: a notice in, a Block Kit message out. A webhook can't edit or thread."""
+"""Slack: a notice in, a Block Kit message out, by an incoming webhook or by a bot.
+
+A webhook can only post. A bot answers in the incident's thread, keeps its first message up to
+date, and asks whether a message arrived before it sends it again.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import json
+import re
+from collections.abc import Mapping
 from typing import Any, Final
-
-import httpx
+from urllib.parse import urlencode
 
 from taximeter.secret import Secret
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notifiers.base import NotificationError, is_permanent_status
+from taximeter_alerts.notice import FIRST, Notice
+from taximeter_alerts.notifiers.base import Delivery, NotificationError
+from taximeter_alerts.notifiers.web import Answer, Web, refuse_status
 
-TIMEOUT_S: Final = 10.0
+API: Final = "https://slack.com/api"
+EVENT: Final = "taximeter_notice"
 _MOST_CHARACTERS: Final = 2_900  # Slack refuses a section above 3,000
+_MOST_ALSO: Final = 10
+_LOOK_BACK: Final = 100
 _SIGNS: Final = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_PASSING: Final = frozenset(
+    {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
+"""Errors of the Web API that go away by themselves."""
 
 
-class SlackNotifier:
+class SlackWebhook:
     """Posts to one webhook address, which is a secret."""
 
-    def __init__(self, url: Secret) -> None:
-        self._url = url
+    def __init__(self, web: Web, url: Secret) -> None:
+        self._web, self._url = web, url
 
-    def send(self, notice: Notice, key: str, *, is_possible_repeat: bool) -> None:
+    def send(self, notice: Notice, delivery: Delivery) -> None:
+        message = slack_message(notice, is_possible_repeat=delivery.is_possible_repeat)
+        answer = self._web.post("Slack", self._url.reveal(), json.dumps(message).encode(), {})
+        refuse_status("Slack", answer, _word(answer.body.decode(errors="replace")))
+
+
+class SlackBot:
+    """Posts to one channel with a bot token (scopes chat:write and channels:history)."""
+
+    def __init__(self, web: Web, token: Secret, channel: str, api: str = API) -> None:
+        self._web, self._token, self._channel, self._api = web, token, channel, api
+
+    def send(self, notice: Notice, delivery: Delivery) -> str | None:
+        thread = None if notice.kind in FIRST else delivery.thread
+        if thread is not None:
+            self._update_first(thread, notice)
+        found, is_known = None, True
+        if delivery.is_possible_repeat:
+            found, is_known = self._find(delivery.key, thread)
+        if found is None:
+            message = slack_message(notice, is_possible_repeat=not is_known)
+            message |= {"channel": self._channel, "metadata": _metadata(delivery.key)}
+            if thread is not None:
+                message |= {"thread_ts": thread}
+            found = str(self._call("chat.postMessage", message).get("ts"))
+        return found if thread is None else None
+
+    def _update_first(self, thread: str, notice: Notice) -> None:
+        """Make the first message say how things stand now; that it can't is no reason to stop."""
+        message = slack_message(notice)
+        message |= {"channel": self._channel, "ts": thread}
         try:
-            answer = httpx.post(
-                self._url.reveal(),
-                json=slack_message(notice, is_possible_repeat=is_possible_repeat),
-                timeout=TIMEOUT_S,
-                follow_redirects=False,
+            self._call("chat.update", message)
+        except NotificationError as error:
+            if not error.is_permanent:
+                raise
+
+    def _find(self, key: str, thread: str | None) -> tuple[str | None, bool]:
+        """Return the message with this key, if there is one, and whether that could be found out."""
+        method = "conversations.history" if thread is None else "conversations.replies"
+        asked: dict[str, Any] = {
+            "channel": self._channel, "include_all_metadata": "true", "limit": _LOOK_BACK
+        }  # fmt: skip
+        if thread is not None:
+            asked["ts"] = thread
+        try:
+            messages = self._call(method, asked, is_form=True).get("messages", [])
+        except NotificationError as error:
+            if not error.is_permanent:
+                raise
+            return None, False  # no scope to read
+        for message in messages:
+            payload = (message.get("metadata") or {}).get("event_payload") or {}
+            if payload.get("key") == key:
+                return str(message.get("ts")), True
+        return None, True
+
+    def _call(
+        self, method: str, asked: Mapping[str, Any], *, is_form: bool = False
+    ) -> Mapping[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token.reveal()}"}
+        body = json.dumps(asked).encode()
+        if is_form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(asked).encode()
+        answer: Answer = self._web.post("Slack", f"{self._api}/{method}", body, headers)
+        refuse_status("Slack", answer)
+        said = answer.json()
+        if said.get("ok") is not True:
+            word = _word(str(said.get("error"))) or "something that is not its API's"
+            raise NotificationError(
+                f"Slack answered {word} to {method}", is_permanent=word not in _PASSING
             )
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise NotificationError(
-                "the Slack webhook address is not an http address", is_permanent=True
-            ) from None
-        except httpx.HTTPError as error:
-            # The exception's text may hold the address, which is a secret.
-            raise NotificationError(
-                f"Slack was not reached ({type(error).__name__})", is_permanent=False
-            ) from None
-        if answer.status_code != 200:
-            raise NotificationError(
-                f"Slack answered {answer.status_code}: {answer.text[:100]}",
-                is_permanent=is_permanent_status(answer.status_code),
-                retry_after_s=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
-            )
+        return said
 
 
 def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[str, Any]:
@@ -54,22 +117,22 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     headline = f"{sign} {notice.headline}"
     if is_possible_repeat:
         headline += " (possible repeat)"
-    sentence = escape(notice.sentence)[:_MOST_CHARACTERS]
+    sentence = _cut(escape(notice.sentence))
     facts = [f"rule `{escape(notice.rule)}`", escape(notice.severity)]
     if notice.started:
         facts.append(f"since {escape(notice.started)}")
     if notice.link:
         # A link in text: a button would show a warning without an interactivity endpoint.
         facts.append(f"<{escape(notice.link)}|Open in taximeter>")
+    blocks = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
+    if notice.also:
+        blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
+    context = {"type": "mrkdwn", "text": " · ".join(facts), "verbatim": True}
     return {
         "text": f"{escape(headline)}\n{sentence}",
         "unfurl_links": False,
         "unfurl_media": False,
-        "blocks": [
-            _section(f"*{escape(headline)[:_MOST_CHARACTERS]}*"),
-            _section(sentence),
-            {"type": "context", "elements": [{"type": "mrkdwn", "text": " · ".join(facts)}]},
-        ],
+        "blocks": [*blocks, {"type": "context", "elements": [context]}],
     }
 
 
@@ -82,17 +145,21 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number or a date."""
-    if not header:
-        return None
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (TypeError, ValueError):
-        return None
+def _cut(escaped: str) -> str:
+    """Return at most what a section holds, without half an entity at its end."""
+    if len(escaped) <= _MOST_CHARACTERS:
+        return escaped
+    return re.sub(r"&[a-z]{0,3}$", "", escaped[:_MOST_CHARACTERS]) + "…"
+
+
+def _word(text: str) -> str:
+    """Return what Slack says if it is one of its error words; anything else could be anything."""
+    return text if re.fullmatch(r"[a-z_]{1,60}", text) else ""
+
+
+def _metadata(key: str) -> dict[str, Any]:
+    return {"event_type": EVENT, "event_payload": {"key": key}}
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}

@@ -1,0 +1,147 @@
+"""Where every rule stands for every group: findings in; states, incidents and notices out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from taximeter_alerts.detect import Verdict
+from taximeter_alerts.dispatcher import Dispatcher
+from taximeter_alerts.incidents import Finding, Incidents
+from taximeter_alerts.muting import Cause, is_cause
+from taximeter_alerts.notification_log import (
+    NotificationLog,
+    read_state,
+    read_time,
+    state_text,
+    time_text,
+)
+from taximeter_alerts.rules import RuleBook
+from taximeter_alerts.state import AlertState, rewind, step
+
+Key = tuple[str, str]
+"""A rule's name and a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is known of one rule and group after the last evaluation."""
+
+    labels: dict[str, str | None]
+    state: AlertState
+    verdict: Verdict
+    sentence: str
+
+
+class Board:
+    """Everything that one evaluation changes is one transaction of the notification log."""
+
+    def __init__(self, book: RuleBook, log: NotificationLog, dispatcher: Dispatcher) -> None:
+        self._rules = {rule.name: rule for rule in book.rules}
+        self._log, self._dispatcher = log, dispatcher
+        self._incidents = Incidents(log)
+        self.current: dict[Key, Current] = {}
+
+    @property
+    def watermark(self) -> datetime | None:
+        """The end of the last evaluated minute."""
+        return read_time(self._log.get("watermark"))
+
+    def set_watermark(self, at: datetime) -> None:
+        self._log.set("watermark", time_text(at) or "")
+
+    def record(self, at: datetime, findings: Iterable[Finding], *, is_newest: bool) -> None:
+        """Take in what the evaluation of the minute that ends at `at` found.
+
+        Only the newest minute tells people: what began and ended in a gap is history.
+        """
+        taken = []
+        for finding in findings:
+            before = self.current.get((finding.rule.name, finding.key))
+            if before is None and finding.verdict.outcome == "no_data":
+                continue
+            state = before.state if before else AlertState()
+            taken.append((finding, step(state, finding.rule, finding.verdict, at)))
+        found = {
+            (finding.rule.name, finding.key): Current(
+                finding.labels, now.state, self._verdict(finding, now.state), finding.sentence
+            )
+            for finding, now in taken
+        }
+        with self._log.transaction():
+            for finding, now in taken:
+                self._incidents.apply(finding, now, at)
+                self._store((finding.rule.name, finding.key), found)
+            if is_newest:
+                self._dispatcher.notify(at, self.causes(found))
+            self.set_watermark(at)
+        self.current.update(found)
+
+    def causes(self, newer: dict[Key, Current] | None = None) -> list[Cause]:
+        """Return the firing alerts that explain others."""
+        current = {**self.current, **(newer or {})}
+        return [
+            Cause(self._rules[name], now.labels, now.verdict.agents)
+            for (name, _), now in current.items()
+            if now.state.is_firing and is_cause(self._rules[name])
+        ]
+
+    def restore(self, at: datetime) -> None:
+        """Take up the stored states; what no rule stands for any more is closed."""
+        for row in self._log.rows("select * from state"):
+            rule, labels = self._rules.get(row["rule"]), json.loads(row["labels"])
+            if rule is None or set(labels) != set(rule.by):
+                self._log.execute(
+                    "delete from state where rule = ? and labels = ?", row["rule"], row["labels"]
+                )
+                continue
+            self.current[row["rule"], row["labels"]] = Current(
+                labels, read_state(row["state"]), Verdict(**json.loads(row["verdict"])),
+                row["sentence"],
+            )  # fmt: skip
+        with self._log.transaction():
+            self._incidents.close_orphans(set(self.current), at)
+
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: go on from there, as if nothing later had been seen."""
+        self._replace(lambda state: rewind(state, at))
+        with self._log.transaction():
+            for key in self.current:
+                self._store(key, self.current)
+            self.set_watermark(at)
+
+    def forget_recent(self, at: datetime) -> None:
+        """Late data came: evaluate again from `at`; alerts that fire or fired keep their state."""
+        self.set_watermark(at)
+
+        def fresh(state: AlertState) -> AlertState:
+            if state.is_firing or state.resolved_at is not None:
+                return state
+            return replace(state, evaluated_at=None, status="inactive", streak=0)
+
+        self._replace(fresh)
+
+    def _verdict(self, finding: Finding, state: AlertState) -> Verdict:
+        """Return the verdict; agents that an outage has hit stay in it until it is over."""
+        before = self.current.get((finding.rule.name, finding.key))
+        if before is None or not (state.is_firing and before.state.is_firing):
+            return finding.verdict
+        agents = tuple(sorted({*before.verdict.agents, *finding.verdict.agents}))
+        return replace(finding.verdict, agents=agents)
+
+    def _replace(self, change: Callable[[AlertState], AlertState]) -> None:
+        for key, now in self.current.items():
+            self.current[key] = replace(now, state=change(now.state))
+
+    def _store(self, key: Key, found: dict[Key, Current]) -> None:
+        now = found[key]
+        self._log.execute(
+            "insert or replace into state (rule, labels, state, verdict, sentence)"
+            " values (?, ?, ?, ?, ?)",
+            *key,
+            state_text(now.state),
+            json.dumps(asdict(now.verdict)),
+            now.sentence,
+        )

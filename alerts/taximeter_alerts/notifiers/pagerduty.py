@@ -1,0 +1,57 @@
+"""PagerDuty: a notice in, an event of its Events API version 2 out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from taximeter.secret import Secret
+from taximeter_alerts.notice import Notice
+from taximeter_alerts.notifiers.base import Delivery
+from taximeter_alerts.notifiers.web import Web, refuse_status
+
+API: Final = "https://events.pagerduty.com/v2/enqueue"
+_MOST_CHARACTERS: Final = 1_024
+
+
+class PagerDuty:
+    """Opens and resolves PagerDuty's incident under the id of ours, so a repeat changes nothing."""
+
+    def __init__(self, web: Web, routing_key: Secret, api: str = API) -> None:
+        self._web, self._key, self._api = web, routing_key, api
+
+    def send(self, notice: Notice, delivery: Delivery) -> None:
+        # A test must leave nobody paged.
+        actions = ("trigger", "resolve") if notice.kind == "test" else (_action(notice),)
+        for action in actions:
+            event = pagerduty_event(notice, action) | {"routing_key": self._key.reveal()}
+            answer = self._web.post("PagerDuty", self._api, json.dumps(event).encode(), {})
+            refuse_status("PagerDuty", answer)
+
+
+def _action(notice: Notice) -> str:
+    return "resolve" if notice.is_good_news else "trigger"
+
+
+def pagerduty_event(notice: Notice, action: str) -> dict[str, Any]:
+    """Return the event without its key."""
+    event: dict[str, Any] = {"event_action": action, "dedup_key": notice.incident}
+    if action == "resolve":
+        return event
+    return event | {
+        "client": "taximeter",
+        **({"client_url": notice.link} if notice.link else {}),
+        "links": [{"href": notice.link, "text": "Open in taximeter"}] if notice.link else [],
+        "payload": {
+            "summary": f"{notice.title}: {notice.sentence}"[:_MOST_CHARACTERS],
+            "source": " / ".join(notice.labels.values()) or "taximeter",
+            "severity": notice.severity,
+            "group": notice.rule,
+            "custom_details": {
+                "rule": notice.rule,
+                "since": notice.started,
+                "also": list(notice.also),
+                **notice.labels,
+            },
+        },
+    }

@@ -1,0 +1,66 @@
+"""Microsoft Teams: a notice in, an Adaptive Card out, to the URL of a Workflow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from taximeter.secret import Secret
+from taximeter_alerts.notice import Notice
+from taximeter_alerts.notifiers.base import Delivery
+from taximeter_alerts.notifiers.web import Web, refuse_status
+
+_MOST_CHARACTERS: Final = 4_000  # a card has at most 28 KB
+_MOST_ALSO: Final = 3
+
+
+class Teams:
+    """Posts to one Workflow address, which is a secret. A Workflow can't answer in a thread."""
+
+    def __init__(self, web: Web, url: Secret) -> None:
+        self._web, self._url = web, url
+
+    def send(self, notice: Notice, delivery: Delivery) -> None:
+        card = teams_message(notice, is_possible_repeat=delivery.is_possible_repeat)
+        answer = self._web.post("Teams", self._url.reveal(), json.dumps(card).encode(), {})
+        refuse_status("Teams", answer)
+
+
+def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[str, Any]:
+    """Return the body of the request. Text runs know no markdown, so nothing needs escaping."""
+    repeat = " (possible repeat)" if is_possible_repeat else ""
+    colour = "Good" if notice.is_good_news else "Attention"
+    facts = [notice.rule, notice.severity]
+    if notice.started:
+        facts.append(f"since {notice.started}")
+    lines = [notice.sentence, *notice.also[:_MOST_ALSO]]
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": [
+            _text(f"{notice.headline}{repeat}", weight="Bolder", color=colour),
+            *(_text(line) for line in lines),
+            _text(" · ".join(facts), isSubtle=True),
+        ],
+    }
+    if notice.link:
+        card["actions"] = [
+            {"type": "Action.OpenUrl", "title": "Open in taximeter", "url": notice.link}
+        ]
+    return {
+        "type": "message",
+        "attachments": [
+            {
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "contentUrl": None,
+                "content": card,
+            }
+        ],
+    }
+
+
+def _text(text: str, **look: object) -> dict[str, Any]:
+    run = {"type": "TextRun", "text": text[:_MOST_CHARACTERS], **look}
+    return {"type": "RichTextBlock", "inlines": [run]}

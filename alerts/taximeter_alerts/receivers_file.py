@@ -1,0 +1,141 @@
+"""Receivers, the mail server, silences and networks of alerts.yaml: nodes in, values out."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import yaml
+
+from taximeter_alerts.amounts import parse_count
+from taximeter_alerts.rules import Channel, MailServer, Receiver, Silence
+from taximeter_alerts.yaml_nodes import Nodes
+
+_CHANNELS: Final = ("slack", "email", "webhook", "pagerduty", "teams", "apprise")
+_FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_SINCE_EVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def read_receivers(nodes: Nodes, node: yaml.Node | None) -> list[Receiver]:
+    receivers: list[Receiver] = []
+    for name, value in (nodes.mapping(node, None) if node is not None else {}).items():
+        keys = nodes.mapping(value, _CHANNELS, f"receiver {name}: ")
+        if isinstance(value, yaml.MappingNode) and len(keys) != 1:
+            nodes.fault(value, f"write exactly one of: {', '.join(_CHANNELS)}")
+        for channel, target in keys.items():
+            receivers.append(_receiver(nodes, name, channel, target))
+        nodes.context = ""
+    return receivers
+
+
+def _receiver(nodes: Nodes, name: str, channel: str, target: yaml.Node) -> Receiver:
+    is_detailed = isinstance(target, yaml.MappingNode)
+    match channel:
+        case "email":
+            return Receiver(name, "email", to=_addresses(nodes, target))
+        case "slack" if is_detailed:
+            keys = _all_of(nodes, target, ("token", "channel"), name)
+            to = nodes.text(keys["channel"]) if "channel" in keys else ""
+            if "channel" in keys and not re.fullmatch(r"[CGD][A-Z0-9]{2,}", to):
+                nodes.fault(keys["channel"], "write the channel's id (C0123ABCD), not its name")
+            token = nodes.secret(keys["token"]) if "token" in keys else None
+            return Receiver(name, "slack_bot", token, (to,))
+        case "webhook" if is_detailed:
+            keys = nodes.mapping(target, ("url", "secret"), nodes.context)
+            if "url" not in keys:
+                nodes.fault(target, "key 'url' is missing")
+            url = nodes.secret(keys["url"]) if "url" in keys else None
+            key = nodes.secret(keys["secret"]) if "secret" in keys else None
+            return Receiver(name, "webhook", url, signing_key=key)
+    known: dict[str, Channel] = {
+        "slack": "slack", "webhook": "webhook", "pagerduty": "pagerduty",
+        "teams": "teams", "apprise": "apprise",
+    }  # fmt: skip
+    return Receiver(name, known[channel], nodes.secret(target))
+
+
+def _all_of(
+    nodes: Nodes, node: yaml.Node, wanted: tuple[str, ...], name: str
+) -> dict[str, yaml.Node]:
+    keys = nodes.mapping(node, wanted, f"receiver {name}: ")
+    for key in wanted:
+        if key not in keys:
+            nodes.fault(node, f"key {key!r} is missing")
+    return keys
+
+
+def _addresses(nodes: Nodes, node: yaml.Node) -> tuple[str, ...]:
+    addresses = nodes.texts(node)
+    for address in addresses:
+        if "@" not in address or any(c in address for c in "\r\n"):
+            nodes.fault(node, f"not an email address: {address!r}")
+    return addresses
+
+
+def read_mail(nodes: Nodes, node: yaml.Node | None) -> MailServer:
+    if node is None:
+        return MailServer()
+    allowed = ("host", "port", "from", "tls", "username", "password")
+    keys = nodes.mapping(node, allowed, "email: ")
+    mail = MailServer(
+        host=nodes.text(keys["host"]) if "host" in keys else "127.0.0.1",
+        port=nodes.value(keys.get("port"), parse_count, 25),
+        sender=nodes.text(keys["from"]) if "from" in keys else MailServer().sender,
+        tls=nodes.choice(keys.get("tls"), ("none", "starttls", "tls"), "none"),
+        username=nodes.secret(keys["username"]) if "username" in keys else None,
+        password=nodes.secret(keys["password"]) if "password" in keys else None,
+    )
+    nodes.context = ""
+    return mail
+
+
+def read_silences(
+    nodes: Nodes, node: yaml.Node | None, labels: tuple[str, ...]
+) -> tuple[Silence, ...]:
+    """Return the silences; `labels` are what a matcher may name."""
+    silences = []
+    for item in nodes.sequence(node):
+        allowed = ("match", "from", "until", "author", "comment")
+        keys = nodes.mapping(item, allowed, "silence: ")
+        for key in ("match", "until"):
+            if key not in keys and isinstance(item, yaml.MappingNode):
+                nodes.fault(item, f"key {key!r} is missing")
+        match = nodes.mapping(keys.get("match"), labels, "silence: ", "label")
+        silences.append(
+            Silence(
+                tuple(sorted((name, nodes.text(value)) for name, value in match.items())),
+                nodes.value(keys.get("from"), _moment, _SINCE_EVER),
+                nodes.value(keys.get("until"), _moment, _FOR_EVER),
+                nodes.text(keys["author"]) if "author" in keys else "",
+                nodes.text(keys["comment"]) if "comment" in keys else "",
+            )
+        )
+        nodes.context = ""
+    return tuple(silences)
+
+
+def read_networks(nodes: Nodes, node: yaml.Node | None) -> tuple[Network, ...]:
+    if node is None:
+        return ()
+    items = [node] if isinstance(node, yaml.ScalarNode) else nodes.sequence(node)
+    found = [nodes.value(item, _network, None) for item in items]
+    return tuple(network for network in found if network is not None)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"not a network: {text!r} (write 10.1.0.0/16 or 127.0.0.1)") from None
+
+
+def _moment(text: str) -> datetime:
+    """Return a time; without a zone it is UTC."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"not a time: {text!r} (write 2026-12-24T18:00Z)") from None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

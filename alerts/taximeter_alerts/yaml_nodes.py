@@ -1,0 +1,139 @@
+"""The nodes of a YAML text, read strictly: a fault is noted with line and column, and one goes on.
+
+YAML's traps are closed: scalars are read as the text that stands there, so `no`, `1:30` or a date
+mean nothing special, and a key given twice is a fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from taximeter.secret import Secret
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, and where; lines and columns count from 1."""
+
+    line: int
+    column: int
+    message: str
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word.
+
+    >>> did_you_mean("agent", ["agent_name", "model"])
+    "; did you mean 'agent_name'?"
+    """
+    names = list(known)
+    # A dimension's first word is often all that people write: agent, user, tool.
+    words = {name.split("_")[0]: name for name in reversed(names)} | {n: n for n in names}
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"; did you mean {words[close[0]]!r}?" if close else f"; use one of: {', '.join(names)}"
+
+
+@dataclass(slots=True)
+class Nodes:
+    """Reads nodes; all faults are collected, so that one run finds them all."""
+
+    environ: Mapping[str, str]
+    faults: list[Fault] = field(default_factory=list)
+    context: str = ""
+
+    def secret(self, node: yaml.Node) -> Secret:
+        """Return what env:NAME or file:/path refers to; a secret never stands in the file."""
+        kind, _, name = self.text(node).partition(":")
+        found = ""
+        if kind == "env" and name:
+            found = self.environ.get(name, "")
+            if not found:
+                self.fault(node, f"environment variable {name} is not set")
+        elif kind == "file" and name:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                found = Path(name).expanduser().read_text(encoding="utf-8").strip()
+            if not found:
+                self.fault(node, f"file {name} cannot be read or is empty")
+        else:
+            self.fault(node, "a secret is written as env:NAME or file:/path, never in the file")
+        return Secret(found)
+
+    def mapping(
+        self,
+        node: yaml.Node | None,
+        allowed: Iterable[str] | None,
+        context: str = "",
+        noun: str = "key",
+    ) -> dict[str, yaml.Node]:
+        self.context = context
+        if not isinstance(node, yaml.MappingNode):
+            if node is not None:
+                self.fault(node, "keys with values are expected here")
+            return {}
+        known = list(allowed) if allowed is not None else None
+        keys: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name = self.text(key)
+            if name in keys:
+                self.fault(key, f"key {name!r} is given twice")
+            elif known is not None and name not in known:
+                self.fault(key, f"unknown {noun} {name!r}{did_you_mean(name, known)}")
+            else:
+                keys[name] = value
+        return keys
+
+    def sequence(self, node: yaml.Node | None) -> list[yaml.Node]:
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.fault(node, "a list is expected here")
+            return []
+        return list(node.value)
+
+    def texts(self, node: yaml.Node) -> tuple[str, ...]:
+        items = [node] if isinstance(node, yaml.ScalarNode) else self.sequence(node)
+        return tuple(self.text(item) for item in items)
+
+    def text(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            self.fault(node, "a single value is expected here")
+            return ""
+        return str(node.value).strip()
+
+    def known(self, node: yaml.Node, names: Iterable[str], noun: str) -> str | None:
+        text = self.text(node)
+        if text in names:
+            return text
+        self.fault(node, f"unknown {noun} {text!r}{did_you_mean(text, names)}")
+        return None
+
+    def choice(self, node: yaml.Node | None, allowed: tuple[str, ...], default: str) -> Any:
+        if node is None:
+            return default
+        text = self.text(node)
+        if text not in allowed:
+            self.fault(node, f"{text!r} is not allowed; use one of: {', '.join(allowed)}")
+            return default
+        return text
+
+    def value(self, node: yaml.Node | None, parse: Callable[[str], T], default: T) -> T:
+        if node is None:
+            return default
+        try:
+            return parse(self.text(node))
+        except ValueError as error:
+            self.fault(node, str(error))
+            return default
+
+    def fault(self, node: yaml.Node, message: str) -> None:
+        mark = node.start_mark
+        self.faults.append(Fault(mark.line + 1, mark.column + 1, f"{self.context}{message}"))
