@@ -70,6 +70,7 @@ class Api:
                 Route(
                     "/api/incidents/{id}/snooze", self._guarded_write(self.snooze), methods=["POST"]
                 ),
+                Route("/api/receivers", self._guarded(self.receivers)),
                 Route("/api/deliveries", self._guarded(self.deliveries)),
                 Route(
                     "/api/deliveries/{id:path}/retry",
@@ -156,6 +157,25 @@ class Api:
             f"select * from incident where id in {newest} order by opened_at desc, id"
         )
         return {"incidents": [_incident(r, alerts[r["id"]], told[r["id"]]) for r in rows]}
+
+    def receivers(self, _: dict[str, Any]) -> dict[str, Any]:
+        """The receivers, and what each could not be told."""
+        waiting = self.outbox.undelivered()
+        rows = []
+        for receiver in self.book.receivers:
+            mine = [row for row in waiting if row["receiver"] == receiver.name]
+            dead = sum(row["status"] == "dead" for row in mine)
+            errors = [row["last_error"] for row in mine if row["last_error"]]
+            rows.append(
+                {
+                    "name": receiver.name,
+                    "channel": receiver.channel,
+                    "waiting": len(mine) - dead,
+                    "dead": dead,
+                    "last_error": next(iter(errors), None),
+                }
+            )
+        return {"receivers": rows}
 
     def deliveries(self, _: dict[str, Any]) -> dict[str, Any]:
         """What could not be delivered, or not yet."""

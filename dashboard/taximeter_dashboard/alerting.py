@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from taximeter_dashboard import blocks, format
 from taximeter_dashboard.blocks import Badge, Block, Tone
+from taximeter_dashboard.charts import INK, Span
 from taximeter_dashboard.scope import FILTERS
 
 _AROUND: Final = timedelta(minutes=15)
@@ -30,6 +31,13 @@ class Alert:
     times: int
     is_acked: bool
     is_silenced: bool
+    incident: str = ""
+    acked_by: str = ""
+    snoozed_until: datetime | None = None
+    explained_by: str = ""
+    """The rule whose alert explains this one, so that it is not told."""
+    also: tuple[str, ...] = ()
+    """The sentences of the incident's other alerts."""
 
     @property
     def tone(self) -> Tone:
@@ -54,6 +62,11 @@ def as_alert(row: Mapping[str, Any]) -> Alert:
         times=int(row.get("times") or 1),
         is_acked=bool(row.get("acked_at")),
         is_silenced=bool(row.get("silenced_by")),
+        incident=str(row.get("incident") or row.get("id") or ""),
+        acked_by=str(row.get("acked_by") or ""),
+        snoozed_until=moment_in(row, "snoozed_until"),
+        explained_by=str(row.get("explained_by") or ""),
+        also=_others(row),
     )
 
 
@@ -68,8 +81,9 @@ def alert_item(alert: Alert, zone: tzinfo, href: str = "") -> Block:
     if alert.ended and alert.started:
         length_ms = (alert.ended - alert.started).total_seconds() * 1000
         meta = f"{format.moment(alert.started, zone, seconds=False)} · {format.duration(length_ms)}"
+    text = " ".join([alert.sentence, *alert.also])
     return blocks.item(
-        format.words(alert.rule), alert.sentence, tone=alert.tone, badges=_badges(alert),
+        format.words(alert.rule), text, tone=alert.tone, badges=_badges(alert),
         meta=meta, href=href,
     )  # fmt: skip
 
@@ -83,9 +97,14 @@ def _badges(alert: Alert) -> list[Badge]:
     if alert.times > 1:
         badges.append(blocks.badge(f"fired {format.exact(alert.times)} times"))
     if alert.is_acked:
-        badges.append(blocks.badge("acknowledged", "good"))
+        by = f" by {alert.acked_by}" if alert.acked_by else ""
+        badges.append(blocks.badge(f"acknowledged{by}", "good"))
     if alert.is_silenced:
         badges.append(blocks.badge("silenced"))
+    if alert.explained_by:
+        badges.append(blocks.badge(f"not told: {format.words(alert.explained_by).lower()}"))
+    if alert.snoozed_until is not None and alert.status == "firing":
+        badges.append(blocks.badge(f"snoozed until {alert.snoozed_until:%H:%M} UTC"))
     return badges
 
 
@@ -152,6 +171,52 @@ def moment_in(row: Mapping[str, Any], *names: str) -> datetime | None:
             continue
         return when.replace(tzinfo=when.tzinfo or UTC)
     return None
+
+
+def incident_title(alert: Alert) -> str:
+    """Return what an incident is called in a list to choose from."""
+    return " · ".join([format.words(alert.rule), *alert.labels.values()])
+
+
+def incident_spans(alerts: Sequence[Alert], now: datetime) -> list[Span]:
+    """Return the bars of incidents on a time line, a row a group."""
+    return [
+        Span(
+            row=" / ".join(alert.labels.values()) or "everything",
+            start=alert.started,
+            end=alert.ended or now,
+            color=INK["error"] if alert.severity == "critical" else INK["latency"],
+            name=incident_title(alert),
+        )
+        for alert in alerts
+        if alert.started is not None
+    ]
+
+
+def matcher_options(alerts: Sequence[Alert]) -> dict[str, tuple[str, str]]:
+    """Return what a silence can match, as a person reads it."""
+    pairs = {("rule", alert.rule) for alert in alerts}
+    pairs |= {pair for alert in alerts for pair in alert.labels.items()}
+    words = {name: format.words(name.removesuffix("_name")) for name, _ in pairs}
+    return {f"{words[name]}: {value}": (name, value) for name, value in sorted(pairs)}
+
+
+def silence_text(row: Mapping[str, Any], zone: tzinfo) -> str:
+    """Return a silence in one line: what, until when, by whom, why."""
+    matchers = row.get("matchers")
+    pairs = list(matchers.items()) if isinstance(matchers, Mapping) else []
+    names = {name: format.words(str(name).removesuffix("_name")).lower() for name, _ in pairs}
+    what = ", ".join(f"{names[name]} {value}" for name, value in pairs)
+    until = moment_in(row, "ends_at")
+    parts = [what, f"until {format.moment(until, zone, seconds=False)}" if until else ""]
+    parts += [f"by {row['author']}" if row.get("author") else "", str(row.get("comment") or "")]
+    return " · ".join(part for part in parts if part)
+
+
+def _others(row: Mapping[str, Any]) -> tuple[str, ...]:
+    alerts = row.get("alerts")
+    others = alerts[1:] if isinstance(alerts, list) else []
+    return tuple(str(a.get("sentence") or "") for a in others if isinstance(a, Mapping))
 
 
 def _minute(when: datetime) -> str:

@@ -7,11 +7,13 @@ import json
 import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from taximeter.ports import live_port, part_url, served_certificate
 from taximeter.settings import Settings
@@ -20,6 +22,8 @@ from taximeter.tls import reader_context
 Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5
 _KEEP_S: Final = 2.0
+_LONG_S: Final = 25.0
+"""For a test notice: the channel itself is asked meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,14 @@ class Answer:
 
     rows: list[Row]
     is_reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a change: the service's answer, or the sentence that says why not."""
+
+    answer: Row
+    error: str | None = None
 
 
 class AlertsApi:
@@ -49,6 +61,48 @@ class AlertsApi:
 
     def incidents(self) -> Answer:
         return self._get("incidents")
+
+    def silences(self) -> Answer:
+        return self._get("silences")
+
+    def deliveries(self) -> Answer:
+        return self._get("deliveries")
+
+    def receivers(self) -> Answer:
+        return self._get("receivers")
+
+    def add_silence(
+        self, matchers: Mapping[str, str], duration: str, author: str, comment: str
+    ) -> Done:
+        body = {"matchers": matchers, "duration": duration, "author": author, "comment": comment}
+        return self._write("silences", body)
+
+    def end_silence(self, id: str) -> Done:
+        return self._write(f"silences/{quote(id, safe='')}", method="DELETE")
+
+    def acknowledge(self, incident: str, author: str) -> Done:
+        return self._write(f"incidents/{quote(incident, safe='')}/ack", {"author": author})
+
+    def snooze(self, incident: str, duration: str, author: str) -> Done:
+        body = {"duration": duration, "author": author}
+        return self._write(f"incidents/{quote(incident, safe='')}/snooze", body)
+
+    def send_test(self, receiver: str) -> Done:
+        return self._write(f"receivers/{quote(receiver, safe='')}/test", timeout_s=_LONG_S)
+
+    def retry(self, delivery: str) -> Done:
+        return self._write(f"deliveries/{quote(delivery, safe='')}/retry")
+
+    def _write(
+        self, path: str, body: Row | None = None, *, method: str = "POST",
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Done:  # fmt: skip
+        request = _request(f"{self._url()}/api/{path}", self._token, method, body or {})
+        done = _done(request, self._tls, timeout_s)
+        with self._lock:
+            # What was read before the change is old now.
+            self._kept.clear()
+        return done
 
     def _get(self, what: str) -> Answer:
         with self._lock:
@@ -77,8 +131,7 @@ def alerts_api_for(settings: Settings) -> AlertsApi:
 
 
 def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None) -> Answer:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url, headers=headers)
+    request = _request(url, token)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=tls) as response:
             document = json.load(response)
@@ -88,3 +141,27 @@ def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None)
     if not isinstance(rows, list):
         return Answer([], is_reachable=True)
     return Answer([row for row in rows if isinstance(row, dict)], is_reachable=True)
+
+
+def _request(
+    url: str, token: str | None, method: str = "GET", body: Row | None = None
+) -> urllib.request.Request:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    data = None
+    if body is not None and method != "DELETE":
+        headers["Content-Type"] = "application/json"
+        data = json.dumps(body).encode()
+    return urllib.request.Request(url, data=data, headers=headers, method=method)
+
+
+def _done(request: urllib.request.Request, tls: ssl.SSLContext | None, timeout_s: float) -> Done:
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s, context=tls) as response:
+            return Done(json.load(response))
+    except urllib.error.HTTPError as error:
+        try:
+            return Done({}, str(json.load(error)["error"]["message"]))
+        except (ValueError, KeyError, TypeError):
+            return Done({}, f"The alerts service answered {error.code}.")
+    except (OSError, http.client.HTTPException, ValueError):
+        return Done({}, "The alerts service does not answer.")

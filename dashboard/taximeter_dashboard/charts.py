@@ -92,6 +92,47 @@ def lines(
     return spec
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One bar on a time line."""
+
+    row: str
+    start: datetime
+    end: datetime
+    color: str
+    name: str
+
+
+def time_line(spans: Sequence[Span], start: datetime, end: datetime) -> Spec:
+    """Return bars over time, a row a name, in the order of their first bar."""
+    rows = list(dict.fromkeys(span.row for span in spans))
+    spec = _base(y_format="", tip="", has_legend=False)
+    spec["tooltip"] = {"trigger": "item", "confine": True, "formatter": "{a}"}
+    spec["xAxis"] |= {"min": start.isoformat(), "max": end.isoformat()}
+    spec["yAxis"] = {
+        "type": "category",
+        "data": rows,
+        "inverse": True,
+        "axisLine": {"show": False},
+        "axisTick": {"show": False},
+        "axisLabel": {"fontSize": 11, "width": 130, "overflow": "truncate"},
+    }
+    spec["series"] = [
+        {
+            "type": "line",
+            "name": span.name,
+            "data": [[span.start.isoformat(), span.row], [span.end.isoformat(), span.row]],
+            # A bar shorter than a pixel must still be seen.
+            "symbol": "roundRect",
+            "symbolSize": 8,
+            "lineStyle": {"width": 8, "cap": "round"},
+            "itemStyle": {"color": span.color},
+        }
+        for span in spans
+    ]
+    return spec
+
+
 def _line(times: Sequence[datetime], line: Line) -> Spec:
     known = sum(value is not None for value in line.values)
     drawn: Spec = {

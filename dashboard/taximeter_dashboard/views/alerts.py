@@ -1,17 +1,31 @@
-"""Alerts: what is firing, what was, and the rules that watch. Shown without any receiver too."""
+"""Alerts: what is firing, what was, the rules that watch, silences, and what was not delivered."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
 
-from taximeter_dashboard import blocks, format, frame, session
-from taximeter_dashboard.alerting import Alert, alert_item, as_alert, rule_text, scope_parameters
+from taximeter_dashboard import blocks, charts, format, frame, session
+from taximeter_dashboard.alerting import (
+    Alert,
+    alert_item,
+    as_alert,
+    incident_spans,
+    incident_title,
+    matcher_options,
+    moment_in,
+    rule_text,
+    scope_parameters,
+    silence_text,
+)
+from taximeter_dashboard.alerts_api import AlertsApi, Done
 from taximeter_dashboard.components import sheet, table
 
 HISTORY: Final = 50
+DAYS: Final = 7
+DURATIONS: Final = ("1h", "4h", "1d", "7d")
 RULE_COLUMNS: Final = (
     {"label": "Rule", "type": "main", "prio": "p1", "width": "20%"},
     {"label": "State", "width": "156px", "prio": "p2"},
@@ -29,7 +43,21 @@ def draw() -> None:
     if not (firing.is_reachable or rules.is_reachable):
         _unreachable()
         return
+    _said()
     current = [as_alert(row) for row in firing.rows]
+    every = [as_alert(row) for row in incidents.rows]
+    every.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
+    _firing(api, current, [alert for alert in every if alert.status == "firing"])
+    _history(every)
+    with frame.card("Rules", _watching(rules.rows), key="rules"):
+        rows = [_rule(row) for row in rules.rows]
+        table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
+    with st.grid(2, min_column_width=420, gap="small"):
+        _silences(api, current)
+        _receivers(api)
+
+
+def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> None:
     active = [a for a in current if a.status == "firing"]
     pending = [a for a in current if a.status == "pending"]
     with frame.card("Firing now", _count(active, pending), key="firing"):
@@ -37,16 +65,115 @@ def draw() -> None:
             sheet([blocks.listing([_entry(a) for a in (*active, *pending)])], key="firing-list")
         else:
             sheet([blocks.note("All quiet: no rule is firing.", "good")], key="firing-none")
-    past = [a for a in map(as_alert, incidents.rows) if a.status == "resolved"]
-    past.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
-    with frame.card("History", "incidents that are over, the newest first", key="history"):
+        if not incidents:
+            return
+        with st.popover("Acknowledge or snooze", icon=":material/done:", key="act"):
+            names = {f"{incident_title(a)} ({a.incident[:6]})": a.incident for a in incidents}
+            chosen = st.selectbox("Incident", list(names), key="act-incident")
+            author = st.text_input("Your name", key="act-author", max_chars=80)
+            if st.button("Acknowledge: no more repeats", key="act-ack"):
+                _say(api.acknowledge(names[chosen], author), "Acknowledged.")
+            duration = st.segmented_control(
+                "Snooze for", DURATIONS, default="1h", required=True, key="act-duration"
+            )
+            if st.button("Snooze: tell me again after that", key="act-snooze"):
+                _say(api.snooze(names[chosen], duration, author), f"Snoozed for {duration}.")
+
+
+def _history(every: list[Alert]) -> None:
+    past = [alert for alert in every if alert.status == "resolved"]
+    now = datetime.now(UTC)
+    since = now - timedelta(days=DAYS)
+    recent = [a for a in reversed(every) if (a.ended or now) > since]
+    with frame.card("History", f"the last {DAYS} days, and incidents that are over", key="history"):
+        spans = incident_spans(recent, now)
+        if spans:
+            height = 60 + 22 * len({span.row for span in spans})
+            st.echarts_chart(
+                charts.time_line(spans, since, now), height=height, key="chart-incidents",
+                alt="Incidents of the last days on a time line",
+            )  # fmt: skip
         if past:
             sheet([blocks.listing([_entry(a) for a in past[:HISTORY]])], key="history-list")
         else:
             sheet([blocks.note("No incident is over yet.")], key="history-none")
-    with frame.card("Rules", _watching(rules.rows), key="rules"):
-        rows = [_rule(row) for row in rules.rows]
-        table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
+
+
+def _silences(api: AlertsApi, current: list[Alert]) -> None:
+    rows = api.silences().rows
+    with frame.card("Silences", f"{format.exact(len(rows))} in force or to come", key="silences"):
+        for row in rows:
+            id, text = str(row.get("id")), silence_text(row, session.zone())
+            with st.container(horizontal=True, vertical_alignment="center", key=f"silence-{id}"):
+                sheet([blocks.item("Silenced", text)], key=f"silence-text-{id}")
+                if not id.startswith("file-") and st.button("End", key=f"silence-end-{id}"):
+                    _say(api.end_silence(id), "The silence has ended.")
+        with st.popover("Silence alerts", icon=":material/notifications_off:", key="silence"):
+            options = matcher_options(current)
+            chosen = st.multiselect("That match all of", list(options), key="silence-match")
+            duration = st.segmented_control(
+                "For", DURATIONS, default="1h", required=True, key="silence-duration"
+            )
+            author = st.text_input("Your name", key="silence-author", max_chars=80)
+            comment = st.text_input("Why", key="silence-comment", max_chars=300)
+            if st.button("Silence", type="primary", key="silence-add"):
+                matchers = dict(options[name] for name in chosen)
+                _say(api.add_silence(matchers, duration, author, comment), "Silenced.")
+
+
+def _receivers(api: AlertsApi) -> None:
+    receivers, dead = api.receivers().rows, api.deliveries().rows
+    dead = [row for row in dead if row.get("status") == "dead"]
+    sub = f"{format.exact(len(dead))} notices could not be delivered" if dead else ""
+    with frame.card("Receivers", sub or "all notices delivered", key="receivers"):
+        if not receivers:
+            text = "No receiver in alerts.yaml yet, so alerts show here only."
+            sheet([blocks.note(text)], key="receivers-none")
+        for row in receivers:
+            name = str(row.get("name"))
+            with st.container(horizontal=True, vertical_alignment="center", key=f"to-{name}"):
+                sheet([_receiver(row)], key=f"receiver-{name}")
+                if st.button("Send a test", key=f"test-{name}"):
+                    done = api.send_test(name)
+                    error = done.error or done.answer.get("error")
+                    _say(Done(done.answer, error), f"{name}: the test notice was delivered.")
+        for row in dead[:HISTORY]:
+            id = str(row.get("id"))
+            with st.container(horizontal=True, vertical_alignment="center", key=f"dead-{id}"):
+                sheet([_dead(row)], key=f"dead-text-{id}")
+                if st.button("Send again", key=f"retry-{id}"):
+                    _say(api.retry(id), "Queued again.")
+
+
+def _receiver(row: dict[str, Any]) -> blocks.Block:
+    error = str(row.get("last_error") or "")
+    badges = [blocks.badge(format.words(str(row.get("channel"))).lower())]
+    if row.get("waiting"):
+        badges.append(blocks.badge(f"{format.exact(row['waiting'])} waiting", "warn"))
+    if row.get("dead"):
+        badges.append(blocks.badge(f"{format.exact(row['dead'])} not delivered", "bad"))
+    return blocks.item(str(row.get("name")), error, badges=badges, tone="bad" if error else "")
+
+
+def _dead(row: dict[str, Any]) -> blocks.Block:
+    when = moment_in(row, "created_at")
+    meta = format.moment(when, session.zone(), seconds=False) if when else ""
+    kind = format.words(str(row.get("transition")))
+    text = f"to {row.get('receiver')}: {row.get('last_error') or 'no reason given'}"
+    return blocks.item(f"{kind}, not delivered", text, tone="bad", meta=meta)
+
+
+def _say(done: Done, text: str) -> None:
+    """Keep what became of a change for the next drawing, which shows the change as well."""
+    st.session_state["_alerts_said"] = (done.error or text, "bad" if done.error else "good")
+    st.rerun()
+
+
+def _said() -> None:
+    said = st.session_state.pop("_alerts_said", None)
+    if said is not None:
+        text, tone = said
+        sheet([blocks.note(text, tone)], key="alerts-said")
 
 
 def _entry(alert: Alert) -> blocks.Block:
