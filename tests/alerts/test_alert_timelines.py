@@ -132,27 +132,6 @@ def test_a_spike_needs_three_evaluations_with_new_data(process: Process) -> None
     assert process.status() == "firing"
 
 
-def test_pending_and_firing_survive_a_restart(process: Process) -> None:
-    process.run(2, requests=60, cost_usd=3.0)
-    process.restart()
-    assert process.status() == "pending"
-    process.run(1, requests=60, cost_usd=3.0)
-    process.restart()
-    assert process.status() == "firing"
-    process.run(3, requests=60, cost_usd=3.0)
-    assert process.inbox.kinds == ["firing"]
-    process.run(60, **USUAL)
-    assert process.inbox.kinds == ["firing", "resolved"]
-
-
-def test_it_opens_the_same_incident_again_within_a_day(process: Process) -> None:
-    for _ in range(2):
-        process.run(10, requests=60, cost_usd=3.0)
-        process.run(50, **USUAL)
-    assert process.inbox.kinds == ["firing", "resolved", "firing_again", "resolved"]
-    assert [row["times"] for row in process.incidents()] == [2]
-
-
 def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -> None:
     process.run(10, requests=60, cost_usd=3.0)
     process.clock.forward(hours=5)
@@ -164,25 +143,6 @@ def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -
     assert process.inbox.kinds[0] == "firing"
     assert process.inbox.kinds[-1] == "resolved"
     assert "no traffic" in process.inbox.notices[-1].sentence
-
-
-def test_a_silenced_alert_is_told_when_the_silence_ends(process: Process) -> None:
-    process.log.execute(
-        "insert into silence (id, matchers, created_at, starts_at, ends_at) values"
-        " ('s', '{\"agent_name\": \"support\"}', '2026', '2026', '2026-11-20T14:20:00.000000Z')"
-    )
-    process.run(12, requests=60, cost_usd=3.0)
-    assert (process.status(), process.inbox.kinds) == ("firing", [])
-    process.run(10, requests=60, cost_usd=3.0)
-    assert process.inbox.kinds == ["firing"]
-
-
-def test_a_receiver_added_later_hears_of_what_still_fires(process: Process) -> None:
-    process.restart(OWN + RULE)
-    process.run(10, requests=60, cost_usd=3.0)
-    process.restart()
-    process.run(1, requests=60, cost_usd=3.0)
-    assert process.inbox.kinds == ["firing"]
 
 
 def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(
@@ -237,21 +197,6 @@ def test_a_collector_that_is_away_changes_no_state(process: Process, store: Stor
 def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> None:
     with pytest.raises(AlreadyRunning, match="already kept by another process"):
         NotificationLog(process.data_dir)
-
-
-def test_a_rule_that_is_gone_leaves_no_open_incident(process: Process) -> None:
-    process.run(10, requests=60, cost_usd=3.0)
-    process.restart(OPS)
-    assert [row["reason"] for row in process.incidents()] == ["its rule is gone"]
-
-
-def test_above_with_for_waits_as_long_as_it_says(process: Process) -> None:
-    rule = "{name: dear, watch: cost_per_request_usd, when: above $1, over: 5m, for: 5m}"
-    process.restart(OPS + f"rules: [{rule}]\n")
-    process.run(4, requests=60, cost_usd=3.0)
-    assert process.status("dear") == "pending"
-    process.run(4, requests=60, cost_usd=3.0)
-    assert process.status("dear") == "firing"
 
 
 def test_percentiles_of_single_requests_can_be_watched(process: Process) -> None:

@@ -278,3 +278,19 @@ def test_one_group_never_has_two_open_incidents_and_replay_tells_the_same(tmp_pa
         opened += kind in ("firing", "firing_again")
         closed += kind == "resolved"
         assert 0 <= opened - closed <= 1
+
+
+def test_a_receiver_added_later_hears_of_what_still_fires(timeline: Timeline) -> None:
+    timeline.restart(RULES.replace("notify: {ops: {email: ops@example.org}}\n", ""))
+    timeline.run(5, (COST_A,))
+    timeline.restart(RULES)
+    timeline.run(1, (COST_A,))
+    assert timeline.told == [(6, "firing")]
+
+
+def test_a_rule_that_is_gone_leaves_no_open_incident_and_no_notice(timeline: Timeline) -> None:
+    timeline.run(5, (ERRORS_A,))
+    timeline.restart(RULES.replace("name: errors", "name: others"))
+    assert [row["reason"] for row in timeline.rows("incident")] == ["its rule is gone"]
+    timeline.deliver()
+    assert timeline.told == [(2, "firing")]
