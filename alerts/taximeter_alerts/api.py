@@ -32,6 +32,7 @@ from taximeter_alerts.notice import sample_notice
 from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules import Rule, RuleBook
+from taximeter_alerts.self_checks import OWN_RULES
 from taximeter_alerts.silences import (
     add_silence,
     end_silence,
@@ -110,7 +111,7 @@ class Api:
             )
         }
         silences, causes = silences_in_force(self.log, self.clock()), self.board.causes()
-        rules = {rule.name: rule for rule in self.book.rules}
+        rules = {rule.name: rule for rule in (*self.book.rules, *OWN_RULES)}
         alerts = []
         for (name, key), current in sorted(self.board.current.items()):
             rule, state, verdict = rules[name], current.state, current.verdict
@@ -390,6 +391,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 def _alert(row: Mapping[str, Any]) -> dict[str, Any]:
     """One alert of an incident, as it is told."""
     peak = json.loads(row["peak"])
+    peak.pop("past_day", None)
     return {
         **row,
         "labels": json.loads(row["labels"]),

@@ -19,6 +19,7 @@ from taximeter_alerts.notification_log import (
     time_text,
 )
 from taximeter_alerts.rules import RuleBook
+from taximeter_alerts.self_checks import OWN_RULES
 from taximeter_alerts.state import AlertState, rewind, step
 
 Key = tuple[str, str]
@@ -39,7 +40,7 @@ class Board:
     """Everything that one evaluation changes is one transaction of the notification log."""
 
     def __init__(self, book: RuleBook, log: NotificationLog, dispatcher: Dispatcher) -> None:
-        self._rules = {rule.name: rule for rule in book.rules}
+        self._rules = {rule.name: rule for rule in (*book.rules, *OWN_RULES)}
         self._log, self._dispatcher = log, dispatcher
         self._incidents = Incidents(log)
         self.current: dict[Key, Current] = {}
@@ -57,6 +58,25 @@ class Board:
 
         Only the newest minute tells people: what began and ended in a gap is history.
         """
+        self._take(at, findings, is_told=is_newest, is_minute=True)
+
+    def check_itself(self, failing_since: datetime | None, error: str | None, at: datetime) -> None:
+        """Take in how alerting itself is doing; what is well and was well is no news."""
+        findings = [
+            finding
+            for finding in self._dispatcher.own_findings(failing_since, error, at)
+            if finding.verdict.outcome == "breach"
+            or (finding.rule.name, finding.key) in self._firing()
+        ]
+        if findings:
+            self._take(at, findings, is_told=True, is_minute=False)
+
+    def _firing(self) -> set[Key]:
+        return {key for key, now in self.current.items() if now.state.is_firing}
+
+    def _take(
+        self, at: datetime, findings: Iterable[Finding], *, is_told: bool, is_minute: bool
+    ) -> None:
         taken = []
         for finding in findings:
             before = self.current.get((finding.rule.name, finding.key))
@@ -74,9 +94,10 @@ class Board:
             for finding, now in taken:
                 self._incidents.apply(finding, now, at)
                 self._store((finding.rule.name, finding.key), found)
-            if is_newest:
+            if is_told:
                 self._dispatcher.notify(at, self.causes(found))
-            self.set_watermark(at)
+            if is_minute:
+                self.set_watermark(at)
         self.current.update(found)
 
     def causes(self, newer: dict[Key, Current] | None = None) -> list[Cause]:

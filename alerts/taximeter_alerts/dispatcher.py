@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taximeter_alerts.incidents import RANK
+from taximeter_alerts.incidents import RANK, Finding
 from taximeter_alerts.muting import Cause, explained_by, silenced_by
 from taximeter_alerts.notice import (
+    Chart,
     Kind,
     Notice,
     Told,
@@ -22,6 +23,7 @@ from taximeter_alerts.notice import (
 from taximeter_alerts.notification_log import NotificationLog, read_time, time_text
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.rules import Receiver, Rule, RuleBook
+from taximeter_alerts.self_checks import OWN_RULES, own_findings
 from taximeter_alerts.silences import silences_in_force
 
 MOST_THREADS_AN_HOUR: Final = 20
@@ -58,9 +60,16 @@ class Dispatcher:
         outbox: Outbox,
         dashboard_url: Callable[[], str | None],
     ) -> None:
-        self._rules = {rule.name: rule for rule in book.rules}
+        self._rules = {rule.name: rule for rule in (*book.rules, *OWN_RULES)}
         self._book, self._log, self._outbox = book, log, outbox
         self._dashboard_url = dashboard_url
+
+    def own_findings(
+        self, failing_since: datetime | None, error: str | None, now: datetime
+    ) -> list[Finding]:
+        """Return what is wrong with alerting itself."""
+        undelivered, receivers = self._outbox.undelivered(), self._outbox.receivers
+        return own_findings(failing_since, error, undelivered, receivers, now)
 
     def notify(self, at: datetime, causes: Sequence[Cause]) -> None:
         """Tell what fires or is over and was not told yet, unless it is muted."""
@@ -137,7 +146,7 @@ class Dispatcher:
         shown = mine if kind == "resolved" else firing
         opened = read_time(incident["opened_at"]) or at
         labels = json.loads(incident["labels"])
-        title = title_of_incident([(m.rule.watch, m.labels) for m in shown])
+        title = title_of_incident([(m.rule, m.labels) for m in shown])
         sentences = [str(m.row["sentence"]) for m in shown]
         if kind == "resolved":
             worst = str(json.loads(shown[0].row["peak"]).get("sentence") or sentences[0])
@@ -155,6 +164,7 @@ class Dispatcher:
             also=tuple(sentences[1:]),
             labels={name: value for name, value in labels.items() if value is not None},
             at=time_text(at),
+            chart=None if kind == "resolved" else chart_of(shown[0]),
         )
         self._outbox.add(notice, receiver, _sequence(at))
         told = [] if kind == "resolved" else [member.id for member in firing]
@@ -197,7 +207,7 @@ class Dispatcher:
             time_text(at - _HOUR),
         ):
             return
-        titles = [title_of_incident([(m.rule.watch, m.labels) for m in mine]) for _, mine in late]
+        titles = [title_of_incident([(m.rule, m.labels) for m in mine]) for _, mine in late]
         more = f"; and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
         notice = Notice(
             kind="summary",
@@ -212,6 +222,15 @@ class Dispatcher:
         self._outbox.add(notice, receiver, _sequence(at))
         for incident, mine in late:
             self._note(incident["id"], receiver, [m.id for m in mine], "warning", at)
+
+
+def chart_of(member: Member) -> Chart | None:
+    """Return the chart of an alert, None if its past is not known."""
+    peak = json.loads(member.row["peak"])
+    if not any(value is not None for value in peak.get("past_day") or ()):
+        return None
+    values = tuple(peak["past_day"])
+    return Chart(values, peak.get("usual"), peak.get("high"), member.rule.metric.unit)
 
 
 def read_told(log: NotificationLog, incident: str, receiver: str) -> Told | None:

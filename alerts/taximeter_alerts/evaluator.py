@@ -14,6 +14,7 @@ from taximeter_alerts.board import Board
 from taximeter_alerts.detect import Reference, Sample, Verdict, judge
 from taximeter_alerts.explain import explain
 from taximeter_alerts.incidents import Finding
+from taximeter_alerts.past_day import read_past_day
 from taximeter_alerts.quiet import judge_quiet
 from taximeter_alerts.rules import Rule, RuleBook
 from taximeter_alerts.windows import (
@@ -36,6 +37,8 @@ _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
 """Waited for; a larger one is followed."""
 _FAILURES_OF_AN_AGENT: Final = 2
+_MOST_CHARTS: Final = 20
+"""An evaluation's; what more breaches at once is told without."""
 _log = logging.getLogger("taximeter_alerts")
 
 
@@ -47,6 +50,7 @@ class Health:
     failures: int = 0
     failures_in_a_row: int = 0
     last_error: str | None = None
+    failing_since: datetime | None = None
     finished_at: datetime | None = None
     duration_s: float = 0.0
 
@@ -99,11 +103,13 @@ class Evaluator:
             self.health.failures += 1
             self.health.failures_in_a_row += 1
             self.health.last_error = error.message
+            self.health.failing_since = self.health.failing_since or self._clock()
             _log.warning("evaluation failed: %s", error.message)
         else:
             self.health.failures_in_a_row = 0
-            self.health.last_error = None
+            self.health.last_error = self.health.failing_since = None
             self.health.finished_at = self._clock()
+        self._board.check_itself(self.health.failing_since, self.health.last_error, self._clock())
         self.health.evaluations += done
         self.health.duration_s = time.monotonic() - started
         return done
@@ -117,7 +123,23 @@ class Evaluator:
             for rule in rules:
                 for key, group in self._groups_of(rule, groups).items():
                     findings.append(self._judge(rule, group, history.of(key, rule.watch), at))
+        if is_newest:
+            findings = self._with_past_day(findings, at)
         self._board.record(at, findings, is_newest=is_newest)
+
+    def _with_past_day(self, findings: list[Finding], at: datetime) -> list[Finding]:
+        """Read the last day of what may be told next: its notice shows it."""
+        left = _MOST_CHARTS
+        taken = []
+        for finding in findings:
+            current = self._board.current.get((finding.rule.name, finding.key))
+            is_told = current is not None and current.state.is_firing
+            if finding.verdict.outcome == "breach" and not is_told and left:
+                left -= 1
+                day = read_past_day(self._reader, finding.rule, finding.labels, at)
+                finding = replace(finding, past_day=day)
+            taken.append(finding)
+        return taken
 
     def _judge(self, rule: Rule, group: Group, reference: Reference, at: datetime) -> Finding:
         samples = group.samples.get(rule.watch, {})

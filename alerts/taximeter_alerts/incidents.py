@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,6 +26,8 @@ class Finding:
     verdict: Verdict
     sentence: str
     severity: Severity
+    past_day: tuple[float | None, ...] = ()
+    """The metric's last day, where somebody may be told of it."""
 
     @property
     def key(self) -> str:
@@ -66,7 +68,7 @@ class Incidents:
             "insert into alert (incident, rule, labels, severity, opened_at, fired_at, sentence,"
             " peak) values (?, ?, ?, ?, ?, ?, ?, ?)"
             " on conflict do update set resolved_at = null, reason = null, times = times + 1,"
-            " sentence = excluded.sentence, fired_at = excluded.fired_at",
+            " sentence = excluded.sentence, peak = excluded.peak, fired_at = excluded.fired_at",
             incident,
             finding.rule.name,
             finding.key,
@@ -114,7 +116,8 @@ class Incidents:
 
     def _worsen(self, finding: Finding) -> None:
         for row in self._open_alert(finding):
-            worst = json.loads(row["peak"]).get("value") or 0.0
+            before = json.loads(row["peak"])
+            worst = before.get("value") or 0.0
             value = finding.verdict.value or 0.0
             is_down = finding.rule.condition.kind in ("below", "silent")
             is_worse = value < worst if is_down else value > worst
@@ -122,7 +125,7 @@ class Incidents:
                 "update alert set sentence = ?, peak = ?"
                 " where incident = ? and rule = ? and labels = ?",
                 finding.sentence,
-                _peak(finding) if is_worse else row["peak"],
+                _peak(finding, before.get("past_day")) if is_worse else row["peak"],
                 row["incident"],
                 row["rule"],
                 row["labels"],
@@ -173,5 +176,8 @@ class Incidents:
         )
 
 
-def _peak(finding: Finding) -> str:
-    return json.dumps({**asdict(finding.verdict), "sentence": finding.sentence})
+def _peak(finding: Finding, past_day: Sequence[float | None] | None = None) -> str:
+    day = finding.past_day or past_day or ()
+    return json.dumps(
+        {**asdict(finding.verdict), "sentence": finding.sentence, "past_day": list(day)}
+    )

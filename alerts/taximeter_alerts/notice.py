@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from taximeter_alerts.amounts import say_duration
 from taximeter_alerts.explain import group_title, metric_title
+from taximeter_alerts.rules import Rule
 
 Kind = Literal[
     "firing", "firing_again", "joined", "worse", "still_firing", "resolved", "was_firing",
@@ -45,6 +46,16 @@ HEADLINES: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """The last day of the metric, by quarters of an hour, and what is usual."""
+
+    values: tuple[float | None, ...]
+    usual: float | None = None
+    high: float | None = None
+    unit: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One message about one incident."""
 
@@ -62,6 +73,7 @@ class Notice:
     labels: Mapping[str, str] = field(default_factory=dict)
     at: str | None = None
     """When this was decided, in ISO form."""
+    chart: Chart | None = None
 
     @property
     def headline(self) -> str:
@@ -79,6 +91,9 @@ def read_notice(text: str) -> Notice:
     """Return a stored notice; what this version doesn't know is left out."""
     known = {f.name for f in fields(Notice)}
     values = {name: value for name, value in json.loads(text).items() if name in known}
+    chart = values.get("chart")
+    if chart is not None:
+        values["chart"] = Chart(**{**chart, "values": tuple(chart["values"])})
     return Notice(**{**values, "also": tuple(values.get("also", ()))})
 
 
@@ -95,15 +110,17 @@ def sample_notice(link: str | None) -> Notice:
     )
 
 
-def title_of_incident(alerts: Sequence[tuple[str, Mapping[str, str | None]]]) -> str:
-    """Return what an incident with these metrics and groups is called in one line.
+def title_of_incident(alerts: Sequence[tuple[Rule, Mapping[str, str | None]]]) -> str:
+    """Return what an incident with these alerts is called in one line.
 
-    >>> title_of_incident([("error_rate", {"agent_name": "a"}), ("cost_usd", {"agent_name": "a"})])
-    'error rate and 1 more, a'
+    >>> from taximeter_alerts.rules import default_rules
+    >>> title_of_incident([(rule, {"agent_name": "a"}) for rule in default_rules()[:2]])
+    'cost per request and 1 more, a'
     """
-    (metric, labels), *others = alerts
+    (rule, labels), *others = alerts
     more = f" and {len(others)} more" if others else ""
-    return f"{metric_title(metric)}{more}, {group_title(labels)}"
+    who = f", {group_title(labels)}" if labels or not rule.title else ""
+    return f"{rule.title or metric_title(rule.watch)}{more}{who}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class Rule:
     repeat_interval: timedelta | None = None
     """None: the book's, which holds for critical alerts only. Zero: never."""
     is_default: bool = False
+    title: str = ""
+    """What it is called in a headline; empty: its metric."""
 
     @property
     def metric(self) -> Metric:

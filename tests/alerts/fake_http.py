@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -29,12 +30,14 @@ class FakeHttp:
                 status, more, said = (
                     fake.answers.pop(0) if fake.answers else fake.answer(self.path, headers, body)
                 )
-                self.send_response(status)
-                for name, value in more.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+                # Whoever asked may have been killed meanwhile.
+                with contextlib.suppress(OSError):
+                    self.send_response(status)
+                    for name, value in more.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(said)))
+                    self.end_headers()
+                    self.wfile.write(said)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

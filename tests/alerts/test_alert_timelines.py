@@ -106,7 +106,8 @@ def process(tmp_path: Path, store: Store, clock: Clock) -> Iterator[Process]:
     start = clock.now.replace(second=0)
     store.add_minutes("support", start - timedelta(days=5), 5 * 1440, **USUAL)
     process = Process(tmp_path, store, clock)
-    process.tick()
+    # The six hours before are no part of these stories.
+    process.board.set_watermark(start)
     yield process
     process.log.close()
 
@@ -121,6 +122,9 @@ def test_it_fires_once_explains_itself_and_resolves_once(process: Process) -> No
     firing, resolved = process.inbox.notices
     assert "support: cost per request $" in firing.sentence and "extra" in firing.sentence
     assert firing.link is not None and "agent=support" in firing.link and "start=" in firing.link
+    assert firing.chart is not None and firing.chart.unit == "USD"
+    assert firing.chart.values[0] == pytest.approx(0.05)
+    assert max(value or 0.0 for value in firing.chart.values) > 0.1
     assert "back to usual after" in resolved.sentence and "At its worst" in resolved.sentence
     assert [row["resolved_at"] is not None for row in process.incidents()] == [True]
 
@@ -189,9 +193,15 @@ def test_a_collector_that_is_away_changes_no_state(process: Process, store: Stor
     process.run(3)
     assert process.status() == "firing"
     assert process.evaluator.health.last_error == "No collector answers."
+    process.run(5)
+    assert process.inbox.kinds == ["firing", "firing"]
+    blind = process.inbox.notices[-1]
+    assert (blind.title, blind.severity) == ("alerts cannot be evaluated", "critical")
+    assert "No collector answers." in blind.sentence
     store.error = None
     process.run(1, requests=60, cost_usd=3.0)
     assert process.evaluator.health.last_error is None
+    assert process.inbox.kinds == ["firing", "firing", "resolved"]
 
 
 def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -17,7 +18,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from taximeter.secret import Secret
-from taximeter_alerts.notice import Notice
+from taximeter_alerts.notice import Chart, Notice, read_notice
 from taximeter_alerts.notification_log import NotificationLog
 from taximeter_alerts.notifiers.base import Delivery, NotificationError, Notifier
 from taximeter_alerts.notifiers.email import EmailNotifier
@@ -36,6 +37,31 @@ FIRING = Notice(
     sentence="support: cost per request $0.42 <!channel> & more.",
     link="http://127.0.0.1:8501/requests?agent=support&start=2026-11-20T14:00Z",
     started="2026-11-20 14:05 UTC",
+)
+
+
+MAIL_TEXT = """\
+Firing: cost per request, support
+
+support: cost per request $0.42 <!channel> & more.
+
+support: <b>loops</b>.
+
+Last 24 h: ▃ ▃█
+
+Rule cost-per-request, warning, since 2026-11-20 14:05 UTC.
+http://127.0.0.1:8501/requests?agent=support&start=2026-11-20T14:00Z
+"""
+MAIL_PAGE = (
+    '<div style="font-family:sans-serif;max-width:40em">'
+    '<p style="font-size:1.1em;color:#c0362c"><b>Firing: cost per request, support</b></p>'
+    "<p>support: cost per request $0.42 &lt;!channel&gt; &amp; more.</p>"
+    "<p>support: &lt;b&gt;loops&lt;/b&gt;.</p>"
+    '<p><img src="cid:chart@taximeter.invalid" width="640" height="180"'
+    ' alt="The last 24 hours; the band is the usual range"></p>'
+    '<p style="color:#666">Rule cost-per-request, warning, since 2026-11-20 14:05 UTC.</p>'
+    '<p><a href="http://127.0.0.1:8501/requests?agent=support&amp;start=2026-11-20T14:00Z">'
+    "Open in taximeter</a></p></div>\n"
 )
 
 
@@ -271,6 +297,33 @@ def test_mail_has_text_and_html_and_resolved_answers_firing(mailbox: Mailbox) ->
     assert "&lt;!channel&gt; &amp; more" in page
     assert repeat["Message-ID"] == first["Message-ID"] != last["Message-ID"]
     assert last["In-Reply-To"] == first["Message-ID"]
+
+
+def test_mail_shows_the_last_day_inline_and_as_text(mailbox: Mailbox) -> None:
+    chart = Chart((0.1, None, 0.1, 0.4), usual=0.1, high=0.2, unit="USD")
+    notice = replace(FIRING, chart=chart, also=("support: <b>loops</b>.",))
+    assert read_notice(notice.to_json()) == notice
+    email = EmailNotifier(mailbox.server, ("a@example.org",))
+    email.send(notice, Delivery("i1:firing:1:ops"))
+    (message,) = mailbox.messages
+    assert [part.get_content_type() for part in message.walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+    ]
+    text, _, page, picture = list(message.walk())[1:]
+    assert text.get_content().replace("\r\n", "\n") == MAIL_TEXT
+    assert page.get_content().replace("\r\n", "\n") == MAIL_PAGE
+    assert picture["Content-ID"] == "<chart@taximeter.invalid>"
+    assert picture.get_content_disposition() == "inline"
+    assert picture.get_content()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_slack_shows_the_last_day_as_a_line_of_text() -> None:
+    message = slack_message(replace(FIRING, chart=Chart((0.1, None, 0.1, 0.4))))
+    assert message["blocks"][-1]["elements"][0]["text"].startswith("24 h `▃ ▃█` · rule ")
 
 
 @pytest.mark.parametrize(("answer", "is_permanent"), [("451 later", False), ("554 no", True)])

@@ -294,3 +294,24 @@ def test_a_rule_that_is_gone_leaves_no_open_incident_and_no_notice(timeline: Tim
     assert [row["reason"] for row in timeline.rows("incident")] == ["its rule is gone"]
     timeline.deliver()
     assert timeline.told == [(2, "firing")]
+
+
+def test_a_receiver_that_fails_for_a_quarter_of_an_hour_is_told_to_the_others(
+    timeline: Timeline,
+) -> None:
+    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
+    timeline.restart(RULES.replace("ops: {email: ops@example.org}", two))
+    timeline.inbox("own").is_down = True
+    for _ in range(20):
+        timeline.run(1, (COST_A,))
+        timeline.board.check_itself(None, None, timeline.now)
+    timeline.deliver()
+    told = [notice.title for notice in timeline.inbox("ops").notices]
+    assert told == ["cost per request, a", "notices are not delivered, own"]
+    assert "the receiver is down" in timeline.inbox("ops").notices[-1].sentence
+    timeline.inbox("own").is_down = False
+    for _ in range(20):
+        timeline.run(1, (COST_A,))
+        timeline.board.check_itself(None, None, timeline.now)
+    timeline.deliver()
+    assert timeline.inbox("ops").notices[-1].kind == "resolved"

@@ -11,10 +11,12 @@ from typing import Final
 
 from taximeter_alerts.notice import FIRST, Notice
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
+from taximeter_alerts.past_day import sparkline
 from taximeter_alerts.rules import MailServer, short_digest
 
 TIMEOUT_S: Final = 20.0
 _DOMAIN: Final = "taximeter.invalid"
+_PICTURE: Final = "chart@taximeter.invalid"
 
 
 class EmailNotifier:
@@ -88,8 +90,26 @@ def mail_message(notice: Notice, key: str, sender: str, to: tuple[str, ...]) -> 
         message["In-Reply-To"] = first
         message["References"] = first
     message.set_content(_text(notice))
-    message.add_alternative(_html(notice), subtype="html")
+    picture = _picture(notice)
+    message.add_alternative(_html(notice, has_picture=picture is not None), subtype="html")
+    if picture is not None:
+        page = message.get_payload()[-1]  # type: ignore[index]
+        assert isinstance(page, EmailMessage)
+        page.add_related(
+            picture, "image", "png", cid=f"<{_PICTURE}>", filename="chart.png", disposition="inline"
+        )
     return message
+
+
+def _picture(notice: Notice) -> bytes | None:
+    """Return the chart, None if there is none or nothing to draw it with."""
+    if notice.chart is None:
+        return None
+    try:
+        from taximeter_alerts.picture import draw_chart
+    except ImportError:
+        return None
+    return draw_chart(notice.chart)
 
 
 def _facts(notice: Notice) -> str:
@@ -99,19 +119,26 @@ def _facts(notice: Notice) -> str:
 
 def _text(notice: Notice) -> str:
     also = [line for sentence in notice.also for line in ("", sentence)]
-    lines = [notice.headline, "", notice.sentence, *also, "", _facts(notice)]
+    day = [f"Last 24 h: {sparkline(notice.chart.values)}", ""] if notice.chart else []
+    lines = [notice.headline, "", notice.sentence, *also, "", *day, _facts(notice)]
     return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
 
 
-def _html(notice: Notice) -> str:
+def _html(notice: Notice, *, has_picture: bool) -> str:
     colour = "#1a7f37" if notice.is_good_news else "#c0362c"
     link = (
         f'<p><a href="{html.escape(notice.link)}">Open in taximeter</a></p>' if notice.link else ""
+    )
+    picture = (
+        f'<p><img src="cid:{_PICTURE}" width="640" height="180"'
+        ' alt="The last 24 hours; the band is the usual range"></p>'
+        if has_picture
+        else ""
     )
     also = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in notice.also)
     return (
         '<div style="font-family:sans-serif;max-width:40em">'
         f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
         f"<p>{html.escape(notice.sentence)}</p>{also}"
-        f'<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
+        f'{picture}<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
     )

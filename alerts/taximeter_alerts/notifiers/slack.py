@@ -16,6 +16,7 @@ from taximeter.secret import Secret
 from taximeter_alerts.notice import FIRST, Notice
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.notifiers.web import Answer, Web, refuse_status
+from taximeter_alerts.past_day import sparkline
 
 API: Final = "https://slack.com/api"
 EVENT: Final = "taximeter_notice"
@@ -127,6 +128,8 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     blocks = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
     if notice.also:
         blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
+    if notice.chart is not None:
+        facts.insert(0, f"24 h `{sparkline(notice.chart.values)}`")
     context = {"type": "mrkdwn", "text": " · ".join(facts), "verbatim": True}
     return {
         "text": f"{escape(headline)}\n{sentence}",
