@@ -59,6 +59,7 @@ def draw() -> None:
 
 def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> None:
     active = [a for a in current if a.status == "firing"]
+    active.sort(key=lambda a: a.severity != "critical")
     pending = [a for a in current if a.status == "pending"]
     with frame.card("Firing now", _count(active, pending), key="firing"):
         if active or pending:
@@ -105,7 +106,7 @@ def _silences(api: AlertsApi, current: list[Alert]) -> None:
         for row in rows:
             id, text = str(row.get("id")), silence_text(row, session.zone())
             with st.container(horizontal=True, vertical_alignment="center", key=f"silence-{id}"):
-                sheet([blocks.item("Silenced", text)], key=f"silence-text-{id}")
+                sheet([blocks.listing([blocks.item("Silenced", text)])], key=f"silence-text-{id}")
                 if not id.startswith("file-") and st.button("End", key=f"silence-end-{id}"):
                     _say(api.end_silence(id), "The silence has ended.")
         with st.popover("Silence alerts", icon=":material/notifications_off:", key="silence"):
@@ -124,15 +125,15 @@ def _silences(api: AlertsApi, current: list[Alert]) -> None:
 def _receivers(api: AlertsApi) -> None:
     receivers, dead = api.receivers().rows, api.deliveries().rows
     dead = [row for row in dead if row.get("status") == "dead"]
-    sub = f"{format.exact(len(dead))} notices could not be delivered" if dead else ""
-    with frame.card("Receivers", sub or "all notices delivered", key="receivers"):
+    sub = f"{format.exact(len(dead))} not delivered" if dead else "nothing is undelivered for good"
+    with frame.card("Receivers", sub, key="receivers"):
         if not receivers:
             text = "No receiver in alerts.yaml yet, so alerts show here only."
             sheet([blocks.note(text)], key="receivers-none")
         for row in receivers:
             name = str(row.get("name"))
             with st.container(horizontal=True, vertical_alignment="center", key=f"to-{name}"):
-                sheet([_receiver(row)], key=f"receiver-{name}")
+                sheet([blocks.listing([_receiver(row)])], key=f"receiver-{name}")
                 if st.button("Send a test", key=f"test-{name}"):
                     done = api.send_test(name)
                     error = done.error or done.answer.get("error")
@@ -140,7 +141,7 @@ def _receivers(api: AlertsApi) -> None:
         for row in dead[:HISTORY]:
             id = str(row.get("id"))
             with st.container(horizontal=True, vertical_alignment="center", key=f"dead-{id}"):
-                sheet([_dead(row)], key=f"dead-text-{id}")
+                sheet([blocks.listing([_dead(row)])], key=f"dead-text-{id}")
                 if st.button("Send again", key=f"retry-{id}"):
                     _say(api.retry(id), "Queued again.")
 
