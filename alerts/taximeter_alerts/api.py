@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,14 +18,21 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from taximeter.secret import Secret
-from taximeter_alerts.amounts import parse_duration
+from taximeter_alerts.api_input import (
+    LONGEST_SILENCE,
+    read_body,
+    read_duration,
+    read_matchers,
+    read_moment,
+    read_text,
+)
+from taximeter_alerts.api_rows import alert_row, incident_row
 from taximeter_alerts.board import Board
 from taximeter_alerts.detect import HISTORY_DAYS
 from taximeter_alerts.dispatcher import alerts_page
 from taximeter_alerts.evaluator import Health
 from taximeter_alerts.explain import metric_title
 from taximeter_alerts.exposition import metrics_text
-from taximeter_alerts.incidents import RANK
 from taximeter_alerts.muting import explained_by, silenced_by
 from taximeter_alerts.notice import sample_notice
 from taximeter_alerts.notification_log import NotificationLog, time_text
@@ -41,8 +47,6 @@ from taximeter_alerts.silences import (
 )
 
 _MOST_ROWS: Final = 1_000
-_LONGEST_SILENCE: Final = timedelta(days=30)
-_MOST_CHARACTERS: Final = 500
 _TRIES: Final = 20
 _FAILURES_TO_BE_BLIND: Final = 3
 _STATUSES: Final = ("firing", "pending", "resolved", "learning", "no_data", "error", "inactive")
@@ -151,13 +155,13 @@ class Api:
         newest = f"(select id from incident order by opened_at desc, id limit {_MOST_ROWS})"
         alerts, told = defaultdict(list), defaultdict(list)
         for row in self.log.rows(f"select * from alert where incident in {newest}"):
-            alerts[row["incident"]].append(_alert(row))
+            alerts[row["incident"]].append(alert_row(row))
         for row in self.log.rows(f"select * from thread where incident in {newest}"):
             told[row["incident"]].append(row["receiver"])
         rows = self.log.rows(
             f"select * from incident where id in {newest} order by opened_at desc, id"
         )
-        return {"incidents": [_incident(r, alerts[r["id"]], told[r["id"]]) for r in rows]}
+        return {"incidents": [incident_row(r, alerts[r["id"]], told[r["id"]]) for r in rows]}
 
     def receivers(self, _: dict[str, Any]) -> dict[str, Any]:
         """The receivers, and what each could not be told."""
@@ -210,18 +214,18 @@ class Api:
     def silence(self, body: dict[str, Any]) -> dict[str, Any]:
         """Silence what matches: matchers, duration or starts_at and ends_at, author, comment."""
         now = self.clock()
-        matchers = _matchers(body.get("matchers"))
+        matchers = read_matchers(body.get("matchers"))
         known = {"rule"} | {name for rule in self.book.rules for name in rule.by}
         for name in matchers:
             if name not in known:
                 raise HTTPException(
                     400, f"No rule has a {name!r} to match; use {', '.join(sorted(known))}."
                 )
-        starts_at = _moment(body, "starts_at") or now
-        ends_at = _moment(body, "ends_at")
+        starts_at = read_moment(body, "starts_at") or now
+        ends_at = read_moment(body, "ends_at")
         if ends_at is None:
-            ends_at = starts_at + _duration(body.get("duration", "1h"))
-        if not now < ends_at or not starts_at < ends_at <= starts_at + _LONGEST_SILENCE:
+            ends_at = starts_at + read_duration(body.get("duration", "1h"))
+        if not now < ends_at or not starts_at < ends_at <= starts_at + LONGEST_SILENCE:
             raise HTTPException(400, "A silence ends in the future, at most 30d after its start.")
         return add_silence(
             self.log,
@@ -229,8 +233,8 @@ class Api:
             now=now,
             starts_at=starts_at,
             ends_at=ends_at,
-            author=_text(body, "author"),
-            comment=_text(body, "comment"),
+            author=read_text(body, "author"),
+            comment=read_text(body, "comment"),
         )
 
     def unsilence(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +251,7 @@ class Api:
             self.log.execute(
                 "update incident set acked_at = ?, acked_by = ? where id = ? and acked_at is null",
                 time_text(self.clock()),
-                _text(body, "author"),
+                read_text(body, "author"),
                 row["id"],
             )
         return self._open_incident(body["id"])
@@ -255,11 +259,11 @@ class Api:
     def snooze(self, body: dict[str, Any]) -> dict[str, Any]:
         """Say nothing of it for a while; if it still fires then, that is told."""
         row = self._open_incident(body["id"])
-        until = self.clock() + _duration(body.get("duration", "1h"))
+        until = self.clock() + read_duration(body.get("duration", "1h"))
         self.log.execute(
             "update incident set snoozed_until = ?, snoozed_by = ? where id = ?",
             time_text(until),
-            _text(body, "author"),
+            read_text(body, "author"),
             row["id"],
         )
         return self._open_incident(body["id"])
@@ -270,8 +274,8 @@ class Api:
             raise HTTPException(404, "There is no such incident.")
         if rows[0]["resolved_at"] is not None:
             raise HTTPException(409, "This incident is already over.")
-        alerts = [_alert(r) for r in self.log.rows("select * from alert where incident = ?", id)]
-        return _incident(rows[0], alerts, [])
+        alerts = [alert_row(r) for r in self.log.rows("select * from alert where incident = ?", id)]
+        return incident_row(rows[0], alerts, [])
 
     def _status(self, status: str) -> str:
         """A state that could not be evaluated for a while is an error, unless it fires."""
@@ -329,7 +333,7 @@ class Api:
     def _guarded_write(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         async def handle(request: Request) -> Response:
             self._check_token(request)
-            body = await _body(request)
+            body = await read_body(request)
             return JSONResponse(await run_in_threadpool(answer, {**body, **request.path_params}))
 
         return handle
@@ -340,84 +344,6 @@ class Api:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self.token.matches(given.strip()):
             raise HTTPException(401, "Send the query token: Authorization: Bearer ….")
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request. A page elsewhere can't send this content type."""
-    if request.method == "DELETE":
-        return {}
-    if request.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
-        raise HTTPException(415, "Send JSON: Content-Type: application/json.")
-    text = await request.body()
-    try:
-        body = json.loads(text or b"{}")
-    except ValueError:
-        raise HTTPException(400, "The body is not JSON.") from None
-    if not isinstance(body, dict):
-        raise HTTPException(400, "The body must be a JSON object.")
-    return body
-
-
-def _matchers(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not value:
-        raise HTTPException(400, 'matchers must name something, as {"agent_name": "support"}.')
-    return {str(name): str(text) for name, text in value.items()}
-
-
-def _duration(value: Any) -> timedelta:
-    try:
-        duration = parse_duration(str(value))
-    except ValueError as error:
-        raise HTTPException(400, f"duration: {error}.") from None
-    if not timedelta(0) < duration <= _LONGEST_SILENCE:
-        raise HTTPException(400, "duration must lie between 1s and 30d.")
-    return duration
-
-
-def _moment(body: Mapping[str, Any], name: str) -> datetime | None:
-    if body.get(name) is None:
-        return None
-    try:
-        when = datetime.fromisoformat(str(body[name]))
-    except ValueError:
-        raise HTTPException(400, f"{name} is no time; write 2026-12-24T18:00Z.") from None
-    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    return str(body.get(name) or "")[:_MOST_CHARACTERS]
-
-
-def _alert(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One alert of an incident, as it is told."""
-    peak = json.loads(row["peak"])
-    peak.pop("past_day", None)
-    return {
-        **row,
-        "labels": json.loads(row["labels"]),
-        "peak": peak,
-        "status": "firing" if row["resolved_at"] is None else "resolved",
-        "extra_usd": peak.get("extra_usd"),
-    }
-
-
-def _incident(
-    row: Mapping[str, Any], alerts: list[dict[str, Any]], told: list[str]
-) -> dict[str, Any]:
-    """An incident with its alerts, the worst first: its rule and sentence are the incident's."""
-    alerts.sort(key=lambda a: (a["resolved_at"] is not None, -RANK[a["severity"]], a["opened_at"]))
-    lead = alerts[0] if alerts else {}
-    return {
-        **{name: value for name, value in row.items() if name != "group_key"},
-        "labels": json.loads(row["labels"]),
-        "status": "firing" if row["resolved_at"] is None else "resolved",
-        "rule": lead.get("rule"),
-        "sentence": lead.get("sentence"),
-        "peak": lead.get("peak"),
-        "extra_usd": lead.get("extra_usd"),
-        "alerts": alerts,
-        "told": sorted(told),
-    }
 
 
 def _refuse(_: Request, error: Exception) -> Response:

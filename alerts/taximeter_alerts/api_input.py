@@ -1,0 +1,66 @@
+"""What the alerts API is sent: a request's JSON in, checked values out; else an HTTP error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from taximeter_alerts.amounts import parse_duration
+
+LONGEST_SILENCE: Final = timedelta(days=30)
+_MOST_CHARACTERS: Final = 500
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request. A page elsewhere can't send this content type."""
+    if request.method == "DELETE":
+        return {}
+    if request.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
+        raise HTTPException(415, "Send JSON: Content-Type: application/json.")
+    text = await request.body()
+    try:
+        body = json.loads(text or b"{}")
+    except ValueError:
+        raise HTTPException(400, "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "The body must be a JSON object.")
+    return body
+
+
+def read_matchers(value: Any) -> dict[str, str]:
+    """Return the matchers, at least one."""
+    if not isinstance(value, Mapping) or not value:
+        raise HTTPException(400, 'matchers must name something, as {"agent_name": "support"}.')
+    return {str(name): str(text) for name, text in value.items()}
+
+
+def read_duration(value: Any) -> timedelta:
+    """Return a duration of at most 30 days."""
+    try:
+        duration = parse_duration(str(value))
+    except ValueError as error:
+        raise HTTPException(400, f"duration: {error}.") from None
+    if not timedelta(0) < duration <= LONGEST_SILENCE:
+        raise HTTPException(400, "duration must lie between 1s and 30d.")
+    return duration
+
+
+def read_moment(body: Mapping[str, Any], name: str) -> datetime | None:
+    """Return the time under this name, None without one; without a zone it is UTC."""
+    if body.get(name) is None:
+        return None
+    try:
+        when = datetime.fromisoformat(str(body[name]))
+    except ValueError:
+        raise HTTPException(400, f"{name} is no time; write 2026-12-24T18:00Z.") from None
+    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def read_text(body: Mapping[str, Any], name: str) -> str:
+    """Return the text under this name, cut to what is kept."""
+    return str(body.get(name) or "")[:_MOST_CHARACTERS]
