@@ -109,14 +109,19 @@ class Outbox:
         )
 
     def _claim(self, receiver: str) -> dict[str, Any] | None:
-        """Take the oldest due notice. One made later than now is due: the clock was set back."""
+        """Take the oldest due notice; an incident's notices arrive in their order.
+
+        One that was made later than now is due: the clock was set back.
+        """
         now = time_text(self._clock())
         with self._log.transaction():
             rows = self._log.rows(
                 "select o.*, t.remote from outbox o left join thread t"
                 " on t.incident = o.incident and t.receiver = o.receiver"
                 " where o.status in ('queued', 'ambiguous') and o.receiver = ?"
-                " and (o.next_at <= ? or o.created_at > ?) order by o.created_at, o.rowid limit 1",
+                " and (o.next_at <= ? or o.created_at > ?) and not exists (select 1 from outbox e"
+                " where e.incident = o.incident and e.receiver = o.receiver and e.rowid < o.rowid"
+                " and e.status in ('queued', 'ambiguous')) order by o.created_at, o.rowid limit 1",
                 receiver,
                 now,
                 now,

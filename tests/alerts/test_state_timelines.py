@@ -315,3 +315,15 @@ def test_a_receiver_that_fails_for_a_quarter_of_an_hour_is_told_to_the_others(
         timeline.board.check_itself(None, None, timeline.now)
     timeline.deliver()
     assert timeline.inbox("ops").notices[-1].kind == "resolved"
+
+
+def test_what_joins_does_not_overtake_a_first_notice_that_waits(timeline: Timeline) -> None:
+    timeline.inbox().is_down = True
+    timeline.run(4, (ERRORS_A,))
+    timeline.inbox().is_down = False
+    waiting = "update outbox set next_at = '2026-11-20T14:30:00.000000Z' where status = 'queued'"
+    timeline.log.execute(waiting)
+    timeline.run(20, (ERRORS_A, COST_A))
+    assert timeline.told == []
+    timeline.run(10, (ERRORS_A, COST_A))
+    assert timeline.told == [(30, "firing"), (30, "joined")]
