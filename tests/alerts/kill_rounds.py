@@ -87,29 +87,34 @@ class Receivers:
         self.smtp = Controller(self, hostname="127.0.0.1", port=_free_port())
         self.smtp.start()
         self.child: subprocess.Popen[str] | None = None
-        self.plan = ""
-        for server in (self.bot, self.hook, self.own):
+        self.plan = ("", "")
+        """Whom the process is delivering to when it is killed, and before or after it arrives."""
+        for name, server in (("bot", self.bot), ("hook", self.hook), ("own", self.own)):
             inner = server.answer
 
             def answer(
-                path: str, headers: dict[str, str], body: bytes, inner: Any = inner
+                path: str,
+                headers: dict[str, str],
+                body: bytes,
+                inner: Any = inner,
+                name: str = name,
             ) -> Reply:
-                self.strike("before")
+                self.strike(name, "before")
                 said: Reply = inner(path, headers, body)
-                self.strike("after")
+                self.strike(name, "after")
                 return said
 
             server.answer = answer
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.strike("before")
+        self.strike("mail", "before")
         self.mails.append(str(message_from_bytes(envelope.content)["Message-ID"]))
-        self.strike("after")
+        self.strike("mail", "after")
         return "250 OK"
 
-    def strike(self, moment: str) -> None:
-        if self.plan == moment and self.child is not None:
-            self.plan = ""
+    def strike(self, name: str, moment: str) -> None:
+        if self.plan == (name, moment) and self.child is not None:
+            self.plan = ("", "")
             self.child.send_signal(signal.SIGKILL)
             self.child.wait(PATIENCE_S)
 
@@ -125,13 +130,13 @@ def run(data_dir: Path, rounds: int, seed: int) -> Result:
     try:
         for number in range(rounds):
             child = receivers.child = _start(data_dir, receivers, until=10**6)
-            receivers.plan = random.choice(("before", "after", "any"))
-            if receivers.plan == "any":
+            receivers.plan = (random.choice(_NAMES), random.choice(("before", "after", "any")))
+            if receivers.plan[1] == "any":
                 threading.Event().wait(random.uniform(0.0, 0.1))
                 child.send_signal(signal.SIGKILL)
             child.wait(PATIENCE_S)
             result.kills = number + 1
-        receivers.plan = ""
+        receivers.plan = ("", "")
         last = _start(data_dir, receivers, until=0)
         assert last.wait(PATIENCE_S) == 0
         _count(data_dir, receivers, result)
