@@ -277,6 +277,6 @@ def tone(change: float | None, better: str, notable: float) -> str:
     >>> tone(0.2, "lower", 0.05), tone(0.2, "higher", 0.05), tone(0.01, "lower", 0.05)
     ('bad', 'good', '')
     """
-    if change is None or abs(change) < notable:
+    if change is None or better == "neutral" or abs(change) < notable:
         return ""
     return "good" if (change < 0) == (better == "lower") else "bad"

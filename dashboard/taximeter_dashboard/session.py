@@ -79,3 +79,17 @@ def url(page: str, **own: object) -> str:
     if shared.get("range") == DEFAULT_RANGE:
         del shared["range"]
     return link(page, shared, st.get_option("server.baseUrlPath") or "", **own)
+
+
+def requests_with(column: str, value: str | None) -> str:
+    """Return the address of the requests with this value of a dimension, "" where none can be named.
+
+    Requests have no model or tool of their own: they are searched for the name, and so are those
+    in which a sub-agent worked.
+    """
+    if value is None:
+        return ""
+    parameter = next((name for name, known in FILTERS.items() if known == column), None)
+    if parameter is not None:
+        return url("requests", **{parameter: [value]})
+    return url("requests", q=value) if column == "model" else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 HOSTILE_ID = "ba" * 16
-PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/alerts", "/setup")
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/costs", "/alerts", "/setup")
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
@@ -60,7 +60,7 @@ def test_headline_numbers_equal_sql(browser: Browser, site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/requests?q=onerror", f"/request?id={HOSTILE_ID}", "/setup"]
+    "path", ["/", "/requests?q=onerror", f"/request?id={HOSTILE_ID}", "/costs", "/setup"]
 )
 def test_hostile_text_stays_text(browser: Browser, site: Site, path: str) -> None:
     with visiting(browser, site.dashboard) as visit:

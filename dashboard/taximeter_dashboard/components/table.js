@@ -23,6 +23,7 @@ const PAINT = {
   main: (c, v) => [h("span", "mw", anchor("main", v[1], v[0]), v[2] ? h("span", "er", v[2]) : null)],
   meter: (c, v) => [v[0], v[1] == null ? null : meter(c, v[1])],
   trend: (c, v) => [trend(v)],
+  link: (c, v) => [v[1] ? anchor("lk", v[1], v[0]) : h("span", "", v[0])],
 };
 const cell = (c, v) => {
   const td = h("td", [c.align, c.hide, c.prio, c.type === "meter" ? "has-m" : c.type === "status" ? "st" : ""].filter(Boolean).join(" "));

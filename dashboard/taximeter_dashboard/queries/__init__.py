@@ -12,6 +12,15 @@ from taximeter_dashboard.queries.core import (
     request_filter,
     totals,
 )
+from taximeter_dashboard.queries.costs import (
+    SPEND_DIMENSIONS,
+    Matrix,
+    change_of_spend,
+    month_end,
+    spend_by,
+    spend_matrix,
+    unpriced_in,
+)
 from taximeter_dashboard.queries.overview import by_agent, failures_by_cause
 from taximeter_dashboard.queries.request_list import (
     SORTS,
@@ -26,7 +35,9 @@ from taximeter_dashboard.queries.trace import call_detail, request, span_detail,
 __all__ = [
     "OTHERS",
     "SORTS",
+    "SPEND_DIMENSIONS",
     "STATUSES",
+    "Matrix",
     "Reads",
     "RequestFilter",
     "Row",
@@ -34,9 +45,11 @@ __all__ = [
     "Values",
     "by_agent",
     "call_detail",
+    "change_of_spend",
     "failures_by_cause",
     "filter_options",
     "has_any_request",
+    "month_end",
     "over_time",
     "over_time_by",
     "pivoted",
@@ -46,6 +59,9 @@ __all__ = [
     "request_page",
     "span_detail",
     "spans_of",
+    "spend_by",
+    "spend_matrix",
     "totals",
+    "unpriced_in",
     "unpriced_models",
 ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final
 
 import streamlit as st
 
@@ -12,34 +10,19 @@ from taximeter_dashboard import blocks, charts, format, frame, queries, session
 from taximeter_dashboard.alerting import as_alert, firing_items
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import kpis, sheet, table
+from taximeter_dashboard.headlines import Headline, headline_item
 
 HEIGHT: Final = 236
 CACHE_TARGET: Final = 0.5
-COMPARABLE: Final = 0.05
 TOTALS: Final = (
     "cost_usd", "cost_per_request_usd", "requests", "failed_requests", "loop_length_mean",
     "loop_length_max", "error_rate", "cache_hit_ratio",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """How one headline number is shown."""
-
-    label: str
-    metric: str
-    text: Callable[[float | None], str]
-    color: str
-    better: Literal["lower", "higher"]
-    notable: float
-    """The change from which on it is tinted: relative, or in ratio points if `is_ratio`."""
-    is_ratio: bool = False
-    link: dict[str, str] = field(default_factory=dict)
-
-
 HEADLINES: Final = (
     Headline("Cost per request", "cost_per_request_usd", format.usd, INK["cost"], "lower", 0.05,
-             link={"sort": "-cost"}),
+             is_money=True, link={"sort": "-cost"}),
     Headline("Loop length", "loop_length_mean", format.decimal, INK["loop"], "lower", 0.05,
              link={"sort": "-loops"}),
     Headline("Error rate", "error_rate", format.percent, INK["error"], "lower", 0.005,
@@ -86,46 +69,14 @@ def _headlines(now: queries.Row) -> None:
         "cache_hit_ratio": "of prompt tokens",
     }
     items = [
-        _headline(h, now, before, units[h.metric], series.values[h.metric],
-                  earlier.values[h.metric])
+        headline_item(
+            h, now, before, unit=units[h.metric], values=series.values[h.metric],
+            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
+        )
         for h in HEADLINES
     ]  # fmt: skip
     zone = session.zone()
     kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="kpis")
-
-
-def _headline(
-    headline: Headline,
-    now: queries.Row,
-    before: queries.Row,
-    unit: str,
-    values: Sequence[float | None],
-    earlier: Sequence[float | None],
-) -> dict[str, Any]:
-    value, previous = now[headline.metric], before[headline.metric]
-    if (before["sample_requests"] or 0) < COMPARABLE * (now["sample_requests"] or 0):
-        previous = None  # a handful of requests is no period to compare with
-    change = charts.change(value, previous, is_ratio=headline.is_ratio)
-    say = format.change_points if headline.is_ratio else format.change_relative
-    is_money = headline.metric == "cost_per_request_usd"
-    return {
-        "metric": headline.metric,
-        "label": headline.label,
-        "value": headline.text(value),
-        "unit": unit,
-        "color": headline.color,
-        "delta": say(value, previous),
-        "still": "no change" if previous is not None else "new",
-        "note": "vs previous period" if previous is not None else "nothing to compare with",
-        "dir": 0 if not change else (1 if change > 0 else -1),
-        "tone": charts.tone(change, headline.better, headline.notable),
-        "zero": headline.is_ratio,
-        "spark": values,
-        "prev": earlier if previous is not None else None,
-        "text": [headline.text(v) for v in values],
-        "badge": format.coverage(now["priced_ratio"]) if is_money else None,
-        "href": session.url("requests", **headline.link),
-    }
 
 
 def _spend(now: queries.Row) -> None:

@@ -1,0 +1,332 @@
+"""Costs: where spend goes, what changed it against the previous period, and where the month will end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import streamlit as st
+
+from taximeter_collector.decompose import FACTORS, Decomposition, Factor
+from taximeter_collector.forecast import TooFewDays
+from taximeter_dashboard import blocks, category_charts, charts, format, frame, queries, session
+from taximeter_dashboard.category_charts import Stage
+from taximeter_dashboard.charts import INK
+from taximeter_dashboard.components import kpis, sheet, table
+from taximeter_dashboard.headlines import Headline, headline_item
+
+HEIGHT: Final = 250
+GROUPS: Final = 12
+PICO: Final = 1e12
+HEADLINES: Final = (
+    Headline("Spend", "cost_usd", format.usd, INK["cost"], "lower", 0.1, is_money=True,
+             link={"sort": "-cost"}),
+    Headline("Requests", "requests", format.count, INK["muted"], "neutral", 0.1),
+    Headline("Cost per request", "cost_per_request_usd", format.usd, INK["cost"], "lower", 0.05,
+             is_money=True, link={"sort": "-cost"}),
+    Headline("Tokens", "tokens", format.count, INK["latency"], "neutral", 0.1,
+             link={"sort": "-tokens"}),
+)  # fmt: skip
+FACTOR_NAMES: Final[Mapping[Factor, str]] = {
+    "requests": "Requests",
+    "calls_per_request": "Calls per request",
+    "model_mix": "Model mix",
+    "prompt_tokens_per_call": "Prompt tokens per call",
+    "output_tokens_per_call": "Output tokens per call",
+    "cache_mix": "Cache mix",
+    "price": "Price",
+    "other_charges": "Other charges",
+}
+_NAMES: Final = {"agent_name": "Agent", "agent_version": "Agent version", "service_name": "Service",
+                 "user_id": "User"}  # fmt: skip
+
+
+def dimension_name(dimension: str) -> str:
+    return _NAMES.get(dimension) or format.words(dimension)
+
+
+def draw() -> None:
+    scope, reader = session.scope(), session.reader()
+    names = [headline.metric for headline in HEADLINES]
+    now = queries.totals(reader, scope, names)
+    if not now["sample_requests"] and not now["tokens"]:
+        frame.nothing_yet("No spend in this window", "Widen the time range or clear a filter.")
+        return
+    _headlines(now, names)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
+        by = _dimension("Split by", "by", "agent_name")
+        across = _dimension("and by", "and", "model")
+    with st.grid(2, min_column_width=380, gap="small"):
+        _change(by)
+        _over_time(now, by)
+    _groups(by)
+    _shares(by)
+    _matrix(by, across)
+    with st.grid(2, min_column_width=380, gap="small"):
+        _forecast()
+        _unpriced(now)
+
+
+def _dimension(label: str, key: str, default: str) -> str:
+    options = list(queries.SPEND_DIMENSIONS)
+    chosen = st.selectbox(
+        label, options, index=options.index(default), key=key, bind="query-params",
+        format_func=dimension_name, width=190,
+    )  # fmt: skip
+    return str(chosen or default)
+
+
+def _headlines(now: queries.Row, names: list[str]) -> None:
+    scope, reader = session.scope(), session.reader()
+    before = queries.totals(reader, scope.previous, names)
+    series = queries.over_time(reader, scope, names)
+    earlier = queries.over_time(reader, scope.previous, names)
+    items = [
+        headline_item(
+            h, now, before, unit="", values=series.values[h.metric],
+            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
+        )
+        for h in HEADLINES
+    ]  # fmt: skip
+    zone = session.zone()
+    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="cost-kpis")
+
+
+def _over_time(now: queries.Row, by: str) -> None:
+    series = queries.over_time_by(session.reader(), session.scope(), "cost_usd", by)
+    coverage = format.coverage(now["priced_ratio"])
+    badges = [blocks.badge(coverage, "warn")] if coverage else []
+    title = f"Spend by {dimension_name(by).lower()}"
+    with frame.card(title, format.usd(now["cost_usd"]), key="spend-by", badges=badges):
+        if not series.values:
+            sheet([blocks.note("No call in this window has a price.")], key="no-spend")
+            return
+        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
+        st.echarts_chart(spec, height=HEIGHT, key="chart-spend-by", alt=f"{title} over time")
+
+
+def _change(by: str) -> None:
+    total, _ = queries.change_of_spend(session.reader(), session.scope(), by)
+    before, after = total.before.cost_pico / PICO, total.after.cost_pico / PICO
+    change = format.change_relative(after, before)
+    sub = f"{format.usd(before)} → {format.usd(after)}" + (f" · {change}" if change else "")
+    with frame.card("What changed", f"{sub} against the previous period", key="change"):
+        if not total.before.calls:
+            text = "The previous period has no priced call to compare with."
+            sheet([blocks.note(text)], key="no-change")
+            return
+        spec = category_charts.waterfall(stages(total))
+        alt = "Change of spend by factor: " + ", ".join(
+            f"{stage.name} {stage.text}" for stage in stages(total)
+        )
+        st.echarts_chart(spec, height=HEIGHT, key="chart-change", alt=alt)
+        if notes := _change_notes(total):
+            sheet(notes, key="change-notes")
+
+
+def stages(total: Decomposition) -> list[Stage]:
+    """Return the bars from the previous period's spend to this one's."""
+    before, after = total.before.cost_pico / PICO, total.after.cost_pico / PICO
+    names = dict(FACTOR_NAMES) | ({"requests": "Calls"} if total.counts_calls else {})
+    steps = [
+        Stage(names[factor], usd, signed_usd(usd))
+        for factor in FACTORS
+        if (usd := total.parts[factor] / PICO) or factor not in ("other_charges", "price")
+    ]
+    return [
+        Stage("Before", before, format.usd(before), is_total=True),
+        *steps,
+        Stage("Now", after, format.usd(after), is_total=True),
+    ]
+
+
+def signed_usd(usd: float | None) -> str:
+    """Return money with its sign, +$3.20."""
+    return f"+{format.usd(usd)}" if usd is not None and usd > 0 else format.usd(usd)
+
+
+def _change_notes(total: Decomposition) -> list[blocks.Block]:
+    notes = []
+    unpriced = total.before.unpriced_calls + total.after.unpriced_calls
+    if unpriced:
+        text = (
+            f"Not in it: calls without a price, {format.exact(total.before.unpriced_calls)} before"
+            f" and {format.exact(total.after.unpriced_calls)} now"
+            f" ({format.count(total.after.unpriced_tokens)} tokens)."
+        )
+        notes.append(blocks.note(text, "warn"))
+    for verb, models in (("New", total.models_added), ("No longer used", total.models_gone)):
+        if models:
+            notes.append(blocks.note(f"{verb}: {format.listing(models, 3)}. Counts as model mix."))
+    return notes
+
+
+CHANGE_COLUMNS: Final = (
+    {"label": "Before", "align": "r", "cls": "mute", "width": "96px", "hide": "h1"},
+    {"label": "Now", "align": "r", "width": "96px", "hide": "h1"},
+    {"label": "Change", "type": "meter", "color": "cost", "align": "r", "width": "110px",
+     "prio": "p2"},
+    {"label": "Most of it", "width": "34%"},
+)  # fmt: skip
+
+
+def _groups(by: str) -> None:
+    _, groups = queries.change_of_spend(session.reader(), session.scope(), by)
+    largest = max((abs(g.change_pico) for g in groups.values()), default=0) or 1
+    rows = [
+        {
+            "id": name or "",
+            "sub": _why(group),
+            "c": [
+                [name or "unknown", session.requests_with(by, name), None],
+                format.usd(group.before.cost_pico / PICO),
+                format.usd(group.after.cost_pico / PICO),
+                [signed_usd(group.change_pico / PICO), abs(group.change_pico) / largest],
+                _why(group),
+            ],
+        }
+        for name, group in list(groups.items())[:GROUPS]
+        if group.change_pico
+    ]
+    sub = f"change by {dimension_name(by).lower()}, each decomposed by itself"
+    with frame.card("Who made the change", sub, key="who"):
+        table(
+            (_named(by), *CHANGE_COLUMNS), rows, key="who-table",
+            empty=("Nothing changed", "Spend is what it was in the previous period."),
+        )  # fmt: skip
+
+
+def _why(group: Decomposition) -> str:
+    if not group.before.calls:
+        return "new in this period"
+    if not group.after.calls:
+        return "gone in this period"
+    if group.main_factor is None:
+        return format.UNKNOWN
+    name = FACTOR_NAMES[group.main_factor]
+    if group.counts_calls and group.main_factor == "requests":
+        name = "Calls"
+    return f"{name} {signed_usd(group.parts[group.main_factor] / PICO)}"
+
+
+SHARE_COLUMNS: Final = (
+    {"label": "Spend", "align": "r", "width": "104px", "prio": "p2"},
+    {"label": "Change", "align": "r", "cls": "mute", "width": "84px", "hide": "h1"},
+    {"label": "Of spend", "type": "meter", "color": "cost", "align": "r", "width": "100px"},
+    {"label": "Of use", "type": "meter", "color": "", "align": "r", "width": "100px"},
+    {"label": "Weight", "align": "r", "width": "84px", "hide": "h1"},
+    {"label": "$ / request", "align": "r", "width": "104px"},
+    {"label": "Priced", "align": "r", "cls": "mute", "width": "84px", "hide": "h1"},
+)  # fmt: skip
+
+
+def _shares(by: str) -> None:
+    found = queries.spend_by(session.reader(), session.scope(), by)
+    rows = [
+        {
+            "id": r["name"] or "",
+            "sub": f"{format.percent(r['spend_share'])} of spend ·"
+            f" {format.percent(r['use_share'])} of use",
+            "c": [
+                [r["name"] or "unknown", session.requests_with(by, r["name"]), None],
+                format.usd(r["cost_usd"]),
+                format.change_relative(r["cost_usd"], r["before_usd"]) or format.UNKNOWN,
+                [format.percent(r["spend_share"]), r["spend_share"]],
+                [format.percent(r["use_share"]), r["use_share"]],
+                _weight(r),
+                format.usd(r["cost_per_request_usd"]),
+                format.percent(r["priced_ratio"]),
+            ],
+        }
+        for r in found[: 2 * GROUPS]
+    ]
+    use = "tokens" if by in ("provider", "model") else "requests"
+    sub = f"share of spend against share of {use}; weight is one over the other"
+    if len(found) > len(rows):
+        sub += f" · the {len(rows)} dearest of {format.exact(len(found))}"
+    with frame.card("Spend against use", sub, key="shares"):
+        columns = (_named(by), *SHARE_COLUMNS)
+        table(columns, rows, key="share-table", empty=("No spend", "Widen the range."))
+
+
+def _named(by: str) -> dict[str, str]:
+    return {"label": dimension_name(by), "type": "main", "prio": "p1"}
+
+
+def _weight(row: queries.Row) -> str:
+    if not row["use_share"] or row["spend_share"] is None:
+        return format.UNKNOWN
+    return f"×{format.decimal(row['spend_share'] / row['use_share'])}"
+
+
+def _matrix(down: str, across: str) -> None:
+    title = f"{dimension_name(down)} by {dimension_name(across).lower()}"
+    if down == across:
+        return
+    matrix = queries.spend_matrix(session.reader(), session.scope(), down, across)
+    if not matrix.cells:
+        return
+    head = (dimension_name(down), *(f">{name or 'unknown'}" for name in matrix.columns), ">Sum")
+    cells = [
+        [
+            row or "unknown",
+            *(format.usd(matrix.cells.get((row, column))) for column in matrix.columns),
+            format.usd(sum(usd for key, usd in matrix.cells.items() if key[0] == row)),
+        ]
+        for row in matrix.rows
+    ]
+    with frame.card(title, "spend in this window", key="matrix"):
+        sheet([blocks.grid(head, cells)], key="matrix-grid")
+
+
+def _forecast() -> None:
+    now = datetime.now(UTC)
+    # By the quarter of an hour: a question that changes with every second could not be kept.
+    asked_at = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
+    found = queries.month_end(session.reader(), session.scope(), asked_at)
+    with frame.card("Month end", f"{now:%B}, UTC, these filters", key="forecast"):
+        if isinstance(found, TooFewDays):
+            text = (
+                f"{format.usd(found.spent_usd)} so far. Not enough days for a forecast:"
+                f" {found.days} complete of {found.needed} needed."
+            )
+            sheet([blocks.note(text)], key="forecast-none")
+            return
+        way = "workdays and weekends apart" if found.knows_weekends else "all days alike"
+        facts: list[blocks.Fact] = [
+            ("So far", format.usd(found.spent_usd)),
+            ("Expected", format.usd(found.expected_usd)),
+            ("Four times in five", f"{format.usd(found.low_usd)} – {format.usd(found.high_usd)}"),
+        ]
+        text = (
+            f"The mean of {found.days} complete days, {way}, for the days that are left; the"
+            " interval is how much days differed. It knows no trend and no plan."
+        )
+        sheet([blocks.facts(facts), blocks.note(text)], key="forecast-facts")
+
+
+def _unpriced(now: queries.Row) -> None:
+    found = queries.unpriced_in(session.reader(), session.scope())
+    sub = f"{format.percent(now['priced_ratio'])} of the tokens have a price"
+    with frame.card("Without a price", sub, key="unpriced"):
+        if not found:
+            text = "Every call of this window has a price."
+            sheet([blocks.note(text, "good")], key="all-priced")
+            return
+        items = [
+            blocks.item(
+                row["model"] or "unknown model",
+                f"{row['provider'] or 'unknown provider'} · {format.count(row['tokens'])} tokens,"
+                f" {format.percent(row['priced_ratio'])} of them priced",
+                tone="warn",
+                href=session.requests_with("model", row["model"]),
+            )
+            for row in found[:6]
+        ]
+        text = "These tokens are in no total. Set-up says how to give a model its price."
+        sheet([blocks.listing(items), blocks.note(text)], key="unpriced-list")
+
+
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()
