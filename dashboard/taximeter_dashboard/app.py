@@ -39,6 +39,8 @@ def main() -> None:
                         url_path="requests"),
                 st.Page("views/request.py", title="Request", icon=":material/account_tree:",
                         url_path="request", visibility="hidden"),
+                st.Page("views/agents.py", title="Agents", icon=":material/smart_toy:",
+                        url_path="agents"),
                 st.Page("views/costs.py", title="Costs", icon=":material/payments:",
                         url_path="costs"),
             ],

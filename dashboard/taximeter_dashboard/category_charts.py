@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taximeter_dashboard.charts import CATEGORIES, INK, Spec
+from taximeter_dashboard.charts import INK, Spec
 
 GOOD: Final = INK["cache"]
 BAD: Final = INK["error"]
@@ -55,7 +55,13 @@ def waterfall(stages: Sequence[Stage]) -> Spec:
     }
 
 
-def histogram(names: Sequence[str], series: Mapping[str, Sequence[float]], *, tip: str) -> Spec:
+def histogram(
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    colors: Sequence[str],
+    tip: str,
+) -> Spec:
     """Return bars over ordered classes, one colour a series; shares or counts as they come."""
     return {
         "animationDuration": 250,
@@ -70,7 +76,7 @@ def histogram(names: Sequence[str], series: Mapping[str, Sequence[float]], *, ti
                   "splitLine": {"lineStyle": {"opacity": 0.6}}},
         "series": [
             {"type": "bar", "name": name, "data": list(values), "barCategoryGap": "22%",
-             "barMaxWidth": 26, "itemStyle": {"color": CATEGORIES[i % len(CATEGORIES)]}}
+             "barMaxWidth": 26, "itemStyle": {"color": colors[i % len(colors)]}}
             for i, (name, values) in enumerate(series.items())
         ],
     }  # fmt: skip

@@ -6,6 +6,7 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
 
 import pytest
 
@@ -13,14 +14,17 @@ from taximeter_collector.explain.proof import shown
 from taximeter_dashboard import format
 
 from .conftest import Site, part, visiting
-from .telemetry import Fleet, export, send
+from .telemetry import HOSTILE, Fleet, export, send
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 HOSTILE_ID = "ba" * 16
-PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/costs", "/alerts", "/setup")
+A_AGENT = "/agents?agent=deep-research"
+HOSTILE_AGENT = f"/agents?{urlencode({'agent': HOSTILE})}"
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/alerts",
+         "/setup")  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
@@ -59,8 +63,39 @@ def test_headline_numbers_equal_sql(browser: Browser, site: Site) -> None:
     assert shown["cache_hit_ratio"].startswith(format.percent(cache))
 
 
+EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
+
+
 @pytest.mark.parametrize(
-    "path", ["/", "/requests?q=onerror", f"/request?id={HOSTILE_ID}", "/costs", "/setup"]
+    ("path", "metric", "sql"),
+    [
+        (f"/costs?{EVER}", "cost_usd", "select sum(cost_usd) from calls where is_billed"),
+        (f"{A_AGENT}&{EVER}", "cost_per_request_usd",
+         "select sum(cost_usd) / count(cost_usd) from requests where agent_name = 'deep-research'"),
+    ],
+    ids=["costs", "agent"],
+)  # fmt: skip
+def test_a_pages_money_equals_sql(
+    browser: Browser, site: Site, path: str, metric: str, sql: str
+) -> None:
+    (row,) = site.client.query(sql).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(path)
+        shown = page.locator(f'.k[data-metric="{metric}"] .v').inner_text().split("\n")[0]
+    assert shown.startswith(format.usd(*row.values()))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/requests?q=onerror",
+        f"/request?id={HOSTILE_ID}",
+        "/agents",
+        HOSTILE_AGENT,
+        "/costs",
+        "/setup",
+    ],
 )
 def test_hostile_text_stays_text(browser: Browser, site: Site, path: str) -> None:
     with visiting(browser, site.dashboard) as visit:

@@ -48,7 +48,7 @@ def database() -> Iterator[Database]:
         for table in ("request", "call", "tool_call", "agent_run", "usage_minute"):
             connection.execute((folder / "tables" / f"{table}.sql").read_text())
         connection.execute("use memory")
-        for view in ("requests", "calls", "tool_calls", "usage_minute"):
+        for view in ("requests", "calls", "tool_calls", "agent_runs", "usage_minute"):
             connection.execute((folder / "views" / f"{view}.sql").read_text())
         yield Database(connection)
 

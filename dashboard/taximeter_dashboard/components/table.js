@@ -18,11 +18,20 @@ const trend = (values) => {
   values.forEach((v, i) => { if (v) e.append(shape("rect", { x: i * 3, y: 20 - (v / hi) * 19, width: 2.2, height: (v / hi) * 19 })); });
   return e;
 };
+const mixture = (parts) => {
+  const text = parts.map(([name, , , shown]) => `${name} ${shown}`).join(", "), e = h("span", "mx");
+  e.title = text;
+  e.setAttribute("role", "img");
+  e.setAttribute("aria-label", text);
+  e.append(...parts.map(([, share, color]) => { const i = h("i"); i.style.flexGrow = share; i.style.background = color; return i; }));
+  return e;
+};
 const PAINT = {
   status: (c, v) => (v ? [warning(v)] : [h("span", "dot")]),
-  main: (c, v) => [h("span", "mw", anchor("main", v[1], v[0]), v[2] ? h("span", "er", v[2]) : null)],
+  main: (c, v) => [h("span", "mw", anchor("main", v[1], v[0]), v[3] ? h("span", "cov", v[3]) : null, v[2] ? h("span", "er", v[2]) : null)],
   meter: (c, v) => [v[0], v[1] == null ? null : meter(c, v[1])],
   trend: (c, v) => [trend(v)],
+  parts: (c, v) => [mixture(v)],
   link: (c, v) => [v[1] ? anchor("lk", v[1], v[0]) : h("span", "", v[0])],
 };
 const cell = (c, v) => {

@@ -1,5 +1,15 @@
 """Metric names and a scope in, series and rows out; a module a page. No aggregate of a metric is written here."""
 
+from taximeter_dashboard.queries.agents import (
+    Version,
+    endings_by_agent,
+    endings_over_time,
+    loop_lengths,
+    run_lengths,
+    thrash,
+    tools,
+    versions,
+)
 from taximeter_dashboard.queries.core import (
     OTHERS,
     Reads,
@@ -43,12 +53,16 @@ __all__ = [
     "Row",
     "Series",
     "Values",
+    "Version",
     "by_agent",
     "call_detail",
     "change_of_spend",
+    "endings_by_agent",
+    "endings_over_time",
     "failures_by_cause",
     "filter_options",
     "has_any_request",
+    "loop_lengths",
     "month_end",
     "over_time",
     "over_time_by",
@@ -57,11 +71,15 @@ __all__ = [
     "request",
     "request_filter",
     "request_page",
+    "run_lengths",
     "span_detail",
     "spans_of",
     "spend_by",
     "spend_matrix",
+    "thrash",
+    "tools",
     "totals",
     "unpriced_in",
     "unpriced_models",
+    "versions",
 ]

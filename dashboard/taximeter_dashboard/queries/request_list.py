@@ -44,6 +44,8 @@ STATUSES: Final = {
 }
 _SEARCHED: Final = ("request_id", "name", "agent_name", "user_id", "session_id", "tenant",
                     "error_type", "error_class", "termination_reason")  # fmt: skip
+_USES_TOOL: Final = """request_id in (select trace_id from tool_calls where start_time >= $start
+    and start_time < $end + interval 1 day and contains(lower(tool_name), $text))"""
 _LISTED: Final = """request_id, name, service_name, agent_name, user_id, session_id, start_time,
     duration_ms, is_error, error_type, error_class, recovered_errors, cost_usd, priced_ratio,
     model_calls, tool_calls, tool_errors, loop_length, models, uncached_input_tokens,
@@ -75,6 +77,7 @@ def request_page(
             f"contains(lower(array_to_string({c}, ' ')), $text)"
             for c in ("models", "agents", "tags")
         ]
+        columns.append(_USES_TOOL)
         condition += f" and ({' or '.join(columns)})"
         params["text"] = wanted.text.lower()
     if wanted.min_cost_usd > 0:

@@ -167,7 +167,8 @@ CHANGE_COLUMNS: Final = (
     {"label": "Now", "align": "r", "width": "96px", "hide": "h1"},
     {"label": "Change", "type": "meter", "color": "cost", "align": "r", "width": "110px",
      "prio": "p2"},
-    {"label": "Most of it", "width": "34%"},
+    {"label": "Most of it", "width": "32%", "hide": "h1"},
+    {"label": "", "type": "link", "align": "r", "width": "92px"},
 )  # fmt: skip
 
 
@@ -179,11 +180,12 @@ def _groups(by: str) -> None:
             "id": name or "",
             "sub": _why(group),
             "c": [
-                [name or "unknown", session.requests_with(by, name), None],
+                [name or "unknown", _target(by, name), None],
                 format.usd(group.before.cost_pico / PICO),
                 format.usd(group.after.cost_pico / PICO),
                 [signed_usd(group.change_pico / PICO), abs(group.change_pico) / largest],
                 _why(group),
+                ["Requests", session.requests_with(by, name)],
             ],
         }
         for name, group in list(groups.items())[:GROUPS]
@@ -248,6 +250,13 @@ def _shares(by: str) -> None:
     with frame.card("Spend against use", sub, key="shares"):
         columns = (_named(by), *SHARE_COLUMNS)
         table(columns, rows, key="share-table", empty=("No spend", "Widen the range."))
+
+
+def _target(by: str, name: str | None) -> str:
+    """Return the agent's own page, else the requests."""
+    if by == "agent_name" and name is not None:
+        return session.url("agents", agent=[name])
+    return session.requests_with(by, name)
 
 
 def _named(by: str) -> dict[str, str]:

@@ -155,13 +155,6 @@ AGENT_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _requests_of(row: queries.Row) -> str:
-    """Return the link to an agent's requests; a sub-agent starts none, but is found in them."""
-    name = row["agent_name"]
-    narrowed = {"agent": [name]} if row["requests"] else {"q": name}
-    return session.url("requests", **narrowed)
-
-
 def _agents() -> None:
     ranked = queries.by_agent(session.reader(), session.scope())
     longest = max((r["loop_length_mean"] or 0 for r in ranked), default=0) or 1
@@ -172,7 +165,7 @@ def _agents() -> None:
             f" {format.usd(r['cost_per_request_usd'])} each ·"
             f" {format.percent(r['error_rate'])} failed",
             "c": [
-                [r["agent_name"], _requests_of(r), None],
+                [r["agent_name"], session.url("agents", agent=[r["agent_name"]]), None],
                 format.usd(r["cost_usd"]),
                 r["trend"],
                 format.count(r["requests"]),

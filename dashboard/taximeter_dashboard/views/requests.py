@@ -53,7 +53,7 @@ def wanted_order() -> tuple[str, bool]:
 def narrowed() -> RequestFilter:
     """Draw the search row and return what it says."""
     text = st.text_input(
-        "Search", type="search", placeholder="Name, id, agent, user, model or error", key="q",
+        "Search", type="search", placeholder="Name, id, agent, user, model, tool, error", key="q",
         bind="query-params", live=True, label_visibility="collapsed", width=300,
         on_change=first_page, icon=":material/search:",
     )  # fmt: skip
