@@ -43,6 +43,8 @@ def main() -> None:
                         url_path="agents"),
                 st.Page("views/costs.py", title="Costs", icon=":material/payments:",
                         url_path="costs"),
+                st.Page("views/cache.py", title="Cache", icon=":material/cached:",
+                        url_path="cache"),
             ],
             "Act": [
                 st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 HOSTILE_ID = "ba" * 16
 A_AGENT = "/agents?agent=deep-research"
 HOSTILE_AGENT = f"/agents?{urlencode({'agent': HOSTILE})}"
-PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/alerts",
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/cache", "/alerts",
          "/setup")  # fmt: skip
 
 
@@ -72,8 +72,10 @@ EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
         (f"/costs?{EVER}", "cost_usd", "select sum(cost_usd) from calls where is_billed"),
         (f"{A_AGENT}&{EVER}", "cost_per_request_usd",
          "select sum(cost_usd) / count(cost_usd) from requests where agent_name = 'deep-research'"),
+        (f"/cache?{EVER}", "cache_saved_usd",
+         "select sum(cache_saved_pico) / 1e12 from calls where is_billed"),
     ],
-    ids=["costs", "agent"],
+    ids=["costs", "agent", "cache"],
 )  # fmt: skip
 def test_a_pages_money_equals_sql(
     browser: Browser, site: Site, path: str, metric: str, sql: str

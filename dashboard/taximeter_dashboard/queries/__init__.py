@@ -10,6 +10,13 @@ from taximeter_dashboard.queries.agents import (
     tools,
     versions,
 )
+from taximeter_dashboard.queries.cache import (
+    added,
+    advice_of,
+    cache_by_agent_and_model,
+    hit_ratio_by_agent,
+    prefix_fates,
+)
 from taximeter_dashboard.queries.core import (
     OTHERS,
     Reads,
@@ -54,7 +61,10 @@ __all__ = [
     "Series",
     "Values",
     "Version",
+    "added",
+    "advice_of",
     "by_agent",
+    "cache_by_agent_and_model",
     "call_detail",
     "change_of_spend",
     "endings_by_agent",
@@ -62,11 +72,13 @@ __all__ = [
     "failures_by_cause",
     "filter_options",
     "has_any_request",
+    "hit_ratio_by_agent",
     "loop_lengths",
     "month_end",
     "over_time",
     "over_time_by",
     "pivoted",
+    "prefix_fates",
     "received_by_dialect",
     "request",
     "request_filter",

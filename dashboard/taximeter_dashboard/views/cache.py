@@ -1,0 +1,252 @@
+"""Cache: how much of the prompts it serves, what it saves and wastes, why it misses, how long it should live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import streamlit as st
+
+from taximeter_collector.cache_reuse import CAUSES, LifetimeAdvice
+from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.charts import INK
+from taximeter_dashboard.components import kpis, sheet, table
+from taximeter_dashboard.headlines import Headline, headline_item
+
+HEIGHT: Final = 226
+ROWS: Final = 20
+NOTABLE_USD: Final = 0.01
+NOTABLE_SHARE: Final = 0.05
+HEADLINES: Final = (
+    Headline("Cache-hit ratio", "cache_hit_ratio", format.percent, INK["cache"], "higher", 0.02,
+             is_ratio=True, link={"sort": "cache"}),
+    Headline("Saved", "cache_saved_usd", format.usd, INK["cache"], "higher", 0.1, is_money=True,
+             link={"sort": "cache"}),
+    Headline("Of the price without a cache", "cache_saved_ratio", format.percent, INK["cache"],
+             "higher", 0.02, is_ratio=True),
+    Headline("Reads per written token", "cache_reuse", format.decimal, INK["cost"], "higher", 0.1),
+)  # fmt: skip
+CAUSE_TEXT: Final[Mapping[str, tuple[str, str]]] = {
+    "prefix_changed": ("Prefix changed", "in time, yet not read: another text, or evicted early"),
+    "expired": ("Expired", "the gap since the call before was longer than the lifetime"),
+    "concurrent": ("At the same time", "sent before the call that writes the prefix had answered"),
+    "first_call": ("First call", "nothing of this agent in the hour before"),
+    "never_written": ("Never cached", "this agent and model neither wrote nor read a cache"),
+    "below_minimum": ("Too short", "a prompt below 1,024 tokens, which hardly any provider caches"),
+    "new_text": ("New text", "nothing before it is known to be shared"),
+    "hit": ("Read", "what was cached before was read"),
+}
+UNKNOWABLE: Final = {
+    "Whose tokens were read": "Providers tell how many, not which. A written token counts as read"
+    " again when a later call of the run, or the first call of another run of the agent, read that"
+    " far within the lifetime. So wasted is at least this much.",
+    "Changed or evicted": "A changed prompt and an early eviction look the same. A cause that sets"
+    " in with a version is the prompt; one that comes and goes is more likely the provider.",
+    "How long it really lived": "Lifetimes are the providers' stated ones: 5 minutes, an hour where"
+    " it was asked for, 30 minutes for OpenAI. Storage that is billed by the hour is not told.",
+}
+
+
+def draw() -> None:
+    scope, reader = session.scope(), session.reader()
+    names = [headline.metric for headline in HEADLINES]
+    now = queries.totals(reader, scope, [*names, "tokens"])
+    if not now["tokens"]:
+        frame.nothing_yet("No model call in this window", "Widen the time range or clear a filter.")
+        return
+    if now["cache_hit_ratio"] is None:
+        text = (
+            "No emitter of this window reports what was cached, so the ratio is unknown and not 0."
+            " The provider's usage object (taximeter's shim, or its own SDK's spans) tells it."
+        )
+        sheet([blocks.title("Caching is not reported"), blocks.note(text)], key="not-reported")
+        return
+    _headlines(now, names)
+    with st.grid(2, min_column_width=380, gap="small"):
+        _ratio()
+        _saved(now)
+    asked_at = datetime.now(UTC).replace(second=0, microsecond=0)
+    fates = queries.prefix_fates(reader, scope, asked_at)
+    _by_agent_and_model(fates)
+    _causes(fates)
+    with st.grid(2, min_column_width=380, gap="small"):
+        _worst(fates)
+        _lifetimes(fates)
+    with frame.card("What cannot be known", key="unknowable"):
+        items = [blocks.item(title, text) for title, text in UNKNOWABLE.items()]
+        sheet([blocks.listing(items)], key="unknowable-list")
+
+
+def _headlines(now: queries.Row, names: list[str]) -> None:
+    scope, reader = session.scope(), session.reader()
+    before = queries.totals(reader, scope.previous, names)
+    series = queries.over_time(reader, scope, names)
+    earlier = queries.over_time(reader, scope.previous, names)
+    items = [
+        headline_item(
+            h, now, before, unit="", values=series.values[h.metric],
+            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
+        )
+        for h in HEADLINES
+    ]  # fmt: skip
+    zone = session.zone()
+    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="cache-kpis")
+
+
+def _ratio() -> None:
+    series = queries.hit_ratio_by_agent(session.reader(), session.scope())
+    drawn = [
+        charts.Line(name, [None if v is None else v * 100 for v in values],
+                    charts.CATEGORIES[i % len(charts.CATEGORIES)])
+        for i, (name, values) in enumerate(series.values.items())
+    ]  # fmt: skip
+    sub = "cached prompt tokens ÷ prompt tokens, the agents with most"
+    with frame.card("Hit ratio by agent", sub, key="ratio"):
+        spec = charts.lines(series.times, drawn, y_format="{value}%", tip="%.1f%%", y_max=100)
+        st.echarts_chart(spec, height=HEIGHT, key="chart-ratio", alt="Hit ratio by agent over time")
+
+
+def _saved(now: queries.Row) -> None:
+    scope, reader = session.scope(), session.reader()
+    series = queries.over_time_by(reader, scope, "cache_saved_usd", "agent_name")
+    coverage = format.coverage(now["priced_ratio"])
+    badges = [blocks.badge(coverage, "warn")] if coverage else []
+    sub = f"{format.usd(now['cache_saved_usd'])}, net of what writing costs more"
+    with frame.card("Saved by agent", sub, key="saved", badges=badges):
+        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
+        if any(v < 0 for values in series.values.values() for v in values if v is not None):
+            del spec["yAxis"]["min"]  # a cache that is written and not read loses money
+        st.echarts_chart(spec, height=HEIGHT, key="chart-saved", alt=f"Saved by agent: {sub}")
+
+
+MODEL_COLUMNS: Final = (
+    {"label": "Agent", "type": "main", "prio": "p1"},
+    {"label": "Model", "cls": "mute", "width": "18%", "hide": "h1"},
+    {"label": "Hit ratio", "type": "meter", "color": "cache", "align": "r", "width": "100px",
+     "prio": "p2"},
+    {"label": "Written", "align": "r", "width": "84px", "hide": "h1"},
+    {"label": "Reads / write", "align": "r", "width": "108px", "hide": "h1"},
+    {"label": "Saved", "align": "r", "width": "92px"},
+    {"label": "Wasted", "align": "r", "width": "92px"},
+    {"label": "Missed", "align": "r", "width": "92px"},
+)  # fmt: skip
+
+
+def _by_agent_and_model(fates: list[queries.Row]) -> None:
+    rows = []
+    for r in queries.cache_by_agent_and_model(session.reader(), session.scope())[:ROWS]:
+        own = [f for f in fates if all(f[k] == r[k] for k in ("agent_name", "provider", "model"))]
+        wasted, missed = queries.added(own, "unread_usd"), queries.added(own, "missed_usd")
+        name = r["agent_name"]
+        rows.append({
+            "id": f"{name}/{r['model']}",
+            "sub": f"{r['model']} · saved {format.usd(r['cache_saved_usd'])} ·"
+            f" wasted {format.usd(wasted)} · missed {format.usd(missed)}",
+            "c": [
+                [name or "unknown", session.url("agents", agent=[name]) if name else "", None],
+                r["model"],
+                [format.percent(r["cache_hit_ratio"]), r["cache_hit_ratio"]],
+                format.percent(r["cache_write_share"]),
+                format.decimal(r["cache_reuse"], 1),
+                format.usd(r["cache_saved_usd"]),
+                format.usd(wasted),
+                format.usd(missed),
+            ],
+        })  # fmt: skip
+    wasted, judged = queries.added(fates, "unread_usd"), queries.added(fates, "judged_tokens")
+    unread = queries.added(fates, "unread_tokens")
+    sub = (
+        f"wasted: paid more to write {format.count(unread)} of {format.count(judged)} written tokens"
+        f" that were never read, {format.usd(wasted)}"
+    )
+    with frame.card("By agent and model", sub, key="by-model"):
+        table(MODEL_COLUMNS, rows, key="cache-table", empty=("No cache", "Nothing is reported."))
+
+
+def _causes(fates: list[queries.Row]) -> None:
+    calls = queries.added(fates, "calls") or 0
+    rows = []
+    for cause in CAUSES:
+        own = [f for f in fates if f["cause"] == cause]
+        if not own:
+            continue
+        name, text = CAUSE_TEXT[cause]
+        number = queries.added(own, "calls") or 0
+        missed = queries.added(own, "missed_tokens")
+        rows.append([
+            name, text, format.count(number), format.percent(number / calls if calls else None),
+            format.count(missed) if missed else format.UNKNOWN,
+            format.usd(queries.added(own, "missed_usd")),
+        ])  # fmt: skip
+    head = ("Cause", "Means", ">Calls", ">Of calls", ">Tokens missed", ">Cost more")
+    sub = "what calls could have read, and what it cost to send it again"
+    with frame.card("Why the cache missed", sub, key="causes"):
+        sheet([blocks.grid(head, rows)], key="cause-grid")
+
+
+def _worst(fates: list[queries.Row]) -> None:
+    dear = sorted(
+        (f for f in fates if (f["missed_usd"] or 0) >= NOTABLE_USD),
+        key=lambda f: -(f["missed_usd"] or 0),
+    )
+    items = [
+        blocks.item(
+            " ".join(part for part in (f["agent_name"], f["agent_version"]) if part) or "unknown",
+            f"{CAUSE_TEXT[f['cause']][0].lower()} in {format.count(f['calls'])} calls of {f['model']}",
+            tone="bad" if f["cause"] == "prefix_changed" else "warn",
+            meta=format.usd(f["missed_usd"]),
+            href=_requests_of(f),
+        )
+        for f in dear[:6]
+    ]
+    with frame.card("Dearest misses", "by agent, version and cause", key="worst"):
+        nothing = [blocks.note("No miss cost more than a cent.", "good")]
+        sheet([blocks.listing(items)] if items else nothing, key="worst-list")
+
+
+def _requests_of(fate: queries.Row) -> str:
+    """Return the requests a sub-agent is found in, too: they are searched for its name."""
+    name = fate["agent_name"]
+    return session.url("requests", agent=None, q=name, sort="cache") if name else ""
+
+
+def _lifetimes(fates: list[queries.Row]) -> None:
+    found = queries.advice_of(session.reader(), fates)
+    items = [lifetime_item(advice) for advice in found[:8]]
+    sub = "5 minutes or an hour, by the gaps between real calls"
+    with frame.card("How long should it live?", sub, key="lifetime"):
+        if not items:
+            text = "No model of this window offers a choice of lifetime in the price book."
+            sheet([blocks.note(text)], key="no-lifetime")
+            return
+        text = (
+            "In this window, at today's standard prices; a prefix that changed counts as written"
+            " anew under both."
+        )
+        sheet([blocks.listing(items), blocks.note(text)], key="lifetime-list")
+
+
+def lifetime_item(advice: LifetimeAdvice) -> blocks.Block:
+    """Return the advice in words: what an hour saves or costs, and where it would break even."""
+    wanted = "an hour" if advice.is_longer_better else "5 minutes"
+    is_change = advice.saving_usd >= max(NOTABLE_USD, NOTABLE_SHARE * advice.now_usd)
+    text = (
+        f"5 minutes {format.usd(advice.short_usd)}, an hour {format.usd(advice.long_usd)}, as now"
+        f" {format.usd(advice.now_usd)} ({format.percent(advice.long_share)} of writes live an"
+        f" hour). {format.percent(advice.late_share)} of what 5 minutes would write anew comes back"
+        f" within the hour; an hour pays from {format.percent(advice.break_even_share)} on."
+    )
+    return blocks.item(
+        advice.agent_name or "unknown",
+        text,
+        tone="warn" if is_change else "",
+        badges=[
+            blocks.badge(f"take {wanted}" if is_change else "keep it", "warn" if is_change else "")
+        ],
+        meta=f"{format.usd(advice.saving_usd)} saved" if is_change else "",
+    )
+
+
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()
