@@ -96,6 +96,7 @@ def test_a_pages_money_equals_sql(
         "/agents",
         HOSTILE_AGENT,
         "/costs",
+        "/cache",
         "/setup",
     ],
 )

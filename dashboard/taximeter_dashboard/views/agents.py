@@ -273,7 +273,11 @@ def _tools(agent: str) -> None:
             "sub": f"{format.percent(r['tool_error_rate'])} failed ·"
             f" {format.percent(r['tool_repeat_ratio'])} repeats · p95 {format.duration(r['p95_ms'])}",
             "c": [
-                [r["tool_name"], session.url("requests", agent=None, q=r["tool_name"]), None],
+                [
+                    r["tool_name"],
+                    session.url("requests", agent=None, q=r["tool_name"], sort="-cost"),
+                    None,
+                ],
                 format.count(r["tool_error_rate__den"]),
                 [format.percent(r["tool_error_rate"]), r["tool_error_rate"]],
                 [format.percent(r["tool_repeat_ratio"]), r["tool_repeat_ratio"]],

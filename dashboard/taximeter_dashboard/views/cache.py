@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import streamlit as st
@@ -16,6 +17,8 @@ from taximeter_dashboard.headlines import Headline, headline_item
 
 HEIGHT: Final = 226
 ROWS: Final = 20
+FOLLOWED: Final = timedelta(days=7)
+KEEP: Final = timedelta(minutes=5)
 NOTABLE_USD: Final = 0.01
 NOTABLE_SHARE: Final = 0.05
 HEADLINES: Final = (
@@ -23,7 +26,7 @@ HEADLINES: Final = (
              is_ratio=True, link={"sort": "cache"}),
     Headline("Saved", "cache_saved_usd", format.usd, INK["cache"], "higher", 0.1, is_money=True,
              link={"sort": "cache"}),
-    Headline("Of the price without a cache", "cache_saved_ratio", format.percent, INK["cache"],
+    Headline("Saved share", "cache_saved_ratio", format.percent, INK["cache"],
              "higher", 0.02, is_ratio=True),
     Headline("Reads per written token", "cache_reuse", format.decimal, INK["cost"], "higher", 0.1),
 )  # fmt: skip
@@ -39,8 +42,8 @@ CAUSE_TEXT: Final[Mapping[str, tuple[str, str]]] = {
 }
 UNKNOWABLE: Final = {
     "Whose tokens were read": "Providers tell how many, not which. A written token counts as read"
-    " again when a later call of the run, or the first call of another run of the agent, read that"
-    " far within the lifetime. So wasted is at least this much.",
+    " again when the next call of the run, or the first call of the next run of the agent, read that"
+    " far within the lifetime: an estimate.",
     "Changed or evicted": "A changed prompt and an early eviction look the same. A cause that sets"
     " in with a version is the prompt; one that comes and goes is more likely the provider.",
     "How long it really lived": "Lifetimes are the providers' stated ones: 5 minutes, an hour where"
@@ -66,9 +69,18 @@ def draw() -> None:
     with st.grid(2, min_column_width=380, gap="small"):
         _ratio()
         _saved(now)
-    asked_at = datetime.now(UTC).replace(second=0, microsecond=0)
-    fates = queries.prefix_fates(reader, scope, asked_at)
-    _by_agent_and_model(fates)
+    _followed()
+
+
+@frame.guarded
+def _followed() -> None:
+    """Draw what needs each call beside the one before it: dear to ask, so kept for minutes."""
+    scope = session.scope()
+    start = max(scope.start, scope.end - FOLLOWED)
+    asked_at, fates = _fates(start, scope.end, scope.filters)
+    since = "" if start == scope.start else f"the last {FOLLOWED.days} days, "
+    as_of = f"{since}as of {format.moment(asked_at, session.zone(), seconds=False)}"
+    _by_agent_and_model(fates, as_of)
     _causes(fates)
     with st.grid(2, min_column_width=380, gap="small"):
         _worst(fates)
@@ -76,6 +88,15 @@ def draw() -> None:
     with frame.card("What cannot be known", key="unknowable"):
         items = [blocks.item(title, text) for title, text in UNKNOWABLE.items()]
         sheet([blocks.listing(items)], key="unknowable-list")
+
+
+@st.cache_data(ttl=KEEP, max_entries=64, show_spinner="Following each call's prefix")
+def _fates(
+    start: datetime, end: datetime, filters: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[datetime, list[queries.Row]]:
+    asked_at = datetime.now(UTC)
+    scope = replace(session.scope(), start=start, end=end, filters=filters)
+    return asked_at, queries.prefix_fates(session.reader(), scope, asked_at)
 
 
 def _headlines(now: queries.Row, names: list[str]) -> None:
@@ -133,7 +154,7 @@ MODEL_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _by_agent_and_model(fates: list[queries.Row]) -> None:
+def _by_agent_and_model(fates: list[queries.Row], as_of: str) -> None:
     rows = []
     for r in queries.cache_by_agent_and_model(session.reader(), session.scope())[:ROWS]:
         own = [f for f in fates if all(f[k] == r[k] for k in ("agent_name", "provider", "model"))]
@@ -157,11 +178,21 @@ def _by_agent_and_model(fates: list[queries.Row]) -> None:
     wasted, judged = queries.added(fates, "unread_usd"), queries.added(fates, "judged_tokens")
     unread = queries.added(fates, "unread_tokens")
     sub = (
-        f"wasted: paid more to write {format.count(unread)} of {format.count(judged)} written tokens"
-        f" that were never read, {format.usd(wasted)}"
+        f"wasted: {format.count(unread)} of {format.count(judged)} written tokens were never read,"
+        f" {format.usd(wasted)} · wasted and missed {as_of}"
     )
     with frame.card("By agent and model", sub, key="by-model"):
         table(MODEL_COLUMNS, rows, key="cache-table", empty=("No cache", "Nothing is reported."))
+
+
+CAUSE_COLUMNS: Final = (
+    {"label": "Cause", "type": "main", "prio": "p1", "width": "150px"},
+    {"label": "Means", "cls": "mute", "hide": "h1"},
+    {"label": "Calls", "align": "r", "width": "84px"},
+    {"label": "Of calls", "type": "meter", "color": "", "align": "r", "width": "92px"},
+    {"label": "Missed tokens", "align": "r", "width": "116px"},
+    {"label": "Cost more", "align": "r", "width": "100px", "prio": "p2"},
+)  # fmt: skip
 
 
 def _causes(fates: list[queries.Row]) -> None:
@@ -174,15 +205,21 @@ def _causes(fates: list[queries.Row]) -> None:
         name, text = CAUSE_TEXT[cause]
         number = queries.added(own, "calls") or 0
         missed = queries.added(own, "missed_tokens")
-        rows.append([
-            name, text, format.count(number), format.percent(number / calls if calls else None),
-            format.count(missed) if missed else format.UNKNOWN,
-            format.usd(queries.added(own, "missed_usd")),
-        ])  # fmt: skip
-    head = ("Cause", "Means", ">Calls", ">Of calls", ">Tokens missed", ">Cost more")
+        rows.append({
+            "id": cause,
+            "sub": f"{format.percent(number / calls)} of calls: {text}",
+            "c": [
+                [name, "", None],
+                text,
+                format.count(number),
+                [format.percent(number / calls), number / calls],
+                format.count(missed) if missed else format.UNKNOWN,
+                format.usd(queries.added(own, "missed_usd")),
+            ],
+        })  # fmt: skip
     sub = "what calls could have read, and what it cost to send it again"
     with frame.card("Why the cache missed", sub, key="causes"):
-        sheet([blocks.grid(head, rows)], key="cause-grid")
+        table(CAUSE_COLUMNS, rows, key="cause-table", empty=("No call", "Nothing is reported."))
 
 
 def _worst(fates: list[queries.Row]) -> None:
