@@ -11,7 +11,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,13 +39,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="use the parts that run there")
     parser.add_argument("--days", default="14", help="days of demo history to make")
+    parser.add_argument("--pages", nargs="*", default=[], help="only these (all without it)")
     options = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
     if options.data_dir:
-        shoot(options.data_dir)
+        shoot(options.data_dir, options.pages)
         return 0
     with tempfile.TemporaryDirectory() as directory, filled(Path(directory), options.days):
-        shoot(Path(directory))
+        shoot(Path(directory), options.pages)
     return 0
 
 
@@ -59,8 +60,8 @@ def filled(data_dir: Path, days: str) -> Iterator[None]:
             yield
 
 
-def shoot(data_dir: Path) -> None:
-    """Take the pictures of the dashboard that runs over this data dir."""
+def shoot(data_dir: Path, only: Sequence[str] = ()) -> None:
+    """Take the pictures of the dashboard that runs over this data dir, ``only`` of these pages."""
     dashboard = f"http://127.0.0.1:{live_port(data_dir, 'dashboard', 'http_port')}"
     client = ReadClient(f"http://127.0.0.1:{live_port(data_dir, 'collector', 'http_port')}")
     request_id = client.query(_TELLING).to_pylist()[0]["request_id"]
@@ -69,12 +70,17 @@ def shoot(data_dir: Path) -> None:
         "overview": "/?range=7d",
         "requests": "/requests?range=7d&sort=-cost",
         "request": f"/request?id={request_id}&span={span_id}",
+        "agents": "/agents?range=7d",
+        "agent": "/agents?range=7d&agent=web-researcher",
+        "costs": "/costs?range=7d",
+        "cache": "/cache?range=7d",
         "alerts": "/alerts",
         "setup": "/setup",
     }
     schemes: tuple[Scheme, ...] = ("light", "dark")
     shots = [(name, scheme, WIDE) for name in pages for scheme in schemes]
     shots += [("overview", scheme, NARROW) for scheme in schemes]
+    shots = [shot for shot in shots if not only or shot[0] in only]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
         for name, scheme, (width, height) in shots:

@@ -132,6 +132,23 @@ def test_a_row_leads_to_its_request_and_back(browser: Browser, site: Site) -> No
         assert visit.complaints == []
 
 
+def test_from_spend_to_the_guilty_call_in_five_clicks(browser: Browser, site: Site) -> None:
+    """As docs/tour.md walks: what changed, whose version, which tool, which request, which prompt."""
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/")
+        page.get_by_role("link", name="Costs").click()
+        page.get_by_text("Who made the change").wait_for()
+        page.locator(".st-key-card-who a.main").first.click()
+        page.get_by_text("Versions side by side").wait_for()
+        page.locator(".st-key-card-tools a.main").first.click()
+        page.wait_for_url("**/requests?*q=*")
+        page.locator("tbody tr").first.click()
+        page.wait_for_url("**/request?*")
+        page.locator(".wf .row").nth(1).click()
+        page.locator('.wf .row[data-i="1"][aria-selected="true"]').wait_for()
+        assert visit.complaints == []
+
+
 def test_sorting_and_status_live_in_the_address(browser: Browser, site: Site) -> None:
     with visiting(browser, site.dashboard) as visit:
         page = visit.open("/requests")

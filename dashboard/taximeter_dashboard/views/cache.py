@@ -258,7 +258,7 @@ def _lifetimes(fates: list[queries.Row]) -> None:
             sheet([blocks.note(text)], key="no-lifetime")
             return
         text = (
-            "In this window, at today's standard prices; a prefix that changed counts as written"
+            "Of the calls followed, at today's standard prices; a prefix that changed counts as written"
             " anew under both."
         )
         sheet([blocks.listing(items), blocks.note(text)], key="lifetime-list")
