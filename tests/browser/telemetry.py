@@ -126,7 +126,8 @@ def hostile_request(start: datetime) -> list[Span]:
              "user.id": HOSTILE, "session.id": HOSTILE}  # fmt: skip
     call: dict[str, str | int] = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai",
             "gen_ai.request.model": HOSTILE, "gen_ai.usage.input_tokens": 10,
-            "gen_ai.usage.output_tokens": 5, "gen_ai.agent.name": HOSTILE,
+            "gen_ai.usage.output_tokens": 5, "gen_ai.usage.cache_read.input_tokens": 3,
+            "gen_ai.agent.name": HOSTILE,
             "gen_ai.input.messages": HOSTILE, "gen_ai.output.messages": HOSTILE}  # fmt: skip
     spans = [
         _span(trace_id, root, b"", HOSTILE, start, end, agent),
