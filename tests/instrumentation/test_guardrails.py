@@ -367,7 +367,7 @@ JSON_SCHEMA = {
         (positive, {"nights": 0}, "nights must be positive"),
         (lambda value: value != {}, {}, "does not fit"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_a_schema_is_enforced_and_says_where(
     spans: SpanList, schema: Any, value: Any, wrong: str | None
