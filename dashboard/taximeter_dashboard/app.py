@@ -45,6 +45,8 @@ def main() -> None:
                         url_path="costs"),
                 st.Page("views/cache.py", title="Cache", icon=":material/cached:",
                         url_path="cache"),
+                st.Page("views/errors.py", title="Errors & tools", icon=":material/error:",
+                        url_path="errors"),
             ],
             "Act": [
                 st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",

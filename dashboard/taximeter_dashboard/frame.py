@@ -30,7 +30,7 @@ _LABELS: Final = {
     "tenant": "Tenants",
     "user": "Users",
 }
-_SCOPED_PAGES: Final = frozenset({"", "requests", "agents", "costs", "cache", "setup"})
+_SCOPED_PAGES: Final = frozenset({"", "requests", "agents", "costs", "cache", "errors", "setup"})
 # Only what the theme in config.toml can't say; aimed at our own st-key classes.
 _CSS: Final = """<style>
 .stMainBlockContainer {padding-left: 2rem; padding-right: 2rem; max-width: 1720px;}

@@ -38,6 +38,13 @@ from taximeter_dashboard.queries.costs import (
     spend_matrix,
     unpriced_in,
 )
+from taximeter_dashboard.queries.failures import (
+    Among,
+    What,
+    failures,
+    spent_on_failed,
+    tool_health,
+)
 from taximeter_dashboard.queries.overview import by_agent, failures_by_cause
 from taximeter_dashboard.queries.request_list import (
     SORTS,
@@ -54,6 +61,7 @@ __all__ = [
     "SORTS",
     "SPEND_DIMENSIONS",
     "STATUSES",
+    "Among",
     "Matrix",
     "Reads",
     "RequestFilter",
@@ -61,6 +69,7 @@ __all__ = [
     "Series",
     "Values",
     "Version",
+    "What",
     "added",
     "advice_of",
     "by_agent",
@@ -69,6 +78,7 @@ __all__ = [
     "change_of_spend",
     "endings_by_agent",
     "endings_over_time",
+    "failures",
     "failures_by_cause",
     "filter_options",
     "has_any_request",
@@ -88,7 +98,9 @@ __all__ = [
     "spans_of",
     "spend_by",
     "spend_matrix",
+    "spent_on_failed",
     "thrash",
+    "tool_health",
     "tools",
     "totals",
     "unpriced_in",

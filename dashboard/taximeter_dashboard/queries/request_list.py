@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from taximeter_dashboard.queries.core import Reads, Row, request_filter
+from taximeter_dashboard.queries.failures import ANY, Among, among_condition
 from taximeter_dashboard.scope import FILTERS, Scope
 
 _OPTIONS: Final = 200
@@ -62,6 +63,7 @@ class RequestFilter:
     min_cost_usd: float = 0.0
     sort: str = "time"
     is_descending: bool = True
+    among: Among = ANY
 
 
 def request_page(
@@ -70,6 +72,10 @@ def request_page(
     """Return how many requests match and the rows of one page (the first is 1)."""
     condition, params = request_filter(scope)
     condition += f" and {STATUSES.get(wanted.status, 'true')}"
+    if wanted.among.is_any:
+        only, names = among_condition(wanted.among)
+        condition += f" and {only}"
+        params |= names
     if wanted.text:
         # contains() instead of like: % and _ in a search are what the person typed.
         columns = [f"contains(lower({column}), $text)" for column in _SEARCHED]

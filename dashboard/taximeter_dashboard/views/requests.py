@@ -6,8 +6,9 @@ from typing import Final
 
 import streamlit as st
 
-from taximeter_dashboard import format, frame, queries, session
-from taximeter_dashboard.components import table
+from taximeter_dashboard import blocks, format, frame, queries, session
+from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.narrowing import among_of, among_text
 from taximeter_dashboard.queries import RequestFilter
 
 SIZE: Final = 50
@@ -67,7 +68,10 @@ def narrowed() -> RequestFilter:
         label_visibility="collapsed", width=124, on_change=first_page,
     )  # fmt: skip
     sort, is_descending = wanted_order()
-    return RequestFilter((text or "").strip(), status or "All", cost or 0.0, sort, is_descending)
+    return RequestFilter(
+        (text or "").strip(), status or "All", cost or 0.0, sort, is_descending,
+        among_of(st.query_params.to_dict()),
+    )  # fmt: skip
 
 
 def as_row(row: queries.Row, dearest: float, longest: int) -> dict[str, object]:
@@ -124,6 +128,11 @@ def draw() -> None:
     number, rows = queries.request_page(reader, scope, wanted, page, SIZE)
     noun = "request" if number == 1 else "requests"
     counted.caption(f"**{format.exact(number)}** {noun}", width="content")
+    if wanted.among.is_any:
+        only = blocks.item(
+            among_text(wanted.among), meta="show all requests", href=session.url("requests")
+        )
+        sheet([blocks.listing([only], is_strip=True)], key="among")
     if not number and wanted == RequestFilter():
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return

@@ -1,0 +1,221 @@
+"""Errors and tools: how often requests, calls and tools fail, at what, whether it was recovered, what it cost."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.charts import INK
+from taximeter_dashboard.components import kpis, sheet, table
+from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.narrowing import WHAT_WORDS, failure_parameters
+
+HEIGHT: Final = 226
+HEADLINES: Final = (
+    Headline("Request error rate", "error_rate", format.percent, INK["error"], "lower", 0.005,
+             is_ratio=True, link={"status": "Errors"}),
+    Headline("Call error rate", "call_error_rate", format.percent, INK["latency"], "lower", 0.005,
+             is_ratio=True, link={"failed": "call"}),
+    Headline("Tool error rate", "tool_error_rate", format.percent, INK["loop"], "lower", 0.005,
+             is_ratio=True, link={"failed": "tool"}),
+    Headline("Recovered", "recovered_rate", format.percent, INK["cache"], "higher", 0.02,
+             is_ratio=True, link={"status": "Recovered"}),
+)  # fmt: skip
+EXTRA: Final = ("requests", "failed_requests", "retry_rate", "throttled_rate")
+GROUPINGS: Final = {"Class": "class", "Type": "type", "Tool": "tool", "Model": "model",
+                    "Agent": "agent"}  # fmt: skip
+
+
+def draw() -> None:
+    scope, reader = session.scope(), session.reader()
+    names = [headline.metric for headline in HEADLINES]
+    now = queries.totals(reader, scope, [*names, *EXTRA])
+    if not now["sample_requests"] and now["call_error_rate"] is None:
+        frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
+        return
+    _headlines(now, names)
+    with st.grid(2, min_column_width=380, gap="small"):
+        _rates()
+        _causes(now)
+    _failures()
+    _tools()
+
+
+def _headlines(now: queries.Row, names: list[str]) -> None:
+    scope, reader = session.scope(), session.reader()
+    before = queries.totals(reader, scope.previous, names)
+    series = queries.over_time(reader, scope, names)
+    earlier = queries.over_time(reader, scope.previous, names)
+    units = {
+        "error_rate": f"{format.count(now['failed_requests'] or 0)}"
+        f" of {format.count(now['requests'])}",
+        "call_error_rate": f"{format.percent(now['throttled_rate'])} throttled",
+        "tool_error_rate": "of executions",
+        "recovered_rate": "of requests with a failure",
+    }
+    items = [
+        headline_item(
+            h, now, before, unit=units[h.metric], values=series.values[h.metric],
+            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
+        )
+        for h in HEADLINES
+    ]  # fmt: skip
+    zone = session.zone()
+    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="error-kpis")
+
+
+def _rates() -> None:
+    lines = [headline for headline in HEADLINES if headline.metric != "recovered_rate"]
+    names = [line.metric for line in lines]
+    series = queries.over_time(session.reader(), session.scope(), names)
+    drawn = [
+        charts.Line(
+            line.label.removesuffix(" error rate"),
+            [None if v is None else v * 100 for v in series.values[line.metric]],
+            line.color,
+        )
+        for line in lines
+    ]
+    with frame.card(
+        "Error rates", "requests, attempts at model calls, tool executions", key="rates"
+    ):
+        spec = charts.lines(series.times, drawn, y_format="{value}%", tip="%.1f%%")
+        st.echarts_chart(
+            spec, height=HEIGHT, key="chart-rates",
+            alt="Error rates of requests, model calls and tools over time",
+        )  # fmt: skip
+
+
+def _causes(now: queries.Row) -> None:
+    series = queries.failures_by_cause(session.reader(), session.scope())
+    sub = (
+        f"{format.count(now['failed_requests'] or 0)} failed · {format.percent(now['error_rate'])}"
+    )
+    with frame.card("Failed requests by cause", sub, key="causes"):
+        if not series.values:
+            sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
+            return
+        named = {format.words(cause): values for cause, values in series.values.items()}
+        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
+        spec = charts.stacked(
+            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
+        )
+        st.echarts_chart(
+            spec, height=HEIGHT, key="chart-causes", alt=f"Failed requests by cause: {sub}"
+        )
+
+
+FAILURE_COLUMNS: Final = (
+    {"label": "Failure", "type": "main", "prio": "p1"},
+    {"label": "Of", "cls": "mute", "width": "96px", "hide": "h1"},
+    {"label": "Failures", "align": "r", "width": "88px", "prio": "p2"},
+    {"label": "Share", "type": "meter", "color": "error", "align": "r", "width": "82px"},
+    {"label": "Retried", "align": "r", "width": "84px", "hide": "h1"},
+    {"label": "Requests", "align": "r", "width": "92px"},
+    {"label": "Recovered", "type": "meter", "color": "cache", "align": "r", "width": "100px"},
+    {"label": "Spent on failed", "align": "r", "width": "124px"},
+)  # fmt: skip
+
+
+@st.fragment(key="failures-fragment")
+@frame.guarded
+def _failures() -> None:
+    spent = queries.spent_on_failed(session.reader(), session.scope())
+    sub = (
+        f"{format.usd(spent['cost_usd'])} spent on {format.exact(spent['requests'])} failed requests"
+        " · a recovered failure is one whose request ended well"
+    )
+    with frame.card("What failed", sub, key="what", badges=unpriced_badges(spent)):
+        chosen = st.segmented_control(
+            "By", list(GROUPINGS), default="Class", required=True, key="by", bind="query-params",
+            label_visibility="collapsed",
+        )  # fmt: skip
+        dimension = GROUPINGS[chosen or "Class"]
+        found = queries.failures(session.reader(), session.scope(), dimension)
+        table(
+            FAILURE_COLUMNS, [failure_row(row, dimension) for row in found], key="failures-table",
+            empty=("Nothing failed", "No request, model call or tool of this kind failed."),
+        )  # fmt: skip
+
+
+def failure_row(row: queries.Row, dimension: str) -> dict[str, object]:
+    """Return one group of failures as the table component draws it."""
+    what, recovered = WHAT_WORDS[row["what"]], row["recovered_requests"] / row["requests"]
+    name = format.words(row["name"]) if dimension == "class" else row["name"]
+    spent = format.usd(row["failed_usd"] if row["requests"] > row["recovered_requests"] else 0)
+    href = session.url("requests", **failure_parameters(row["what"], dimension, row["name"]))
+    # Requests do not recover: a failed one has failed.
+    saved = [format.UNKNOWN, None] if row["what"] == "request" else [
+        format.percent(recovered), recovered]  # fmt: skip
+    return {
+        "id": f"{row['what']}/{row['name']}",
+        "sub": f"{what} · {format.exact(row['requests'])} requests · {saved[0]} recovered · {spent}",
+        "c": [
+            [name, href, None],
+            what,
+            format.exact(row["failures"]),
+            [format.percent(row["share"]), row["share"]],
+            format.exact(row["retried"]),
+            format.exact(row["requests"]),
+            saved,
+            spent,
+        ],
+    }
+
+
+def unpriced_badges(row: queries.Row) -> list[blocks.Badge]:
+    """Return the badge of a sum that leaves requests out for want of a price."""
+    number = row["unpriced_requests"]
+    return [blocks.badge(f"{format.exact(number)} without a price", "warn")] if number else []
+
+
+TOOL_COLUMNS: Final = (
+    {"label": "Tool", "type": "main", "prio": "p1"},
+    {"label": "Executions", "align": "r", "width": "100px", "prio": "p2"},
+    {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "width": "96px"},
+    {"label": "p95 time", "align": "r", "width": "96px"},
+    {"label": "Repeats", "type": "meter", "color": "loop", "align": "r", "width": "90px"},
+    {"label": "Idle repeats", "align": "r", "width": "104px", "hide": "h1"},
+    {"label": "Longest run", "align": "r", "width": "104px", "hide": "h1"},
+    {"label": "Failed", "type": "link", "align": "r", "width": "84px", "hide": "h1"},
+)  # fmt: skip
+
+
+def _tools() -> None:
+    rows = [tool_row(row) for row in queries.tool_health(session.reader(), session.scope())]
+    sub = (
+        "repeats: the same arguments again · idle: and the same result or error ·"
+        " longest run: of the same call in a row"
+    )
+    with frame.card("Tools", sub, key="tools"):
+        table(
+            TOOL_COLUMNS, rows, key="tools-table",
+            empty=("No tool ran", "Tool executions appear when an agent reports them."),
+        )  # fmt: skip
+
+
+def tool_row(row: queries.Row) -> dict[str, object]:
+    """Return one tool as the table component draws it."""
+    name, failed = row["tool_name"], row["tool_error_rate__num"]
+    failures = session.url("requests", failed="tool", tool=name) if failed else ""
+    return {
+        "id": name,
+        "sub": f"{format.percent(row['tool_error_rate'])} failed · p95"
+        f" {format.duration(row['p95_ms'])} · {format.percent(row['tool_repeat_ratio'])} repeats",
+        "c": [
+            [name, session.url("requests", tool=name), None],
+            format.exact(row["tool_error_rate__den"]),
+            [format.percent(row["tool_error_rate"]), row["tool_error_rate"]],
+            format.duration(row["p95_ms"]),
+            [format.percent(row["tool_repeat_ratio"]), row["tool_repeat_ratio"]],
+            format.exact(row["idle_repeats"]),
+            format.exact(row["longest_repeat"]),
+            [format.exact(failed), failures],
+        ],
+    }
+
+
+if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
+    draw()
