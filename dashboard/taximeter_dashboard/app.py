@@ -47,6 +47,8 @@ def main() -> None:
                         url_path="cache"),
                 st.Page("views/errors.py", title="Errors & tools", icon=":material/error:",
                         url_path="errors"),
+                st.Page("views/people.py", title="Sessions & users", icon=":material/group:",
+                        url_path="people"),
             ],
             "Act": [
                 st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",

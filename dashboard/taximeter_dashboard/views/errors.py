@@ -149,9 +149,12 @@ def failure_row(row: queries.Row, dimension: str) -> dict[str, object]:
     # Requests do not recover: a failed one has failed.
     saved = [format.UNKNOWN, None] if row["what"] == "request" else [
         format.percent(recovered), recovered]  # fmt: skip
+    parts = [what, f"in {format.exact(row['requests'])} requests", f"{spent} spent on failed"]
+    if row["what"] != "request":
+        parts.insert(2, f"{saved[0]} recovered")
     return {
         "id": f"{row['what']}/{row['name']}",
-        "sub": f"{what} · {format.exact(row['requests'])} requests · {saved[0]} recovered · {spent}",
+        "sub": " · ".join(parts),
         "c": [
             [name, href, None],
             what,
