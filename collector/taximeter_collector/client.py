@@ -34,11 +34,19 @@ class QueryError(Exception):
     `type` is `unreachable` when no collector answered, else the `error.type` of its answer.
     """
 
-    def __init__(self, type: str, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        type: str,
+        message: str,
+        status: int | None = None,
+        position: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.type = type
         self.message = message
         self.status = status
+        self.position = position
+        """Line and column of the statement, from 1, where the collector tells them."""
 
 
 class ReadClient:
@@ -200,8 +208,10 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
 def _refusal(status: int, answer: bytes) -> QueryError:
     try:
         error = json.loads(answer)["error"]
-        return QueryError(str(error["type"]), str(error["message"]), status)
-    except (ValueError, KeyError, TypeError):
+        place = error.get("position")
+        position = (int(place["line"]), int(place["column"])) if place else None
+        return QueryError(str(error["type"]), str(error["message"]), status, position)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return QueryError("http", f"The collector answered {status}.", status)
 
 

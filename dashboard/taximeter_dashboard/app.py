@@ -49,6 +49,8 @@ def main() -> None:
                         url_path="errors"),
                 st.Page("views/people.py", title="Sessions & users", icon=":material/group:",
                         url_path="people"),
+                st.Page("views/explore.py", title="Explore", icon=":material/query_stats:",
+                        url_path="explore"),
             ],
             "Act": [
                 st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",

@@ -20,13 +20,15 @@ Row = dict[str, Any]
 _KEEP_S: Final = 60.0
 _STATUS_KEEP_S: Final = 0.5
 _MAX_ANSWERS: Final = 512
-_TIMEOUT_S: Final = 15.0
+TIMEOUT_S: Final = 15.0
 
 
 class Client(Protocol):
     """What is needed of a ReadClient."""
 
-    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table: ...
+    def query(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, max_rows: int = ...
+    ) -> pa.Table: ...
     def status(self) -> dict[str, Any]: ...
 
 
@@ -56,6 +58,11 @@ class Reader:
             while len(self._answers) > _MAX_ANSWERS:
                 self._answers.popitem(last=False)
         return rows
+
+    def table(self, sql: str, max_rows: int) -> pa.Table:
+        """Return the answer of a person's own statement, which is not kept. Raises QueryError."""
+        answer: pa.Table = self._ask(lambda client: client.query(sql, max_rows=max_rows))
+        return answer
 
     def status(self) -> dict[str, Any]:
         """Return the collector's status, at most half a second old. Raises QueryError."""
@@ -92,7 +99,7 @@ def _client_for(settings: Settings) -> Client:
     return ReadClient(
         collector_url(settings),
         settings.collector.query_token,
-        _TIMEOUT_S,
+        TIMEOUT_S,
         served=served_certificate(settings),
     )
 

@@ -60,7 +60,7 @@ class FakeCollector:
     def __init__(self) -> None:
         self.asked, self.version, self.is_down = 0, 1, False
 
-    def query(self, sql: str, params: Any = None) -> pa.Table:
+    def query(self, sql: str, params: Any = None, *, max_rows: int = 10) -> pa.Table:
         if self.is_down:
             raise QueryError("unreachable", "No collector answers.")
         self.asked += 1

@@ -132,7 +132,7 @@ def draw() -> None:
         only = blocks.item(
             among_text(wanted.among), meta="show all requests", href=session.url("requests")
         )
-        sheet([blocks.listing([only], is_strip=True)], key="among")
+        sheet([blocks.listing([only])], key="among")
     if not number and wanted == RequestFilter():
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
