@@ -51,6 +51,8 @@ def main() -> None:
                         url_path="people"),
                 st.Page("views/explore.py", title="Explore", icon=":material/query_stats:",
                         url_path="explore"),
+                st.Page("views/live.py", title="Live tail", icon=":material/stream:",
+                        url_path="live"),
             ],
             "Act": [
                 st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:",

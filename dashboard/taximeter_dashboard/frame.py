@@ -39,7 +39,8 @@ _CSS: Final = """<style>
 .st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
-.st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
+.st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;
+  font-variant-ligatures: none;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {
   .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}

@@ -1,4 +1,4 @@
-"""The page's own components: KPI row, table, waterfall and blocks of text, one function each.
+"""The page's own components: KPI row, table, waterfall, blocks of text, and one that watches the tab.
 
 Plain JavaScript and CSS, no build. Whatever comes from data is put in as text nodes only.
 """
@@ -17,7 +17,8 @@ _HERE = Path(__file__).parent
 
 def _declare(name: str) -> Callable[..., Any]:
     parts = [(_HERE / file).read_text(encoding="utf-8") for file in ("dom.js", f"{name}.js")]
-    css = (_HERE / f"{name}.css").read_text(encoding="utf-8")
+    style = _HERE / f"{name}.css"
+    css = style.read_text(encoding="utf-8") if style.exists() else None
     return st.components.v2.component(f"taximeter_{name}", css=css, js="\n".join(parts))
 
 
@@ -25,6 +26,7 @@ _KPI = _declare("kpi")
 _TABLE = _declare("table")
 _WATERFALL = _declare("waterfall")
 _SHEET = _declare("sheet")
+_TAB = _declare("tab")
 
 
 def kpis(items: Sequence[Mapping[str, Any]], times: Sequence[str], *, key: str) -> None:
@@ -67,6 +69,11 @@ def waterfall(
 def sheet(blocks: Sequence[Block], *, key: str) -> None:
     """Draw blocks of text one below the other; their shapes: `blocks.py`."""
     _SHEET(key=key, data={"blocks": list(blocks)})
+
+
+def tab_is_hidden(*, key: str) -> bool:
+    """Draw nothing; return whether the browser's tab is hidden, and run again when that changes."""
+    return bool(_TAB(key=key, default={"hidden": False}, on_hidden_change=_nothing).hidden)
 
 
 def _nothing() -> None:

@@ -10,25 +10,10 @@ from taximeter_dashboard import blocks, format, frame, queries, session
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.narrowing import among_of, among_text
 from taximeter_dashboard.queries import RequestFilter
+from taximeter_dashboard.request_rows import COLUMNS, request_rows
 
 SIZE: Final = 50
 COSTS: Final = (0.0, 0.01, 0.05, 0.25, 1.0)
-COLUMNS: Final = (
-    {"label": "", "type": "status", "width": "34px"},
-    {"label": "Time", "cls": "mute", "sort": "time", "width": "132px"},
-    {"label": "Agent", "cls": "strong", "sort": "agent", "width": "138px", "hide": "h1"},
-    {"label": "Request", "type": "main", "prio": "p1"},
-    {"label": "Model", "cls": "mute", "width": "150px", "hide": "h2"},
-    {"label": "Loops", "type": "meter", "color": "loop", "align": "r", "sort": "loops",
-     "width": "78px"},
-    {"label": "Duration", "align": "r", "sort": "duration", "width": "94px"},
-    {"label": "Tokens", "align": "r", "cls": "mute", "sort": "tokens", "width": "128px",
-     "hide": "h1"},
-    {"label": "Cache", "type": "meter", "color": "cache", "align": "r", "sort": "cache",
-     "width": "82px", "hide": "h1"},
-    {"label": "Cost", "type": "meter", "color": "cost", "align": "r", "sort": "cost",
-     "width": "92px", "prio": "p2"},
-)  # fmt: skip
 
 
 def first_page() -> None:
@@ -74,48 +59,6 @@ def narrowed() -> RequestFilter:
     )  # fmt: skip
 
 
-def as_row(row: queries.Row, dearest: float, longest: int) -> dict[str, object]:
-    """Return one request as the table component draws it."""
-    zone = session.zone()
-    cause = _cause(row)
-    tokens_in = _sum(row, "uncached_input_tokens", "cache_read_tokens", "cache_write_tokens")
-    name = row["name"] or row["request_id"]
-    loops, cost = row["loop_length"], row["cost_usd"]
-    when = format.moment(row["start_time"], zone)
-    parts = [row["agent_name"] or row["service_name"], f"{format.exact(loops)} loops",
-             format.duration(row["duration_ms"]), when, cause]  # fmt: skip
-    return {
-        "id": row["request_id"],
-        "sub": " · ".join(part for part in parts if part),
-        "c": [
-            cause,
-            [when, row["start_time"].isoformat() if row["start_time"] else ""],
-            row["agent_name"] or row["service_name"] or format.UNKNOWN,
-            [name, session.url("request", id=row["request_id"]), cause],
-            [format.listing(row["models"] or [], 1), ", ".join(row["models"] or [])],
-            [format.exact(loops), (loops or 0) / longest],
-            format.duration(row["duration_ms"]),
-            f"{format.count(tokens_in)} → {format.count(row['output_tokens'])}",
-            [format.percent(row["cache_hit_ratio"], 0), row["cache_hit_ratio"]],
-            [format.usd(cost), (cost or 0) / dearest],
-        ],
-    }
-
-
-def _cause(row: queries.Row) -> str | None:
-    if not row["is_error"]:
-        return None
-    reason = row["termination_reason"]
-    if reason not in (None, "completed", "error", "unknown"):
-        return format.words(reason)
-    return row["error_type"] or format.words(row["error_class"] or "error")
-
-
-def _sum(row: queries.Row, *names: str) -> int | None:
-    known = [row[name] for name in names if row[name] is not None]
-    return sum(known) if known else None
-
-
 @st.fragment(key="requests-fragment")
 @frame.guarded
 def draw() -> None:
@@ -136,11 +79,8 @@ def draw() -> None:
     if not number and wanted == RequestFilter():
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
-    costs = sorted(row["cost_usd"] or 0 for row in rows)
-    dearest = (costs[int(len(costs) * 0.95)] if costs else 0) or 1
-    longest = max([20, *(row["loop_length"] or 0 for row in rows)])
     table(
-        COLUMNS, [as_row(row, dearest, longest) for row in rows], key="requests-table",
+        COLUMNS, request_rows(rows), key="requests-table",
         sort=wanted.sort, is_descending=wanted.is_descending, on_sort=on_sort,
         empty=("No request matches", "Clear a filter or widen the time range."),
     )  # fmt: skip
