@@ -57,13 +57,15 @@ def draw() -> None:
                 _columns()
             with st.popover("Metrics", icon=":material/functions:", key="metrics"):
                 _metrics()
+    sql = (sql or "").strip()
+    if not sql:
+        state.pop("_answer", None)
+        return
     # A shared address runs when it is opened; what is being written does not run by itself.
-    is_opened = bool(sql) and "_answer" not in state
-    if (is_asked or is_opened or state.pop("_run", False)) and (sql or "").strip():
-        state["_answer"] = _asked(sql or "")
-    answer: Answer | None = state.get("_answer")
-    if answer is not None:
-        _show(answer)
+    if is_asked or state.pop("_run", False) or "_answer" not in state:
+        state["_answer"] = _asked(sql)
+    answer: Answer = state["_answer"]
+    _show(answer, is_current=answer.sql == sql)
 
 
 def _take_example() -> None:
@@ -133,7 +135,7 @@ def _asked(sql: str) -> Answer:
     return Answer(sql, table, fault, (time.monotonic() - started) * 1000)
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: Answer, *, is_current: bool) -> None:
     if answer.error is not None:
         _fault(answer.sql, answer.error)
         return
@@ -144,7 +146,8 @@ def _show(answer: Answer) -> None:
     sub = f"{format.exact(number)} {noun} in {format.duration(answer.took_ms)}"
     if number > SHOWN:
         sub += f" · the first {SHOWN} are shown, files hold all"
-    with frame.card("Answer", sub, key="answer"):
+    badges = [] if is_current else [blocks.badge("of an earlier statement", "warn")]
+    with frame.card("Answer", sub, key="answer", badges=badges):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             way = st.segmented_control(
                 "Show", list(WAYS), default="Table", required=True, key="show",
