@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, ParamSpec
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -20,6 +20,7 @@ from taximeter_dashboard.format import duration
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
 from taximeter_dashboard.store_notes import store_notes
 
+P = ParamSpec("P")
 PULSE_S: Final = 1.0
 _BEHIND_S: Final = 10.0
 _LABELS: Final = {
@@ -30,7 +31,9 @@ _LABELS: Final = {
     "tenant": "Tenants",
     "user": "Users",
 }
-_SCOPED_PAGES: Final = frozenset({"", "requests", "agents", "costs", "cache", "errors", "setup"})
+_SCOPED_PAGES: Final = frozenset(
+    {"", "requests", "agents", "costs", "cache", "errors", "people", "setup"}
+)
 # Only what the theme in config.toml can't say; aimed at our own st-key classes.
 _CSS: Final = """<style>
 .stMainBlockContainer {padding-left: 2rem; padding-right: 2rem; max-width: 1720px;}
@@ -123,13 +126,13 @@ def card(
         yield
 
 
-def guarded(draw: Callable[[], None]) -> Callable[[], None]:
+def guarded(draw: Callable[P, None]) -> Callable[P, None]:
     """Draw, or say in one sentence why the collector gave no data, with a way to retry."""
 
     @functools.wraps(draw)
-    def drawn() -> None:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            draw()
+            draw(*args, **kwargs)
         except QueryError as error:
             unavailable(error)
 

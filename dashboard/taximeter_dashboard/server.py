@@ -24,7 +24,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HERE: Final = Path(__file__).parent
 BUNDLES: Final = Path(st.__file__).parent / "static"
 PAGES: Final = frozenset(
-    {"", "requests", "request", "agents", "costs", "cache", "errors", "alerts", "setup"}
+    {
+        "",
+        "requests",
+        "request",
+        "agents",
+        "costs",
+        "cache",
+        "errors",
+        "people",
+        "explore",
+        "live",
+        "alerts",
+        "setup",
+    }
 )
 FOREVER: Final = "public, immutable, max-age=31536000"
 

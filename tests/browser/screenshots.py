@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlencode
 
 from playwright.sync_api import sync_playwright
 
 from taximeter.ports import live_port
 from taximeter_collector.client import ReadClient
+from taximeter_dashboard.statements import EXAMPLES
 
 from .conftest import CHROMIUM, FLAGS, environment, part, visiting
 
@@ -74,6 +76,10 @@ def shoot(data_dir: Path, only: Sequence[str] = ()) -> None:
         "agent": "/agents?range=7d&agent=web-researcher",
         "costs": "/costs?range=7d",
         "cache": "/cache?range=7d",
+        "errors": "/errors?range=7d",
+        "people": "/people?range=7d",
+        "explore": f"/explore?{urlencode({'sql': EXAMPLES['Spend by model and day']})}&show=Chart",
+        "live": "/live",
         "alerts": "/alerts",
         "setup": "/setup",
     }

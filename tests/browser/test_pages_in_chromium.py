@@ -23,8 +23,13 @@ pytestmark = pytest.mark.browser
 HOSTILE_ID = "ba" * 16
 A_AGENT = "/agents?agent=deep-research"
 HOSTILE_AGENT = f"/agents?{urlencode({'agent': HOSTILE})}"
-PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/cache", "/alerts",
-         "/setup")  # fmt: skip
+HOSTILE_SQL = (
+    "select name, agent_name, session_id, 1 as one from requests where contains(name, 'onerror')"
+)
+EXPLORED = f"/explore?{urlencode({'sql': HOSTILE_SQL})}"
+EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/cache",
+         "/errors?by=Agent", "/people?who=Users", EXPLORED, "/live", "/alerts", "/setup")  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
@@ -63,9 +68,6 @@ def test_headline_numbers_equal_sql(browser: Browser, site: Site) -> None:
     assert shown["cache_hit_ratio"].startswith(format.percent(cache))
 
 
-EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
-
-
 @pytest.mark.parametrize(
     ("path", "metric", "sql"),
     [
@@ -97,6 +99,9 @@ def test_a_pages_money_equals_sql(
         HOSTILE_AGENT,
         "/costs",
         "/cache",
+        "/errors?by=Type",
+        "/people?q=onerror",
+        EXPLORED,
         "/setup",
     ],
 )
@@ -146,6 +151,94 @@ def test_from_spend_to_the_guilty_call_in_five_clicks(browser: Browser, site: Si
         page.wait_for_url("**/request?*")
         page.locator(".wf .row").nth(1).click()
         page.locator('.wf .row[data-i="1"][aria-selected="true"]').wait_for()
+
+
+def test_a_failure_leads_to_the_requests_that_it_counts(browser: Browser, site: Site) -> None:
+    (row,) = site.client.query(
+        "select count(*) as failures, count(distinct trace_id) as requests from tool_calls"
+        " where is_error and tool_name = 'sql_query'"
+    ).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/errors?by=Tool&{EVER}")
+        found = page.locator("tbody tr[data-id='tool/sql_query']")
+        assert found.locator("td").nth(2).inner_text() == format.exact(row["failures"])
+        found.click()
+        page.wait_for_url("**/requests?*failed=tool*")
+        page.get_by_text("Only requests with a failed tool: tool sql_query").wait_for()
+        page.get_by_text(f"{row['requests']} requests").first.wait_for()
+        assert visit.complaints == []
+
+
+def test_a_session_leads_to_its_requests(browser: Browser, site: Site) -> None:
+    (row,) = site.client.query(
+        "select session_id, count(*) as requests, sum(cost_usd) as usd from requests"
+        " where session_id is not null group by all order by usd desc nulls last limit 1"
+    ).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/people?{EVER}")
+        found = page.locator("tbody tr").first
+        found.wait_for()
+        assert found.get_attribute("data-id") == row["session_id"]
+        assert found.locator("td.p2").inner_text() == format.usd(row["usd"])
+        found.click()
+        page.get_by_text(f"Only requests of session {row['session_id']}").wait_for()
+        page.locator("tbody tr").first.wait_for()
+        assert page.locator("tbody tr").count() == row["requests"]
+        assert visit.complaints == []
+
+
+def test_explore_runs_examples_and_says_what_is_wrong(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(
+            f"/explore?{urlencode({'sql': 'select nowhere' + chr(10) + 'from calls'})}"
+        )
+        page.get_by_text("Line 1, column 8: ").wait_for()
+        statement = page.locator(".st-key-sql textarea")
+        statement.fill("drop table calls")
+        statement.press("Control+Enter")
+        page.get_by_text("Only one reading statement (SELECT) may be sent.").wait_for()
+        page.get_by_text("Slowest tools", exact=True).click()
+        page.get_by_text("p95_ms", exact=True).first.wait_for()
+        page.wait_for_url("**/explore?*sql=select+tool_name*")
+        statement.fill("select 2 as two")
+        statement.blur()
+        page.get_by_text("of an earlier statement").wait_for()
+        page.get_by_text("p95_ms", exact=True).first.wait_for()
+        assert visit.complaints == []
+
+
+def test_an_export_of_hostile_text_holds_what_was_asked(browser: Browser, site: Site) -> None:
+    sql = "select '=1+1' as text, count(*) as n from requests where contains(name, 'onerror')"
+    (row,) = site.client.query(sql).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/explore?{urlencode({'sql': sql})}")
+        page.get_by_text("1 row in").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV").click()
+        text = download.value.path().read_text(encoding="utf-8-sig")
+    assert text.splitlines() == ["text,n", f"'=1+1,{row['n']}"]
+
+
+def test_the_tail_waits_while_it_is_paused_or_hidden(browser: Browser, site: Site) -> None:
+    hide = """hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'))}"""
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/live")
+        looked = page.get_by_text("Newest first · looked at")
+        looked.wait_for()
+
+        def is_waiting() -> bool:
+            page.wait_for_timeout(1_500)  # a look that was under way comes in
+            before = looked.inner_text()
+            page.wait_for_timeout(3_000)
+            return looked.inner_text() == before
+
+        page.evaluate(hide, True)
+        assert is_waiting()
+        page.evaluate(hide, False)
+        assert not is_waiting()
+        page.get_by_text("Pause", exact=True).click()
+        page.get_by_text("Paused at").wait_for()
         assert visit.complaints == []
 
 

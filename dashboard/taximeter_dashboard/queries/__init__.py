@@ -45,7 +45,16 @@ from taximeter_dashboard.queries.failures import (
     spent_on_failed,
     tool_health,
 )
+from taximeter_dashboard.queries.live import newest_spans
 from taximeter_dashboard.queries.overview import by_agent, failures_by_cause
+from taximeter_dashboard.queries.people import (
+    PEOPLE_SORTS,
+    PeopleFilter,
+    Who,
+    people_over_time,
+    people_page,
+    people_totals,
+)
 from taximeter_dashboard.queries.request_list import (
     SORTS,
     STATUSES,
@@ -53,16 +62,20 @@ from taximeter_dashboard.queries.request_list import (
     filter_options,
     request_page,
 )
+from taximeter_dashboard.queries.schema import VIEWS, metric_definitions, view_columns
 from taximeter_dashboard.queries.setup import has_any_request, received_by_dialect, unpriced_models
 from taximeter_dashboard.queries.trace import call_detail, request, span_detail, spans_of
 
 __all__ = [
     "OTHERS",
+    "PEOPLE_SORTS",
     "SORTS",
     "SPEND_DIMENSIONS",
     "STATUSES",
+    "VIEWS",
     "Among",
     "Matrix",
+    "PeopleFilter",
     "Reads",
     "RequestFilter",
     "Row",
@@ -70,6 +83,7 @@ __all__ = [
     "Values",
     "Version",
     "What",
+    "Who",
     "added",
     "advice_of",
     "by_agent",
@@ -84,9 +98,14 @@ __all__ = [
     "has_any_request",
     "hit_ratio_by_agent",
     "loop_lengths",
+    "metric_definitions",
     "month_end",
+    "newest_spans",
     "over_time",
     "over_time_by",
+    "people_over_time",
+    "people_page",
+    "people_totals",
     "pivoted",
     "prefix_fates",
     "received_by_dialect",
@@ -106,4 +125,5 @@ __all__ = [
     "unpriced_in",
     "unpriced_models",
     "versions",
+    "view_columns",
 ]
