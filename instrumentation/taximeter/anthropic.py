@@ -7,25 +7,30 @@ result when a batch is collected. Older versions get a span of ours.
 from __future__ import annotations
 
 import functools
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as SdkSpan
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, StatusCode
 
 from taximeter import lifecycle, semconv
-from taximeter.anthropic_events import StreamedUsage, get, usage_of
+from taximeter.anthropic_batches import watch_batches
+from taximeter.anthropic_calls import (
+    MARK,
+    Call,
+    is_message,
+    terms_of,
+    text,
+    traced_async_post,
+    traced_post,
+)
+from taximeter.anthropic_events import StreamedUsage, get
 from taximeter.broken_streams import account_broken
-from taximeter.call_cost import Terms
 from taximeter.deadlines import raise_if_overdue, until_deadline, within_deadline
 from taximeter.guard import guarded
 from taximeter.model_calls import (
@@ -35,13 +40,8 @@ from taximeter.model_calls import (
     count_model_call,
 )
 from taximeter.reservations import Owners, Reservation
-from taximeter.spans import current_span
-from taximeter.streams import observe
 
-_MARK: Final = "_taximeter_wrapped"
 _NATIVE_SCOPE: Final = "com.anthropic.sdk."
-_MESSAGES: Final = "/v1/messages"
-_BATCHES_REMEMBERED: Final = 100_000
 _owners: Final[dict[int, Owners]] = {}
 """Whose a native span is, from its start to its end: a stream may end in another context."""
 _streams: Final[dict[int, StreamedUsage]] = {}
@@ -91,59 +91,49 @@ def install() -> None:
         from anthropic import _base_client as sdk
     except ImportError:
         return
-    if getattr(sdk.SyncAPIClient.post, _MARK, False):
+    if getattr(sdk.SyncAPIClient.post, MARK, False):
         return
     is_native = int(version.split(".")[0]) >= 2
     post, async_post = (
-        (_checked_post, _checked_async_post) if is_native else (_traced_post, _traced_async_post)
+        (_checked_post, _checked_async_post) if is_native else (traced_post, traced_async_post)
     )
     setattr(sdk.SyncAPIClient, "post", post(sdk.SyncAPIClient.post))
     setattr(sdk.AsyncAPIClient, "post", async_post(sdk.AsyncAPIClient.post))
     if is_native:
         _add_usage()
-    _watch_batches()
-
-
-def _is_message(path: str) -> bool:
-    return path.split("?")[0] == _MESSAGES
+    watch_batches()
 
 
 def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(post)
     def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if not _is_message(path) or not lifecycle.is_active():
+        if not is_message(path) or not lifecycle.is_active():
             return post(self, path, **kwargs)
         body = kwargs.get("body")
-        unseen = _Unseen(self, body, before_model_call(body, _terms(self, body)))
+        unseen = _Unseen(self, body, before_model_call(body, terms_of(self, body)))
         with unseen.sending():
             answer = post(self, path, **within_deadline(self, kwargs))
         unseen.answered(answer)
         return answer
 
-    setattr(wrapped, _MARK, True)
+    setattr(wrapped, MARK, True)
     return wrapped
 
 
 def _checked_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(post)
     async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if not _is_message(path) or not lifecycle.is_active():
+        if not is_message(path) or not lifecycle.is_active():
             return await post(self, path, **kwargs)
         body = kwargs.get("body")
-        unseen = _Unseen(self, body, before_model_call(body, _terms(self, body)))
+        unseen = _Unseen(self, body, before_model_call(body, terms_of(self, body)))
         with unseen.sending():
             answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         unseen.answered(answer)
         return answer
 
-    setattr(wrapped, _MARK, True)
+    setattr(wrapped, MARK, True)
     return wrapped
-
-
-@guarded(default=None)
-def _terms(client: Any, body: Any) -> Terms | None:
-    server = urlsplit(str(getattr(client, "base_url", ""))).hostname
-    return Terms("anthropic", get(body, "model"), server_address=server)
 
 
 class _Unseen:
@@ -189,9 +179,9 @@ class _Unseen:
         if not self._is_seen:
             self._call().end(error)
 
-    def _call(self) -> _Call:
+    def _call(self) -> Call:
         owners = Owners.current(self._held)
-        return _Call(self._body, owners, began_ns=self._began, has_span=not self._is_dropped)
+        return Call(self._body, owners, began_ns=self._began, has_span=not self._is_dropped)
 
 
 @guarded(default=False)
@@ -243,7 +233,7 @@ def _account_stream(span: Span) -> None:
     told = _streams.pop(span.get_span_context().span_id, None) or StreamedUsage()
     tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
     attributes = getattr(span, "attributes", None) or {}
-    model = told.model or _text(attributes.get(semconv.REQUEST_MODEL))
+    model = told.model or text(attributes.get(semconv.REQUEST_MODEL))
     _account_native(span, tell, told.usage or None, model)
 
 
@@ -258,236 +248,6 @@ def _account_native(span: Span, tell: Callable[..., None], usage: Any, model: An
         span, usage, "anthropic",
         provider=provider if isinstance(provider, str) else "anthropic",
         model=model,
-        server_address=_text(attributes.get(semconv.SERVER_ADDRESS)),
+        server_address=text(attributes.get(semconv.SERVER_ADDRESS)),
         owners=_owners[span_id],
     )  # fmt: skip
-
-
-# Batches: the results are where their usage is.
-
-_collected: Final[OrderedDict[str, None]] = OrderedDict()
-
-
-@guarded(default=None)
-def _watch_batches() -> None:
-    from anthropic.resources.beta.messages import batches as beta
-    from anthropic.resources.messages import batches as stable
-
-    for batches in (stable, beta):
-        setattr(batches.Batches, "results", _watched(batches.Batches.results))
-        setattr(batches.AsyncBatches, "results", _async_watched(batches.AsyncBatches.results))
-
-
-def _watched(results: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(results)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return _watch(results(*args, **kwargs))
-
-    return wrapped
-
-
-def _async_watched(results: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(results)
-    async def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return _watch(await results(*args, **kwargs))
-
-    return wrapped
-
-
-def _watch(decoder: Any) -> Any:
-    _observe_results(decoder)
-    return decoder
-
-
-@guarded(default=None)
-def _observe_results(decoder: Any) -> None:
-    if lifecycle.is_active() and hasattr(decoder, "_iterator"):
-        observe(decoder, _BatchResults())
-
-
-class _BatchResults:
-    """Makes one span a result; a batch collected twice is counted once."""
-
-    def item(self, item: Any) -> bool:
-        """See one result."""
-        result = get(item, "result")
-        message = get(result, "message")
-        message_id = get(message, "id")
-        if message is not None and message_id not in _collected:
-            _collected[message_id] = None
-            while len(_collected) > _BATCHES_REMEMBERED:
-                _collected.popitem(last=False)
-            _batch_span(message)
-        return True
-
-    def end(self, error: BaseException | None) -> None:
-        """Nothing to end."""
-
-
-def _batch_span(message: Any) -> None:
-    model = get(message, "model")
-    span = lifecycle.tracer().start_span(
-        f"{semconv.CHAT} {model}",
-        kind=SpanKind.CLIENT,
-        attributes={
-            semconv.OPERATION: semconv.CHAT,
-            semconv.PROVIDER: "anthropic",
-            semconv.REQUEST_MODEL: str(model),
-            semconv.BATCH: True,
-        },
-    )
-    count_model_call(span)
-    _describe(span, message)
-    account(span, get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True)
-    span.end()
-
-
-def _describe(span: Span, message: Any) -> None:
-    for key, name in ((semconv.RESPONSE_ID, "id"), (semconv.RESPONSE_MODEL, "model")):
-        if isinstance(value := get(message, name), str):
-            span.set_attribute(key, value)
-    if isinstance(reason := get(message, "stop_reason"), str):
-        span.set_attribute(semconv.FINISH_REASONS, [reason])
-
-
-# Before version 2 the SDK makes no spans.
-
-
-def _traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(post)
-    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if not _is_message(path) or not lifecycle.is_active():
-            return post(self, path, **kwargs)
-        call = _new_call(self, kwargs.get("body"))
-        if call is None:
-            return post(self, path, **kwargs)
-        try:
-            with current_span(call.span):
-                answer = post(self, path, **within_deadline(self, kwargs))
-        except BaseException as error:
-            call.end(error)
-            raise_if_overdue(error)
-            raise
-        call.take(answer)
-        return answer
-
-    setattr(wrapped, _MARK, True)
-    return wrapped
-
-
-def _traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(post)
-    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        if not _is_message(path) or not lifecycle.is_active():
-            return await post(self, path, **kwargs)
-        call = _new_call(self, kwargs.get("body"))
-        if call is None:
-            return await post(self, path, **kwargs)
-        try:
-            with current_span(call.span):
-                answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
-        except BaseException as error:
-            call.end(error)
-            raise_if_overdue(error)
-            raise
-        call.take(answer)
-        return answer
-
-    setattr(wrapped, _MARK, True)
-    return wrapped
-
-
-def _new_call(client: Any, body: Any) -> _Call | None:
-    """Return the call that starts; None where a fault of ours keeps it from being measured."""
-    held = before_model_call(body, _terms(client, body))
-    call = _made(body, Owners.current(held))
-    if call is None and held is not None:
-        held.release()
-    return call
-
-
-@guarded(default=None)
-def _made(body: Any, owners: Owners) -> _Call | None:
-    return _Call(body, owners)
-
-
-class _Call:
-    """One call of an SDK that makes no spans."""
-
-    def __init__(
-        self, body: Any, owners: Owners, *, began_ns: int | None = None, has_span: bool = True
-    ) -> None:
-        self._owners = owners
-        self._started = time.perf_counter()
-        self._told = StreamedUsage()
-        self._is_stream = False
-        self._model: Any = None
-        self.span: Span = trace.INVALID_SPAN
-        body = body if isinstance(body, Mapping) else {}
-        self._model = body.get("model")
-        if has_span:
-            self._begin(body, began_ns)
-        count_model_call(self.span)
-
-    @guarded(default=None)
-    def _begin(self, body: Mapping[str, Any], began_ns: int | None) -> None:
-        attributes: dict[str, Any] = {
-            semconv.OPERATION: semconv.CHAT,
-            semconv.PROVIDER: "anthropic",
-            semconv.REQUEST_MODEL: str(self._model),
-        }
-        if isinstance(limit := body.get("max_tokens"), int):
-            attributes[semconv.REQUEST_MAX_TOKENS] = limit
-        self.span = lifecycle.tracer().start_span(
-            f"{semconv.CHAT} {self._model}",
-            kind=SpanKind.CLIENT,
-            attributes=attributes,
-            start_time=began_ns,
-        )
-
-    @guarded(default=None)
-    def take(self, answer: Any) -> None:
-        """Record the answer, or watch it stream."""
-        if hasattr(answer, "_iterator"):
-            self._is_stream = True
-            observe(answer, self)
-            return
-        _describe(self.span, answer)
-        self._told.model, self._told.usage = get(answer, "model"), usage_of(answer)
-        self._told.is_complete = True
-        self.end(None)
-
-    def item(self, event: Any) -> bool:
-        """See one stream event."""
-        kind = get(event, "type")
-        self._told.item(event)
-        if kind == "message_start":
-            self.span.set_attribute(
-                semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
-            )
-            _describe(self.span, get(event, "message"))
-        elif isinstance(reason := get(get(event, "delta"), "stop_reason"), str):
-            self.span.set_attribute(semconv.FINISH_REASONS, [reason])
-        return True
-
-    @guarded(default=None)
-    def end(self, error: BaseException | None) -> None:
-        """End the span with what is known."""
-        told = self._told
-        if self._is_stream and not told.is_complete or told.usage:
-            tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
-            tell(
-                self.span, told.usage or None, "anthropic",
-                provider="anthropic", model=told.model or self._model, owners=self._owners,
-            )  # fmt: skip
-        if error is not None:
-            if isinstance(status := getattr(error, "status_code", None), int):
-                self.span.set_attribute(semconv.HTTP_STATUS, status)
-            self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
-            self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
-        self.span.end()
-        after_model_call(self.span, self._owners, failed=error is not None)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
