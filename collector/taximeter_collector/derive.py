@@ -46,11 +46,14 @@ STEP_SPANS: Final = 40_000
 WAITING_TRACES: Final = 1_000
 """So many traces that wait to be derived again are one step."""
 _STEPS: Final = (
-    "01_times", "02_beyond", "05_spans", "06_log_parents", "07_signals", "08_models", "09_metrics", "10_trace", "20_billed",
-    "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
+    "05_once", "05_told", "06_log_parents", "07_signals", "07_aside", "08_models", "09_metrics", "10_trace", "18_late", "20_billed",
+    "21_twins", "22_unsure", "25_keep_touched", "30_price", "35_loops", "40_tools", "45_thrash", "50_runs", "55_requests",
 )  # fmt: skip
-_ONLY_FOR: Final = {"06_log_parents": "log", "09_metrics": "metric"}
-"""Steps that have something to do only when a span row was made from this signal."""
+_ONLY_FOR: Final = {
+    "05_once": "repeated_spans", "06_log_parents": "logs", "07_signals": "tellers", "08_models": "nameless_calls",
+    "09_metrics": "metrics", "18_late": "twins", "21_twins": "twins", "25_keep_touched": "context",
+}  # fmt: skip
+"""Steps that have something to do only when the spans hold this (sql/derive/holds.sql)."""
 
 Work = Callable[[duckdb.DuckDBPyConnection], Any]
 
@@ -337,19 +340,24 @@ def compute(
     price: Callable[[duckdb.DuckDBPyConnection, PriceBook], None] = price_calls,
 ) -> None:
     """Fill the ``d_`` tables of the touched traces from their spans in batches ``first`` to ``last``."""
+    batches = {"first_batch": first, "last_batch": last}
+    for step in ("01_times", "02_beyond", "05_spans"):
+        run_script(cursor, read_sql(f"derive/{step}"), batches)
+    held = _held(cursor)
     for step in _STEPS:
-        if step in _ONLY_FOR and not _has_signal(cursor, _ONLY_FOR[step]):
+        if step in _ONLY_FOR and not held[_ONLY_FOR[step]]:
             continue
         if step == "30_price":
             price(cursor, prices)
-            continue
-        run_script(cursor, read_sql(f"derive/{step}"), {"first_batch": first, "last_batch": last})
+        else:
+            run_script(cursor, read_sql(f"derive/{step}"), {})
 
 
-def _has_signal(cursor: duckdb.DuckDBPyConnection, signal: str) -> bool:
-    return bool(
-        cursor.execute("select 1 from d_span where signal = $1 limit 1", [signal]).fetchone()
-    )
+def _held(cursor: duckdb.DuckDBPyConnection) -> dict[str, bool]:
+    """Return what the spans at hand hold that not all do."""
+    found = cursor.execute(read_sql("derive/holds"))
+    names = [column[0] for column in found.description]
+    return dict(zip(names, *found.fetchall(), strict=True))
 
 
 def replace_rows(cursor: duckdb.DuckDBPyConnection, into: str = "rollup.") -> None:

@@ -20,9 +20,9 @@ def price_calls(
     run_script(cursor, read_sql("derive/27_terms"), {})
     book.resolve(cursor, cursor.execute(read_sql("derive/new_models")).fetchall())
     run_script(cursor, read_sql("derive/28_output_bounds"), {})
-    run_script(cursor, read_sql("derive/30_price"), {})
+    run_script(cursor, read_sql("derive/30_price"), version)
     price_other_models(cursor, book.catalog)
-    run_script(cursor, read_sql("derive/35_settle_price"), version)
+    run_script(cursor, read_sql("derive/35_stated_cost"), {})
     if keep_stored:
         run_script(cursor, read_sql("derive/36_keep_price"), version)
         run_script(cursor, read_sql("derive/37_restore_price"), version)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from taximeter.pricing import Catalog, Cost
 from taximeter.pricing.bands import together
 from taximeter.usage import Usage, normalise_usage
+from taximeter_collector.sql_files import read_sql, run_script
 
 _PARTS: Final = ("total_pico", "input_pico", "cache_read_pico", "cache_write_pico", "output_pico",
                  "other_pico", "cache_saved_pico")  # fmt: skip
@@ -34,12 +35,13 @@ _CALLS: Final = (
 
 
 def price_other_models(cursor: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """Make the temporary table ``d_other``: one row a call of ``d_call`` that used other models."""
+    """Add to ``d_priced`` what calls of ``d_call`` spent on other models."""
     found = cursor.execute(_CALLS).fetchall()
     rows = [row for call in found if (row := _row(catalog, *call)) is not None]
-    cursor.register("found_other", pa.Table.from_pylist(rows, _SCHEMA))
-    cursor.execute("create or replace temp table d_other as from found_other")
-    cursor.unregister("found_other")
+    if rows:
+        cursor.register("d_other", pa.Table.from_pylist(rows, _SCHEMA))
+        run_script(cursor, read_sql("derive/34_other_models"), {})
+        cursor.unregister("d_other")
 
 
 def _row(

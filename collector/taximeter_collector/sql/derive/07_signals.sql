@@ -1,9 +1,5 @@
 -- One call or tool told by a span and by a log event, or one tool call by several spans: the better teller stays
 -- in d_span and takes the other's facts; the other moves to d_told (shown, never billed).
--- Traces that hold no call, tool or agent of their own are no requests → d_aside.
-create or replace temp table d_first as
-select trace_id, min(batch) as first_batch from d_span group by trace_id;
-
 create or replace temp table d_item as
 select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') then 'tool' else 'call' end as class,
     s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name, s.scope_name,
@@ -79,7 +75,7 @@ from (
     from placed group by all
 );
 
-create or replace temp table d_told as
+insert into d_told by name
 select s.*, d.reason, d.kept_trace_id, d.kept_span_id from d_span s join d_same d using (trace_id, span_id);
 
 update d_span set
@@ -112,9 +108,3 @@ where s.kind in ('agent', 'workflow', 'chain', 'step') and s.has_usage and exist
 
 delete from d_span where signal = 'log' and (trace_id, span_id) in (select (trace_id, span_id) from d_told);
 update d_span set kind = 'other', has_usage = false where (trace_id, span_id) in (select (trace_id, span_id) from d_told);
-
-create or replace temp table d_aside as
-from d_first
-where trace_id not in (select trace_id from d_span where signal <> 'metric' and kind <> 'other'
-    and (kind not in ('agent', 'chain', 'workflow', 'step') or trace_id not in (select trace_id from d_told)));
-delete from d_span where signal <> 'metric' and trace_id in (select trace_id from d_aside);

@@ -1,8 +1,9 @@
 -- d_call → d_priced: the price box that the call's key, start and prompt length fall into, and the cost in it.
 -- Boxes of a key never overlap, so a call meets at most one. A used unit without a price makes the cost NULL.
+-- $price_version: the price list.
 create or replace temp table d_priced as
 with named as (
-    select c.*, bound.output_tokens_lower_bound, bound.output_tokens_upper_bound, coalesce(c.service_tier, 'standard') as tier, answered.price_key as answered_key,
+    select c.rowid as call, bound.output_tokens_lower_bound, bound.output_tokens_upper_bound,
         coalesce(answered.price_key, asked.price_key) as price_key,
         coalesce(answered.provider, asked.provider, c.provider_raw) as provider,
         -- The user says how long writes live whose lifetime the emitter leaves out.
@@ -28,7 +29,7 @@ with named as (
         and asked.region_class is not distinct from c.region_class
         and asked.server_address is not distinct from c.server_address
 ), costed as (
-    select n.* exclude (tier, answered_key, tier_tokens, started, second_of_day),
+    select n.call, n.provider, n.model, n.output_tokens_lower_bound, n.output_tokens_upper_bound, n.ttl, n.ttl_source,
         b.source as band_source, b.quality as band_quality,
         -- A prompt whose cached share is not told is priced as if nothing was cached, a write of unknown lifetime as short.
         priced(coalesce(uncached_input_tokens, 0) + unclassified_input_tokens, p_input) as input_pico,
@@ -46,6 +47,10 @@ with named as (
         (coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0))::hugeint * p_input
             - read_pico - write_pico
             + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico,
+        -- Refused before it produced anything: providers do not bill it.
+        c.status = 'error' and not coalesce(c.has_usage, false) and c.ttft_ms is null
+            and c.error_class in ('throttled', 'client', 'provider') as is_free,
+        c.is_billed and c.kind = 'llm' and not c.is_aggregate and c.output_tokens is null and not is_free as is_bounded,
         -- Of a call whose output was not counted: what is known at its lowest and its highest price.
         coalesce(cache_write_tokens > 0 and cache_write_short_tokens is null, false) as is_open_write,
         priced(coalesce(uncached_input_tokens, 0), p_input) + priced(unclassified_input_tokens, least(p_input, p_cache_read)) + read_pico + other_pico
@@ -55,31 +60,28 @@ with named as (
             + case when is_open_write then priced(cache_write_tokens, greatest(p_cache_write_short, p_cache_write_long)) else write_pico end as prompt_high_pico,
         priced(output_tokens_lower_bound, p_output) as output_low_pico,
         priced(output_tokens_upper_bound, case when p_output is not null then greatest(p_output, p_audio_output, p_image_output) end) as output_high_pico
-    from named n
+    from named n join d_call c on c.rowid = n.call
     left join price_band b on b.price_key = n.price_key
         and n.started >= b.valid_from and n.started < b.valid_to
         and n.tier_tokens > b.gt_prompt and n.tier_tokens <= b.le_prompt
-        and (b.all_day or ((b.dow_mask >> (isodow(n.start_time) - 1)::integer) & 1 = 1
+        and (b.all_day or ((b.dow_mask >> (isodow(c.start_time) - 1)::integer) & 1 = 1
             and n.second_of_day >= b.tod_from and n.second_of_day < b.tod_to))
 ), judged as (
-    -- Refused before it produced anything: providers do not bill it.
-    select *, status = 'error' and not coalesce(has_usage, false) and ttft_ms is null
-            and error_class in ('throttled', 'client', 'provider') as is_free,
-        input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico,
-        is_billed and kind = 'llm' and not is_aggregate and output_tokens is null and not is_free as is_bounded
-    from costed
+    select *, input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico from costed
 )
-select * exclude (input_pico, read_pico, write_pico, output_pico, other_pico, saved_pico, computed_pico, is_free, is_bounded, is_open_write, prompt_low_pico, prompt_high_pico, output_low_pico, output_high_pico, assumption, band_source, band_quality, price_key, ttl, ttl_source),
-    case when is_free then 0 else computed_pico end as cost_pico,
+select c.*, provider, model, output_tokens_lower_bound, output_tokens_upper_bound,
+    case when is_free then 0 else computed_pico end as cost_pico, cost_pico as cost_computed_pico, $price_version as price_version,
     case when is_free then 0 when computed_pico is not null then input_pico end as input_cost_pico,
     case when is_free then 0 when computed_pico is not null then read_pico end as cache_read_cost_pico,
     case when is_free then 0 when computed_pico is not null then write_pico end as cache_write_cost_pico,
     case when is_free then 0 when computed_pico is not null then output_pico end as output_cost_pico,
     case when is_free then 0 when computed_pico is not null then other_pico end as other_cost_pico,
-    case when is_bounded then coalesce(prompt_low_pico + coalesce(output_low_pico, 0), output_low_pico) end as cost_lower_bound_pico,
-    case when is_bounded then prompt_high_pico + output_high_pico end as cost_upper_bound_pico,
+    case when is_bounded and cost_pico is null then coalesce(prompt_low_pico + coalesce(output_low_pico, 0), output_low_pico) end as cost_lower_bound_pico,
+    case when is_bounded and cost_pico is null then prompt_high_pico + output_high_pico end as cost_upper_bound_pico,
     case when computed_pico is not null then saved_pico end as cache_saved_pico,
     case when is_free then 'exact' when computed_pico is null then 'unpriced'
         when is_aggregate then 'aggregate' else coalesce(assumption, band_quality) end as cost_quality,
-    case when computed_pico is not null then concat_ws('; ', band_source, case when ttl is not null then ttl_source end) end as price_source
-from judged;
+    case when computed_pico is not null then concat_ws('; ', band_source, case when ttl is not null then ttl_source end) end as price_source,
+    null::struct(model varchar, tokens bigint, cost_pico bigint)[] as other_models,
+    null::hugeint as first_cost_pico, null::varchar as first_price_source, null::varchar as first_price_version
+from judged join d_call c on c.rowid = judged.call;

@@ -19,7 +19,7 @@ left join below up1 on up1.trace_id = b.trace_id and up1.span_id = b.above
 left join below up2 on up2.trace_id = b.trace_id and up2.span_id = up1.above;
 
 create or replace temp table d_tool_named as
-select seen.scope_name, seen.tool_name, list(distinct rule.role) as roles
+select seen.scope_name, seen.tool_name, list_distinct(list(rule.role)) as roles
 from (select distinct scope_name, tool_name from d_span where kind = 'tool') as seen
 join tool_rule rule on coalesce(seen.scope_name, '') glob rule.scope
     and (lower(seen.tool_name) glob lower(rule.tool) or tool_base(seen.tool_name) glob lower(rule.tool))
@@ -39,7 +39,10 @@ having bool_or(s.kind = 'agent' or own.span_id is not null) or (bool_or(s.kind =
 -- Left out: an answer or a hand-over in the form of a tool call, what came from a cache, and the side of an MCP
 -- server whose caller is in another trace.
 create or replace temp table d_execution as
-select s.*, o.run_span_id, coalesce(n.roles, []) as roles, list_contains(coalesce(n.roles, []), 'delegation') or del.span_id is not null as is_delegation,
+select s.trace_id, s.span_id, s.parent_span_id, s.name, s.dialect, s.signal, s.service_name, s.service_version, s.environment,
+    s.start_time, s.end_time, s.duration_ms, s.status, s.session_id, s.user_id, s.tenant, s.tags, s.agent_name, s.agent_version,
+    s.tool_name, s.tool_call_id, s.attempt, s.start_unix_nano, s.end_unix_nano,
+    o.run_span_id, coalesce(n.roles, []) as roles, list_contains(coalesce(n.roles, []), 'delegation') or del.span_id is not null as is_delegation,
     coalesce(s.is_denied, false) or coalesce(p.is_denied, false) as denied,
     (s.status = 'error' or (s.status = 'unset' and p.last_status = 'error')) and not denied as failed,
     coalesce(s.error_type, nullif(p.last_error_type, '')) as found_error_type,
@@ -113,8 +116,8 @@ with counted as (
         is_repeat and failed and failed_before and found_error_type is not distinct from error_before as is_same_error
     from island
 )
-select e.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, attempt, error_type, error_class,
-        arguments_hash, result_hash, is_denied, failed, denied, found_error_type, found_arguments_hash, found_result_hash, roles, run_span_id),
+select e.* exclude (agent_name, agent_version, session_id, user_id, tenant, tags, environment, attempt, failed, denied,
+        found_error_type, found_arguments_hash, found_result_hash, roles, run_span_id),
     e.run_span_id as agent_span_id,
     coalesce(ag.agent_name, e.agent_name, tr.agent_name, case when tr.is_complete then e.service_name end) as agent_name,
     coalesce(ag.agent_version, e.agent_version, tr.agent_version) as agent_version,

@@ -35,7 +35,7 @@ with cost as (
     group by all
 ), summed as (
     select trace_id, coalesce(agent_span_id, '') as run, count(*) filter (not is_delegation)::integer as tool_calls,
-        count(*) filter (is_error and not is_delegation)::integer as tool_errors, count(distinct tool_base(tool_name))::integer as distinct_tools,
+        count(*) filter (is_error and not is_delegation)::integer as tool_errors, len(list_distinct(list(tool_base(tool_name))))::integer as distinct_tools,
         max(consecutive_repeat)::integer as max_consecutive_repeat,
         count(*) filter (is_repeat)::integer as repeated_tool_calls,
         count(*) filter (is_repeat) / count(*) as thrash_ratio,

@@ -42,7 +42,9 @@ from (
 ) group by all;
 
 create or replace temp table d_run_span as
-select s.*, t.agent_span_id, t.parent_agent_span_id,
+select s.trace_id, s.span_id, s.parent_span_id, s.name, s.kind, s.service_name, s.environment, s.start_time, s.end_time, s.duration_ms, s.end_unix_nano,
+    s.status, s.error_type, s.error_class, s.masked, s.agent_name, s.agent_version, s.tool_name, s.termination_reason, s.iteration_limit, s.confidence,
+    t.agent_span_id, t.parent_agent_span_id,
     lower(coalesce(s.error_type, '') || ' ' || coalesce(s.status_message, '')) as said
 from d_span s join d_tree t using (trace_id, span_id)
 where s.kind = 'agent'

@@ -5,7 +5,7 @@ with call_sum as (
         count(*) filter (p.cost_pico is null) as unpriced,
         coalesce(coalesce(sum(p.total_tokens) filter (p.cost_pico is not null), 0) / nullif(sum(p.total_tokens), 0), case when unpriced = 0 then 1 end) as priced_ratio,
         case when unpriced > 0 then 'unpriced' else max(p.cost_quality) filter (p.cost_quality <> 'exact') end as worst_quality,
-        list_sort(list(distinct p.model) filter (p.model is not null)) as models,
+        list_sort(list_distinct(list(p.model) filter (p.model is not null))) as models,
         case when coalesce(sum(p.unclassified_input_tokens), 0) = 0 then sum(p.uncached_input_tokens) end as uncached_input_tokens, sum(p.cache_read_tokens) as cache_read_tokens,
         sum(p.cache_write_tokens) as cache_write_tokens,
         sum(p.output_tokens) as output_tokens,
@@ -27,7 +27,7 @@ with call_sum as (
         max(consecutive_repeat)::integer as max_consecutive_repeat
     from d_tool group by trace_id
 ), run_sum as (
-    select trace_id, max(loop_length) as loop_length, list_sort(list(distinct agent_name)) as agents
+    select trace_id, max(loop_length) as loop_length, list_sort(list_distinct(list(agent_name))) as agents
     from d_run group by trace_id
 ), top_run as (  -- the root, else the last to end of those that no other stands above
     select r.*, e.end_unix_nano from d_run r join d_run_end e using (trace_id, span_id)

@@ -14,8 +14,8 @@ request_row as (
         sum(loop_length)::bigint as loop_length_sum, max(loop_length) as loop_length_max,
         count(loop_length) as loop_length_requests,
         sum(duration_ms) as duration_ms_sum, sum(thrash_cost_pico) as thrash_cost_pico,
-        histogram(loop_length)::map(integer, bigint) as loop_length_histogram,
-        histogram(floor(8 * log2(greatest(duration_ms, 1)))::integer)::map(integer, bigint) as latency_histogram
+        list_histogram(list(loop_length))::map(integer, bigint) as loop_length_histogram,
+        list_histogram(list(floor(8 * log2(greatest(duration_ms, 1)))::integer))::map(integer, bigint) as latency_histogram
     from rollup.request r, bounds
     where is_request is not false and r.start_time >= bounds.first and r.start_time < bounds.last
         and date_trunc('minute', r.start_time) in (select minute from d_minute)
@@ -51,7 +51,7 @@ request_row as (
         sum(input_cost_pico) as input_cost_pico, sum(cache_read_cost_pico) as cache_read_cost_pico,
         sum(cache_write_cost_pico) as cache_write_cost_pico, sum(output_cost_pico) as output_cost_pico,
         sum(other_cost_pico) as other_cost_pico, sum(cache_saved_pico) as cache_saved_pico,
-        histogram(floor(8 * log2(greatest(ttft_ms, 1)))::integer)::map(integer, bigint) as ttft_histogram
+        list_histogram(list(floor(8 * log2(greatest(ttft_ms, 1)))::integer))::map(integer, bigint) as ttft_histogram
     from rollup.call c, bounds
     where is_billed and c.start_time >= bounds.first and c.start_time < bounds.last
         and date_trunc('minute', c.start_time) in (select minute from d_minute)

@@ -17,7 +17,7 @@ with seen as materialized (
     where r.pattern is null or a.value glob r.pattern
         and r.dialect in ('*', (select d.dialect from n_dialect d where d."row" = a."row"))
 )
-select "row", bit_xor(pair) filter (says = 'input') as input_hash, list_sort(list(distinct says) filter (is_mark)) as marks,
+select "row", bit_xor(pair) filter (says = 'input') as input_hash, list_sort(list_distinct(list(says) filter (is_mark))) as marks,
     max(tokens) filter (says = 'at_least' and is_count) as counted_output_tokens,
     max(tokens) filter (says = 'at_most' and is_count) as max_output_tokens,
     max(tokens) filter (says = 'choices' and is_count) as choice_count

@@ -1,5 +1,5 @@
 -- The traces that may hold another view of a call in table `links`, looked for in table `calls`. A superset of what
--- derive/20_billed.sql merges across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
+-- derive/18_late.sql and 21_twins.sql merge across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
 -- which the links are; each part starts from the few rows that can have such a view (no parent, no length), never from all
 -- calls of a service.
 create or replace macro linked_traces(links, calls) as table
