@@ -259,6 +259,8 @@ def derive_step(
     last = next_batch(cursor, after, batches)
     if last > after:
         run_script(cursor, read_sql("derive/00_touched"), {"after": after, "last_batch": last})
+        if _count(cursor, "select count(*) from d_linked"):
+            run_script(cursor, read_sql("derive/00_context"), {})
         _derive_touched(cursor, prices, after, last)
     return last
 

@@ -23,6 +23,12 @@ def price_calls(
     run_script(cursor, read_sql("derive/30_price"), version)
     price_other_models(cursor, book.catalog)
     run_script(cursor, read_sql("derive/35_stated_cost"), {})
-    if keep_stored:
+    if keep_stored and _is_stored(cursor):
         run_script(cursor, read_sql("derive/36_keep_price"), version)
         run_script(cursor, read_sql("derive/37_restore_price"), version)
+
+
+def _is_stored(cursor: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether any of the traces was derived before (derive/01_times.sql)."""
+    found = cursor.execute("select getvariable('stored_time').first < 'infinity'").fetchone()
+    return bool(found and found[0])

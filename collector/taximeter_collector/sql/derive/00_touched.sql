@@ -24,13 +24,4 @@ from d_changed union from linked_traces('d_link', 'rollup.call_link') union from
 
 create or replace temp table d_linked as from d_touched except from d_changed;
 
-set variable stored_time = (select rows_between from stored_times('d_linked', 'rollup.request', 'rollup.aside'));
-
-create or replace temp table d_link as
-from rollup.call_link where trace_id in (select trace_id from d_linked)
-    and start_time between getvariable('stored_time').first and getvariable('stored_time').last;
-
-set variable link_time = (select {'first': min(start_time), 'last': max(end_time)} from d_link);
-
-create or replace temp table d_context as
-from d_touched union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');
+create or replace temp table d_context as from d_touched;

@@ -20,12 +20,14 @@ select * exclude (kind) from down;
 
 create or replace temp table d_trace as
 with root as (
-    select trace_id, span_id, parent_span_id, name, kind, status, error_type, error_class, termination_reason, start_time, end_time, service_name,
-        service_version, agent_name, agent_version
+    select trace_id, unnest(arg_min({'span_id': span_id, 'parent_span_id': parent_span_id, 'name': name, 'kind': kind, 'status': status,
+        'error_type': error_type, 'error_class': error_class, 'termination_reason': termination_reason, 'start_time': start_time,
+        'end_time': end_time, 'service_name': service_name, 'service_version': service_version, 'agent_name': agent_name,
+        'agent_version': agent_version}, (parent_span_id is not null, start_unix_nano, span_id)))
     from d_span s
     where s.signal <> 'metric' and (not exists (from d_span p where p.trace_id = s.trace_id and p.span_id = s.parent_span_id)
         or not exists (from d_tree t where t.trace_id = s.trace_id))  -- nothing but a cycle
-    qualify row_number() over (partition by trace_id order by parent_span_id is not null, start_unix_nano, span_id) = 1
+    group by trace_id
 )
 select s.trace_id, any_value(root.span_id) as root_span_id,
     any_value(root.parent_span_id is null) as is_complete,

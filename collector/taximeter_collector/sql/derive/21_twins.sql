@@ -6,10 +6,10 @@
 create or replace temp table d_twin as
 with one as (
     select trace_id, span_id, kind, scope_name, service_name, parent_span_id, coalesce(prompt_tokens, -1) as prompt, response_id,
-        [response_model, request_model] as models, start_unix_nano, end_unix_nano, not_billed_by_tree
-    from d_candidate where not is_aggregate
+        [response_model, request_model] as models, start_unix_nano, end_unix_nano, billed_reason
+    from d_call where not is_aggregate
 ), shown as (  -- only prompts that two scopes tell of: a join of all calls of one size would be quadratic
-    from one where not_billed_by_tree is null and (kind, prompt) in (
+    from one where billed_reason is null and (kind, prompt) in (
         select (kind, prompt) from one group by kind, prompt having min(scope_name) <> max(scope_name))
 ), lone as (from shown where parent_span_id is null),
 alike as (
@@ -44,14 +44,14 @@ union select twin_trace_id, twin_span_id, trace_id, span_id, false from told_lat
 -- Of one call's spans, one says where it belongs (inside an agent before outside), one what was used (most detail first).
 create or replace temp table d_role as
 with ranked as (
-    select trace_id, span_id, not_billed_by_tree, status, error_type, error_class,
+    select trace_id, span_id, billed_reason, status, error_type, error_class,
         ((trace_id, span_id) in (select (trace_id, span_id) from d_late), agent_span_id is null, parent_span_id is null, not coalesce(has_usage, false), preference, start_unix_nano, trace_id, span_id) as place,
         (not coalesce(has_usage, false), prompt_tokens is null, uncached_input_tokens is null, cache_write_short_tokens is null,
             preference, start_unix_nano, trace_id, span_id) as detail
-    from d_candidate where not is_aggregate
+    from d_call where not is_aggregate
 )
 select a.trace_id, a.span_id,
-    arg_min({'trace_id': b.trace_id, 'span_id': b.span_id}, b.place) filter (b.not_billed_by_tree is null and b.place < a.place) as billed_as,
+    arg_min({'trace_id': b.trace_id, 'span_id': b.span_id}, b.place) filter (b.billed_reason is null and b.place < a.place) as billed_as,
     bool_or(t.by_id) as by_id,
     arg_min({'trace_id': b.trace_id, 'span_id': b.span_id}, b.detail) filter (b.detail < a.detail) as usage_of,
     arg_min({'type': b.error_type, 'class': b.error_class}, (coalesce(b.error_class, 'internal') = 'internal', b.place)) filter (b.status = 'error') as failure
@@ -61,6 +61,14 @@ join ranked b on b.trace_id = t.twin_trace_id and b.span_id = t.twin_span_id
 group by all;
 
 -- What the spans of one call say together → d_call: whether it is billed, what was used, and whether it failed.
+create or replace temp table d_together as
+select r.trace_id as of_trace_id, r.span_id as of_span_id, r.failure,
+    case when r.billed_as is not null then case when r.by_id then 'same response id as ' else 'same call as ' end || r.billed_as.span_id end as same_as,
+    d.span_id as usage_span_id, d.* exclude (trace_id, span_id, usage_span_id)
+from d_role r
+join d_call own using (trace_id, span_id)
+left join d_call d on own.is_billed and r.billed_as is null and d.trace_id = r.usage_of.trace_id and d.span_id = r.usage_of.span_id;
+
 update d_call c set
     billed_reason = coalesce(c.billed_reason, t.same_as), is_billed = c.is_billed and t.same_as is null, usage_span_id = t.usage_span_id,
     has_usage = taken(t.usage_span_id, t.has_usage, c.has_usage),
@@ -94,15 +102,7 @@ update d_call c set
     server_address = coalesce(t.server_address, c.server_address), provider_raw = coalesce(t.provider_raw, c.provider_raw),
     cost_reported_usd = coalesce(c.cost_reported_usd, t.cost_reported_usd), ttft_ms = coalesce(c.ttft_ms, t.ttft_ms),
     attempt = greatest(c.attempt, t.attempt), is_batch = c.is_batch or coalesce(t.is_batch, false)
-from (
-    select r.trace_id as of_trace_id, r.span_id as of_span_id, r.failure,
-        case when r.billed_as is not null then case when r.by_id then 'same response id as ' else 'same call as ' end || r.billed_as.span_id end as same_as,
-        d.span_id as usage_span_id, d.* exclude (trace_id, span_id)
-    from d_role r
-    join d_candidate own using (trace_id, span_id)
-    left join d_candidate d on own.not_billed_by_tree is null and r.billed_as is null
-        and d.trace_id = r.usage_of.trace_id and d.span_id = r.usage_of.span_id
-) t
+from d_together t
 where t.of_trace_id = c.trace_id and t.of_span_id = c.span_id;
 
 -- Traces that hold nothing but another view of calls that are billed elsewhere: no requests of their own.

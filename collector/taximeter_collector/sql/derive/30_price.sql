@@ -28,9 +28,26 @@ with named as (
         and asked.tier = coalesce(c.service_tier, 'standard') and asked.is_batch = c.is_batch
         and asked.region_class is not distinct from c.region_class
         and asked.server_address is not distinct from c.server_address
+), boxed as (
+    select n.* exclude (price_key, tier_tokens, started, second_of_day),
+        c.uncached_input_tokens, c.unclassified_input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.cache_write_short_tokens,
+        c.cache_write_long_tokens, c.output_tokens, c.audio_input_tokens, c.audio_cache_read_tokens, c.audio_output_tokens,
+        c.image_input_tokens, c.image_output_tokens, c.web_searches,
+        -- Refused before it produced anything: providers do not bill it.
+        c.status = 'error' and not coalesce(c.has_usage, false) and c.ttft_ms is null
+            and c.error_class in ('throttled', 'client', 'provider') as is_free,
+        c.is_billed and c.kind = 'llm' and not c.is_aggregate and c.output_tokens is null and not is_free as is_bounded,
+        coalesce(c.cache_write_tokens > 0 and c.cache_write_short_tokens is null, false) as is_open_write,
+        b.source as band_source, b.quality as band_quality, p_input, p_cache_read, p_cache_write_short, p_cache_write_long, p_output,
+        p_audio_input, p_audio_cache_read, p_audio_output, p_image_input, p_image_output, p_web_search
+    from named n join d_call c on c.rowid = n.call
+    left join price_band b on b.price_key = n.price_key
+        and n.started >= b.valid_from and n.started < b.valid_to
+        and n.tier_tokens > b.gt_prompt and n.tier_tokens <= b.le_prompt
+        and (b.all_day or ((b.dow_mask >> (isodow(c.start_time) - 1)::integer) & 1 = 1
+            and n.second_of_day >= b.tod_from and n.second_of_day < b.tod_to))
 ), costed as (
-    select n.call, n.provider, n.model, n.output_tokens_lower_bound, n.output_tokens_upper_bound, n.ttl, n.ttl_source,
-        b.source as band_source, b.quality as band_quality,
+    select *,
         -- A prompt whose cached share is not told is priced as if nothing was cached, a write of unknown lifetime as short.
         priced(coalesce(uncached_input_tokens, 0) + unclassified_input_tokens, p_input) as input_pico,
         priced(coalesce(cache_read_tokens, 0), p_cache_read) as read_pico,
@@ -43,16 +60,15 @@ with named as (
         priced(output_tokens, p_output) as output_pico,
         priced(coalesce(audio_input_tokens, 0), p_audio_input) + priced(coalesce(audio_cache_read_tokens, 0), p_audio_cache_read)
             + priced(coalesce(audio_output_tokens, 0), p_audio_output) + priced(coalesce(image_input_tokens, 0), p_image_input)
-            + priced(coalesce(image_output_tokens, 0), p_image_output) + priced(coalesce(web_searches, 0), p_web_search) as other_pico,
+            + priced(coalesce(image_output_tokens, 0), p_image_output) + priced(coalesce(web_searches, 0), p_web_search) as other_pico
+    from boxed
+), judged as (
+    select call, provider, model, output_tokens_lower_bound, output_tokens_upper_bound, ttl, ttl_source, band_source, band_quality, assumption, is_free, is_bounded,
+        input_pico, read_pico, write_pico, output_pico, other_pico, input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico,
         (coalesce(cache_read_tokens, 0) + coalesce(cache_write_tokens, 0))::hugeint * p_input
             - read_pico - write_pico
             + coalesce(audio_cache_read_tokens, 0)::hugeint * (coalesce(p_audio_input, 0) - coalesce(p_audio_cache_read, 0)) as saved_pico,
-        -- Refused before it produced anything: providers do not bill it.
-        c.status = 'error' and not coalesce(c.has_usage, false) and c.ttft_ms is null
-            and c.error_class in ('throttled', 'client', 'provider') as is_free,
-        c.is_billed and c.kind = 'llm' and not c.is_aggregate and c.output_tokens is null and not is_free as is_bounded,
         -- Of a call whose output was not counted: what is known at its lowest and its highest price.
-        coalesce(cache_write_tokens > 0 and cache_write_short_tokens is null, false) as is_open_write,
         priced(coalesce(uncached_input_tokens, 0), p_input) + priced(unclassified_input_tokens, least(p_input, p_cache_read)) + read_pico + other_pico
             + case when is_open_write then priced(cache_write_tokens, least(p_cache_write_short, p_cache_write_long)) else write_pico end as prompt_low_pico,
         priced(coalesce(uncached_input_tokens, 0), p_input)
@@ -60,14 +76,7 @@ with named as (
             + case when is_open_write then priced(cache_write_tokens, greatest(p_cache_write_short, p_cache_write_long)) else write_pico end as prompt_high_pico,
         priced(output_tokens_lower_bound, p_output) as output_low_pico,
         priced(output_tokens_upper_bound, case when p_output is not null then greatest(p_output, p_audio_output, p_image_output) end) as output_high_pico
-    from named n join d_call c on c.rowid = n.call
-    left join price_band b on b.price_key = n.price_key
-        and n.started >= b.valid_from and n.started < b.valid_to
-        and n.tier_tokens > b.gt_prompt and n.tier_tokens <= b.le_prompt
-        and (b.all_day or ((b.dow_mask >> (isodow(c.start_time) - 1)::integer) & 1 = 1
-            and n.second_of_day >= b.tod_from and n.second_of_day < b.tod_to))
-), judged as (
-    select *, input_pico + read_pico + write_pico + output_pico + other_pico as computed_pico from costed
+    from costed
 )
 select c.*, provider, model, output_tokens_lower_bound, output_tokens_upper_bound,
     case when is_free then 0 else computed_pico end as cost_pico, cost_pico as cost_computed_pico, $price_version as price_version,

@@ -57,39 +57,49 @@ join termination_rule rule on seen.said glob rule.pattern group by all;
 
 -- Each invocation's own reason; null where it made no decision itself and its sub-agents have to tell.
 create or replace temp table d_run_end as
-select s.trace_id, s.span_id, case when s.masked is null then r.reason when s.status = 'error' then s.masked.reason end as said_reason, c.decisions, c.has_aggregate, g.tool_groups, c.wraps_tools, g.groups_inside_calls, s.end_unix_nano,
-    coalesce(c.last_finish in ('tool', 'paused') or (a.with_tool and not a.with_answer), false) as is_pending,
-    case when s.termination_reason is not null then {'reason': s.termination_reason, 'evidence': 'stated'}
-        when s.status = 'cancelled' then {'reason': 'cancelled', 'evidence': 'status'}
-        when said_reason is not null then {'reason': said_reason, 'evidence': 'error'}
-        when s.status = 'error' then {'reason': 'error', 'evidence': 'status'}
-        when m.hit_limit then {'reason': 'iteration_cap', 'evidence': 'stated'}
-        when c.decisions > s.iteration_limit or (c.decisions = s.iteration_limit and is_pending)
-            then {'reason': 'iteration_cap', 'evidence': 'limit'}
-        when a.with_handoff then {'reason': 'handoff', 'evidence': 'tool'}
-        when (m.answered and coalesce(c.last_finish, '') not in ('truncated', 'refused', 'guardrail')) or a.with_answer then {'reason': 'completed', 'evidence': 'answer'}
-        when c.last_status in ('error', 'cancelled') and not coalesce(a.with_tool, false)
-            then {'reason': c.last_status, 'evidence': 'last_call'}
-        -- The model answered, but the client raised on an answer that ended early.
-        when c.last_error.type is not null and c.last_finish in ('truncated', 'refused', 'guardrail') then {'reason': 'error', 'evidence': 'last_call'}
-        when is_pending and c.decisions > 1 then {'reason': 'iteration_cap', 'evidence': 'stopped_at_tool_request'}
-        when is_pending then {'reason': 'unknown', 'evidence': 'stopped_at_tool_request'}
-        when c.last_finish in ('truncated', 'refused', 'guardrail', 'error', 'cancelled')
-            then {'reason': c.last_finish, 'evidence': 'finish_reason'}
-        when c.wraps_tools then {'reason': 'unknown', 'evidence': 'tools_inside_call'}
-        when c.last_finish = 'answer' then {'reason': 'completed', 'evidence': 'finish_reason'}
-        when (c.decisions > 0 or c.has_aggregate) and s.status = 'ok' then {'reason': 'completed', 'evidence': 'status'}
-        when c.decisions > 0 or c.has_aggregate then {'reason': 'unknown', 'evidence': 'no_finish_reason'} end as own_end,
-    case when own_end['reason'] = 'error' then coalesce(case when s.status = 'error' then s.error_type end, c.last_error.type) end as error_type,
-    case when own_end['reason'] = 'error' then coalesce(case when s.error_class <> 'internal' then s.error_class end,
-        c.last_error.class, s.error_class, 'internal') end as error_class
-from d_run_span s
-left join d_run_call c on c.trace_id = s.trace_id and c.run = s.span_id
-left join d_run_after a on a.trace_id = s.trace_id and a.run = s.span_id
-left join d_tool_group g on g.trace_id = s.trace_id and g.run = s.span_id
-left join d_end_rule r on r.said = s.said and s.status = 'error'
-left join (select trace_id, span_id, bool_or(mark = 'hit_limit') as hit_limit, bool_or(mark = 'answered') as answered
-           from d_mark group by all) m on m.trace_id = s.trace_id and m.span_id = s.span_id;
+with seen as (
+    select s.trace_id, s.span_id, case when s.masked is null then r.reason when s.status = 'error' then s.masked.reason end as said_reason,
+        c.decisions, c.has_aggregate, g.tool_groups, c.wraps_tools, g.groups_inside_calls, s.end_unix_nano,
+        s.status, s.termination_reason, s.iteration_limit, s.error_type as span_error_type, s.error_class as span_error_class,
+        c.last_finish, c.last_status, c.last_error, a.with_tool, a.with_answer, a.with_handoff, m.hit_limit, m.answered,
+        coalesce(c.last_finish in ('tool', 'paused') or (a.with_tool and not a.with_answer), false) as is_pending
+    from d_run_span s
+    left join d_run_call c on c.trace_id = s.trace_id and c.run = s.span_id
+    left join d_run_after a on a.trace_id = s.trace_id and a.run = s.span_id
+    left join d_tool_group g on g.trace_id = s.trace_id and g.run = s.span_id
+    left join d_end_rule r on r.said = s.said and s.status = 'error'
+    left join (select trace_id, span_id, bool_or(mark = 'hit_limit') as hit_limit, bool_or(mark = 'answered') as answered
+               from d_mark group by all) m on m.trace_id = s.trace_id and m.span_id = s.span_id
+), ended as (
+    select *,
+        case when termination_reason is not null then {'reason': termination_reason, 'evidence': 'stated'}
+            when status = 'cancelled' then {'reason': 'cancelled', 'evidence': 'status'}
+            when said_reason is not null then {'reason': said_reason, 'evidence': 'error'}
+            when status = 'error' then {'reason': 'error', 'evidence': 'status'}
+            when hit_limit then {'reason': 'iteration_cap', 'evidence': 'stated'}
+            when decisions > iteration_limit or (decisions = iteration_limit and is_pending)
+                then {'reason': 'iteration_cap', 'evidence': 'limit'}
+            when with_handoff then {'reason': 'handoff', 'evidence': 'tool'}
+            when (answered and coalesce(last_finish, '') not in ('truncated', 'refused', 'guardrail')) or with_answer then {'reason': 'completed', 'evidence': 'answer'}
+            when last_status in ('error', 'cancelled') and not coalesce(with_tool, false)
+                then {'reason': last_status, 'evidence': 'last_call'}
+            -- The model answered, but the client raised on an answer that ended early.
+            when last_error.type is not null and last_finish in ('truncated', 'refused', 'guardrail') then {'reason': 'error', 'evidence': 'last_call'}
+            when is_pending and decisions > 1 then {'reason': 'iteration_cap', 'evidence': 'stopped_at_tool_request'}
+            when is_pending then {'reason': 'unknown', 'evidence': 'stopped_at_tool_request'}
+            when last_finish in ('truncated', 'refused', 'guardrail', 'error', 'cancelled')
+                then {'reason': last_finish, 'evidence': 'finish_reason'}
+            when wraps_tools then {'reason': 'unknown', 'evidence': 'tools_inside_call'}
+            when last_finish = 'answer' then {'reason': 'completed', 'evidence': 'finish_reason'}
+            when (decisions > 0 or has_aggregate) and status = 'ok' then {'reason': 'completed', 'evidence': 'status'}
+            when decisions > 0 or has_aggregate then {'reason': 'unknown', 'evidence': 'no_finish_reason'} end as own_end
+    from seen
+)
+select trace_id, span_id, decisions, has_aggregate, tool_groups, wraps_tools, groups_inside_calls, end_unix_nano, own_end,
+    case when own_end['reason'] = 'error' then coalesce(case when status = 'error' then span_error_type end, last_error.type) end as error_type,
+    case when own_end['reason'] = 'error' then coalesce(case when span_error_class <> 'internal' then span_error_class end,
+        last_error.class, span_error_class, 'internal') end as error_class
+from ended;
 
 -- Every invocation with those it runs under, itself included.
 create or replace temp table d_run_above as

@@ -6,13 +6,14 @@ select "row", list_filter(events, lambda e: e.name = 'exception')[1].attributes 
 from in_span where len(events) > 0;
 
 create or replace temp table n_named as
-select s."row", s.scope_name, s.scope_version, d.dialect, p.* exclude ("row"),
-    s.status_code = 2 as has_error_status, lower(coalesce(nullif(s.status_message, ''), p.exception_message)) as error_message,
+select s."row", s.scope_name, s.scope_version, d.dialect, s.status_code = 2 as has_error_status,
+    lower(coalesce(nullif(s.status_message, ''), x.exception_message)) as error_message,
     lower(coalesce(p.provider_raw, '')) as provider_seen,
     lower(concat_ws(' ', p.response_model, p.request_model)) as models_seen
 from in_span s
 join n_dialect d using ("row")
-left join (select n_pick.*, x.exception_type, x.exception_message from n_pick full join n_exception x using ("row")) p using ("row");
+left join n_pick p using ("row")
+left join n_exception x on x."row" = p."row";
 
 -- What the rule files know of an emitter: scope, version, provider and models together.
 create or replace temp table n_emitter as
@@ -53,42 +54,62 @@ from (select distinct error_message from n_named where error_message is not null
 join message_rule as rule on seen.error_message glob rule.pattern
 group by all;
 
+-- Step by step, the numbers apart from the texts: an expression that names another one of its SELECT is planned with a copy of it.
 create or replace temp table n_typed as
-select n.* exclude (has_error_status, provider_seen, models_seen, error_message, finish_reason), m.said_class,
-    coalesce(k.kind, case when tool_name is not null then 'tool'
-        when dialect <> 'other' and request_model is not null and stated_input is not null then 'llm'
-        else 'other' end) as kind_found,
-    said_finish is not null and kind_found in ('llm', 'embedding') as is_answered,
-    coalesce(n.finish_reason, case when is_answered then said_finish end) as finish_reason,
-    coalesce(e.leaves_cache_out, false) as leaves_cache_out, e.cache_out_rank,
-    coalesce(e.has_two_lifetimes, false) as has_two_lifetimes, coalesce(e.absent_resend_is_zero, false) as absent_resend_is_zero,
-    count_of(stated_input) as i, count_of(stated_output) as o, count_of(stated_uncached) as u,
-    count_of(reported_total) as total, count_of(reasoning) as thought,
+with counted as (
+    select n."row", m.said_class, m.said_finish, e.leaves_cache_out, e.cache_out_rank, e.leaves_reasoning_out, e.absent_read_is_zero,
+        e.absent_write_is_zero, e.absent_resend_is_zero, e.has_two_lifetimes,
+        coalesce(k.kind, case when tool_name is not null then 'tool'
+            when dialect <> 'other' and request_model is not null and stated_input is not null then 'llm'
+            else 'other' end) as kind_found,
+        count_of(stated_input) as i, count_of(stated_output) as o, count_of(stated_uncached) as u,
+        count_of(reported_total) as total, count_of(reasoning) as thought, count_of(cache_read) as read_stated,
+        count_of(cache_write) as written, count_of(cache_write_short) as written_short, count_of(cache_write_long) as written_long,
+        coalesce(count_of(audio_input), 0) as ai, coalesce(count_of(image_input), 0) as ii,
+        coalesce(count_of(audio_output), 0) as ao, coalesce(count_of(image_output), 0) as io,
+        has_error_status or error_type is not null or success = 'false' or error_level = 'ERROR' or tool_status = 'error' as says_error,
+        exception_type is not null as has_exception,
+        exists (from n_distrusted t where t.column_name = 'status' and t.scope_name = n.scope_name
+            and t.scope_version is not distinct from n.scope_version) as has_no_status
+    from n_named n
+    left join n_pick p using ("row")
+    left join n_exception x on x."row" = p."row"
+    left join n_kind k using ("row")
+    left join n_message m using (error_message)
+    left join n_emitter e on e.scope_name is not distinct from n.scope_name and e.scope_version is not distinct from n.scope_version
+        and e.provider_seen = n.provider_seen and e.models_seen = n.models_seen
+), stated as (
     -- Some sum only what has no lifetime beside it.
-    greatest(count_of(cache_write), count_of(cache_write_short) + coalesce(count_of(cache_write_long), 0), count_of(cache_write_long)) as w_stated,
-    coalesce(w_stated, case when e.absent_write_is_zero or kind_found = 'embedding' then 0 end) as w,
+    select *, greatest(written, written_short + coalesce(written_long, 0), written_long) as w_stated from counted
+), settled as (
     -- Who knows what was written knows what was read.
-    coalesce(count_of(cache_read), case when e.absent_read_is_zero or w_stated is not null or kind_found = 'embedding' then 0 end) as r,
-    case when w = 0 then 0 else coalesce(case when count_of(cache_write_long) <= w then count_of(cache_write_long) end, w - count_of(cache_write_short),
-        case when not has_two_lifetimes then 0 end) end as l,
-    coalesce(count_of(audio_input), 0) as ai, coalesce(count_of(image_input), 0) as ii,
-    coalesce(count_of(audio_output), 0) as ao, coalesce(count_of(image_output), 0) as io,
-    coalesce(r, 0) + coalesce(w, 0) as cached,
-    cached > coalesce(i, 0) or (cached > 0 and total = i + cached + o) as breaks_inclusive,
-    thought > 0 and (thought > o or total = i + o + thought or total = i + cached + o + thought
-        or e.leaves_reasoning_out and total is distinct from i + o) is true as reasoning_is_outside,
-    coalesce(error_type, exception_type, http_status) as error_type_found,
-    (has_error_status or error_type is not null or success = 'false'
-        or error_level = 'ERROR' or tool_status = 'error'
+    select *, coalesce(w_stated, case when absent_write_is_zero or kind_found = 'embedding' then 0 end) as w,
+        coalesce(read_stated, case when absent_read_is_zero or w_stated is not null or kind_found = 'embedding' then 0 end) as r
+    from stated
+), summed as (
+    select *, case when w = 0 then 0 else coalesce(case when written_long <= w then written_long end, w - written_short,
+            case when not coalesce(has_two_lifetimes, false) then 0 end) end as l,
+        coalesce(r, 0) + coalesce(w, 0) as cached
+    from settled
+), judged as (
+    select "row", said_class, kind_found, said_finish is not null and kind_found in ('llm', 'embedding') as is_answered, said_finish,
+        coalesce(leaves_cache_out, false) as leaves_cache_out, cache_out_rank,
+        coalesce(has_two_lifetimes, false) as has_two_lifetimes, coalesce(absent_resend_is_zero, false) as absent_resend_is_zero,
+        i, o, u, total, thought, w_stated, w, r, l, ai, ii, ao, io, cached,
+        cached > coalesce(i, 0) or (cached > 0 and total = i + cached + o) as breaks_inclusive,
+        thought > 0 and (thought > o or total = i + o + thought or total = i + cached + o + thought
+            or leaves_reasoning_out and total is distinct from i + o) is true as reasoning_is_outside,
         -- An exception beside a status that says ok was handled, unless nothing came of the call or the status is always ok.
-        or exception_type is not null and (kind_found in ('llm', 'embedding') and i is null and o is null
-            or exists (from n_distrusted t where t.column_name = 'status' and t.scope_name = n.scope_name
-                and t.scope_version is not distinct from n.scope_version))) is true as failed
+        (says_error or has_exception and (kind_found in ('llm', 'embedding') and i is null and o is null or has_no_status)) is true as failed
+    from summed
+)
+select n."row", n.scope_name, n.scope_version, n.dialect, p.* exclude ("row", finish_reason), x.exception_type, x.exception_message,
+    j.* exclude ("row", said_finish), coalesce(p.finish_reason, case when is_answered then said_finish end) as finish_reason,
+    coalesce(error_type, exception_type, http_status) as error_type_found
 from n_named n
-left join n_kind k using ("row")
-left join n_message m using (error_message)
-left join n_emitter e on e.scope_name is not distinct from n.scope_name and e.scope_version is not distinct from n.scope_version
-    and e.provider_seen = n.provider_seen and e.models_seen = n.models_seen;
+join judged j using ("row")
+left join n_pick p using ("row")
+left join n_exception x on x."row" = p."row";
 
 create or replace temp table n_error as
 select seen.error_type_found, arg_min(rule.error_class, rule.rank) as error_class
