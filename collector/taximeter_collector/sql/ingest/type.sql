@@ -13,7 +13,7 @@ select s."row", s.scope_name, s.scope_version, d.dialect, s.status_code = 2 as h
 from in_span s
 join n_dialect d using ("row")
 left join n_pick p using ("row")
-left join n_exception x on x."row" = p."row";
+left join n_exception x on x."row" = s."row";
 
 -- What the rule files know of an emitter: scope, version, provider and models together.
 create or replace temp table n_emitter as
@@ -73,7 +73,7 @@ with counted as (
             and t.scope_version is not distinct from n.scope_version) as has_no_status
     from n_named n
     left join n_pick p using ("row")
-    left join n_exception x on x."row" = p."row"
+    left join n_exception x on x."row" = n."row"
     left join n_kind k using ("row")
     left join n_message m using (error_message)
     left join n_emitter e on e.scope_name is not distinct from n.scope_name and e.scope_version is not distinct from n.scope_version
@@ -109,7 +109,7 @@ select n."row", n.scope_name, n.scope_version, n.dialect, p.* exclude ("row", fi
 from n_named n
 join judged j using ("row")
 left join n_pick p using ("row")
-left join n_exception x on x."row" = p."row";
+left join n_exception x on x."row" = n."row";
 
 create or replace temp table n_error as
 select seen.error_type_found, arg_min(rule.error_class, rule.rank) as error_class
