@@ -301,7 +301,7 @@ class Api:
         statuses = [self._status(c.state.status) for c in current]
         days = max((c.verdict.days for c in current), default=0)
         status = next((s for s in _STATUSES if s in statuses), "no_data")
-        is_learning = rule.condition.kind == "spike" and days < HISTORY_DAYS
+        is_learning = rule.condition.kind in ("spike", "drop") and days < HISTORY_DAYS
         is_learning &= status not in ("firing", "pending")
         return {
             "name": rule.name,

@@ -27,9 +27,14 @@ SLOW_WINDOWS_S: Final = (3_600, 21_600, 86_400)
 RATE_WINDOWS_S: Final = (300, 900, 3_600, 21_600)
 FAST_FACTOR: Final = 1.6
 OVERSHOOT: Final = {"low": 8.0, "normal": 5.0, "high": 3.0}
+DROP_OVERSHOOT: Final = {"low": 3.0, "normal": 2.0, "high": 1.5}
+"""Nothing falls below zero: five widths of a fifth of usual are all there is."""
 LOOP_OVERSHOOT: Final = {"low": 5.0, "normal": 3.0, "high": 2.0}
 RATE_OVERSHOOT: Final = {"low": 5.0, "normal": 3.5, "high": 2.7}
 RATE_FLOOR: Final = 0.01
+DEAREST_WINDOW_S: Final = 3_600
+"""A request counts at its start and is known at its end: long ones must still be seen."""
+DEAREST_DAYS: Final = 5
 GUARD_RATE: Final = 0.5
 """While usual is unknown: at least half of at least ten requests failed."""
 GUARD_REQUESTS: Final = 10
@@ -76,6 +81,8 @@ class Usual:
     days: int
     is_this_hour: bool
     cost_per_request: float | None = None
+    low: float = 0.0
+    """The second-lowest day: what all but one of the days stayed above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Verdict:
     failures: float = 0.0
     usual: float | None = None
     high: float | None = None
+    """The range's end: its top for a spike, its bottom for a drop."""
     days: int = 0
     is_this_hour: bool = True
     overshoot: float | None = None
@@ -139,8 +147,10 @@ def judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Ve
 def _judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
     if all(sample.count <= 0 for sample in samples.values()):
         return Verdict("no_data", days=reference.days)
-    if rule.condition.kind != "spike":
+    if rule.condition.kind not in ("spike", "drop"):
         return _judge_limit(rule, samples)
+    if rule.is_spike_of_one:
+        return _judge_dearest(rule, samples[DEAREST_WINDOW_S], reference)
     if rule.is_rate:
         return _judge_rate(rule, samples, reference)
     return _judge_value(rule, samples, reference)
@@ -159,6 +169,7 @@ def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
     for window in chosen:
         by_day.setdefault(window.age_days, []).append(window.value)
     highs = sorted((_quantile(values, 0.95) for values in by_day.values()), reverse=True)
+    lows = sorted(_quantile(values, 0.05) for values in by_day.values())
     costs = [w.cost_per_request for w in chosen if w.cost_per_request is not None]
     return Usual(
         value=median(w.value for w in chosen),
@@ -166,6 +177,7 @@ def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
         days=len(by_day),
         is_this_hour=is_near,
         cost_per_request=median(costs) if costs else None,
+        low=lows[1] if len(lows) > 1 else lows[0],
     )
 
 
@@ -195,7 +207,8 @@ def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
 
 
 def _judge_value(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
-    limit = (LOOP_OVERSHOOT if rule.watch in LOOPS else OVERSHOOT)[rule.sensitivity]
+    limits = LOOP_OVERSHOOT if rule.watch in LOOPS else OVERSHOOT
+    limit = (DROP_OVERSHOOT if rule.is_drop else limits)[rule.sensitivity]
     fast = _judge_path(rule, samples, reference, FAST_WINDOWS_S, limit * FAST_FACTOR)
     slow = _judge_path(rule, samples, reference, SLOW_WINDOWS_S, limit)
     if slow is not None and slow.outcome == "breach" and _is_over(fast):
@@ -232,15 +245,16 @@ def _is_over(fast: Verdict | None) -> bool:
 
 def _compare(rule: Rule, sample: Sample, window_s: int, usual: Usual, limit: float) -> Verdict:
     assert sample.value is not None
-    over = sample.value - usual.value
-    width = max(usual.high - usual.value, 0.2 * abs(usual.value), 1e-12)
+    sign, end = (-1, usual.low) if rule.is_drop else (1, usual.high)
+    over = sign * (sample.value - usual.value)
+    width = max(sign * (end - usual.value), 0.2 * abs(usual.value), 1e-12)
     extra_usd = _extra_usd(rule, sample, usual)
     is_impact = rule.min_impact_usd is None or (
         extra_usd is not None and extra_usd >= rule.min_impact_usd
     )
     is_breach = (
         over / width >= limit
-        and sample.value >= rule.condition.limit * usual.value
+        and _is_far(rule, sample.value, usual.value)
         and over * sample.count >= 10 * usual.value
         and over > 0
         and is_impact
@@ -249,11 +263,38 @@ def _compare(rule: Rule, sample: Sample, window_s: int, usual: Usual, limit: flo
         _seen(sample, window_s),
         outcome="breach" if is_breach else "clear",
         usual=usual.value,
-        high=usual.high,
+        high=end,
         days=usual.days,
         is_this_hour=usual.is_this_hour,
         overshoot=over / width,
         extra_usd=extra_usd,
+    )
+
+
+def _is_far(rule: Rule, value: float, usual: float) -> bool:
+    if rule.is_drop:
+        return value <= (1 - rule.condition.limit) * usual
+    return value >= rule.condition.limit * usual
+
+
+def _judge_dearest(rule: Rule, sample: Sample, reference: Reference) -> Verdict:
+    """Judge a single request by the third-highest of the days' dearest ones."""
+    seen = _seen(sample, DEAREST_WINDOW_S)
+    if sample.value is None:
+        return Verdict("no_data", days=reference.days)
+    by_day: dict[int, float] = {}
+    for window in reference.windows(DEAREST_WINDOW_S):
+        by_day[window.age_days] = max(by_day.get(window.age_days, 0.0), window.value)
+    if len(by_day) < DEAREST_DAYS:
+        return replace(seen, outcome="learning", days=len(by_day))
+    usual = sorted(by_day.values(), reverse=True)[2]
+    is_breach = sample.value >= max(rule.condition.limit * usual, rule.min_impact_usd or 0.0)
+    return replace(
+        seen,
+        outcome="breach" if is_breach and sample.value > 0 else "clear",
+        usual=usual,
+        days=len(by_day),
+        overshoot=sample.value / usual if usual else None,
     )
 
 

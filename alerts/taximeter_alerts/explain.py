@@ -57,6 +57,8 @@ def explain(rule: Rule, labels: Mapping[str, str | None], verdict: Verdict) -> s
     if verdict.value is None or verdict.window_s is None:
         return f"{who}: {what}: not enough traffic to judge."
     value = say_amount(verdict.value, rule.metric.unit)
+    if rule.is_spike_of_one:
+        return f"{who}: {_one(verdict, value)}"
     parts = [f"{who}: {what} {value}{_against(rule, verdict)}.", _evidence(rule, verdict)]
     if verdict.priced_ratio is not None and verdict.priced_ratio < 0.995:
         parts.append(
@@ -75,9 +77,18 @@ def _quiet(verdict: Verdict) -> str:
     return f"{told}; at this hour {others} had at least {verdict.usual:,.0f} an hour."
 
 
+def _one(verdict: Verdict, value: str) -> str:
+    count = f"{verdict.count:,.0f} request{'' if verdict.count == 1 else 's'}"
+    told = f"one request cost {value}"
+    if verdict.usual is not None:
+        others = f"the dearest of {verdict.days - 2} of the last {verdict.days} days"
+        told += f", {_times(verdict)}the {say_amount(verdict.usual, 'USD')} that bounds {others}"
+    return f"{told}. The dearest of {count} in the last {say_duration(verdict.window_s or 3_600)}."
+
+
 def _against(rule: Rule, verdict: Verdict) -> str:
     unit = rule.metric.unit
-    if rule.condition.kind != "spike":
+    if rule.condition.kind not in ("spike", "drop"):
         limit = say_amount(rule.condition.limit, unit)
         side = rule.condition.kind
         return f", {side} {limit}" if verdict.outcome == "breach" else f" (alert {side} {limit})"
@@ -90,11 +101,12 @@ def _against(rule: Rule, verdict: Verdict) -> str:
         return f", {times}the usual {usual} of {_days(verdict.days)}"
     when = " at this hour" if verdict.is_this_hour else ""
     high = say_amount(verdict.high, unit)
+    side = "above" if rule.is_drop else "under"
     if verdict.days < 2:
         return f", {times}the usual {usual}{when}; learned from {_days(verdict.days)}"
     return (
         f", {times}the usual {usual}{when};"
-        f" {verdict.days - 1} of the last {_days(verdict.days)} stayed under {high}"
+        f" {verdict.days - 1} of the last {_days(verdict.days)} stayed {side} {high}"
     )
 
 

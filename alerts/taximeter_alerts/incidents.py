@@ -119,7 +119,7 @@ class Incidents:
             before = json.loads(row["peak"])
             worst = before.get("value") or 0.0
             value = finding.verdict.value or 0.0
-            is_down = finding.rule.condition.kind in ("below", "silent")
+            is_down = finding.rule.condition.kind in ("drop", "below", "silent")
             is_worse = value < worst if is_down else value > worst
             self._log.execute(
                 "update alert set sentence = ?, peak = ?"

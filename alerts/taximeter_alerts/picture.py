@@ -36,7 +36,10 @@ def draw_chart(chart: Chart) -> bytes:
 
     last = len(chart.values) - 1
     if chart.high is not None:
-        pen.rectangle((x(0), y(chart.high), x(last), y(0)), fill=_RANGE)
+        # Of a drop the range's end is its bottom: what is usual lies above it.
+        other = top if chart.usual is not None and chart.usual > chart.high else 0.0
+        ends = sorted((y(chart.high), y(other)))
+        pen.rectangle((x(0), ends[0], x(last), ends[1]), fill=_RANGE)
     if chart.usual is not None:
         pen.line((x(0), y(chart.usual), x(last), y(chart.usual)), fill=_MUTED, width=_SCALE)
     for value in (0.0, top / 1.1):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import yaml
 
 from taximeter_alerts.amounts import parse_amount, parse_count, parse_duration
-from taximeter_alerts.rules import RATES, SPIKES, WINDOWS_S, Condition, Rule
+from taximeter_alerts.rules import DEAREST, DROPS, RATES, SPIKES, WINDOWS_S, Condition, Rule
 from taximeter_alerts.yaml_nodes import Nodes
 from taximeter_collector.metrics import METRICS
 
@@ -17,8 +17,8 @@ RULE_KEYS: Final = (
     "name", "watch", "by", "where", "when", "critical", "over", "for", "keep_firing_for",
     "at_least", "no_data", "severity", "sensitivity", "notify", "group_by", "repeat_interval",
 )  # fmt: skip
-_NOT_YET: Final = ("drop", "budget", "burning")
-_WHEN: Final = "spike, spike 3x, above 5%, above $2, below 60%, silent, silent 1h"
+_NOT_YET: Final = ("budget", "burning")
+_WHEN: Final = "spike, spike 3x, drop, drop 50%, above 5%, above $2, below 60%, silent, silent 1h"
 _NOTHING: Final = Condition("above", float("inf"))
 _DAY: Final = timedelta(days=1)
 
@@ -86,10 +86,12 @@ class _Grammar:
     def _checked(self, rule: Rule) -> Rule:
         """Say which keys do not go together."""
         kind, keys = rule.condition.kind, self._keys
-        if "over" in keys and kind in ("spike", "silent"):
+        if "over" in keys and kind in ("spike", "drop", "silent"):
             self._nodes.fault(keys["over"], f"a {kind} picks its own window; leave 'over' out")
-        if "sensitivity" in keys and kind != "spike":
-            self._nodes.fault(keys["sensitivity"], "only a spike has a sensitivity")
+        if "sensitivity" in keys and (kind not in ("spike", "drop") or rule.is_spike_of_one):
+            self._nodes.fault(
+                keys["sensitivity"], "only a spike or drop of many requests has a sensitivity"
+            )
         if "no_data" in keys and kind == "silent":
             self._nodes.fault(keys["no_data"], "'silent' is about having no data; leave it out")
         return rule
@@ -115,6 +117,8 @@ class _Grammar:
         unit = METRICS[watch].unit
         if words[:1] == ["spike"] and len(words) <= 2:
             return self._spike(node, words, watch)
+        if words[:1] == ["drop"] and len(words) <= 2:
+            return self._drop(node, words, watch)
         if words[:1] == ["silent"] and len(words) <= 2:
             return self._silent(node, words, watch)
         if len(words) == 2 and words[0] in ("above", "below"):
@@ -127,11 +131,12 @@ class _Grammar:
         return _NOTHING
 
     def _spike(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
-        if watch not in SPIKES:
+        if watch not in (*SPIKES, DEAREST):
             self._nodes.fault(node, f"a spike of {watch!r} is not supported; use above or below")
             return _NOTHING
         if len(words) == 1:
-            return Condition("spike", 1.5 if watch.startswith("loop") else 2.0, "spike")
+            ratio = 1.5 if watch.startswith("loop") else 3.0 if watch == DEAREST else 2.0
+            return Condition("spike", ratio, "spike")
         times = words[1].removesuffix("x")
         try:
             ratio = float(parse_amount(times, "1"))
@@ -143,6 +148,17 @@ class _Grammar:
             )
             return _NOTHING
         return Condition("spike", ratio, " ".join(words))
+
+    def _drop(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
+        if watch not in DROPS:
+            self._nodes.fault(node, f"a drop of {watch!r} is not supported; use below, or silent")
+            return _NOTHING
+        gone = 0.5
+        if len(words) == 2:
+            gone = self._nodes.value(node, lambda _: parse_amount(words[1], "ratio"), 0.5)
+        if not 0 < gone < 1:
+            self._nodes.fault(node, f"cannot read {' '.join(words)!r}; write drop 50%")
+        return Condition("drop", gone, " ".join(words))
 
     def _silent(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
         if watch != "requests":
@@ -207,8 +223,10 @@ class _Grammar:
                 )
             rule = replace(rule, min_agents=nodes.value(keys["agents"], parse_count, 1))
         if "impact" in keys:
-            if rule.condition.kind != "spike" or rule.is_rate:
-                nodes.fault(keys["impact"], "'impact' needs a spike of a cost, loop or latency")
+            if rule.condition.kind not in ("spike", "drop") or rule.is_rate:
+                nodes.fault(
+                    keys["impact"], "'impact' needs a spike or drop of a cost, loop or latency"
+                )
             impact = nodes.value(keys["impact"], lambda text: parse_amount(text, "USD"), 0.0)
             rule = replace(rule, min_impact_usd=impact)
         return rule

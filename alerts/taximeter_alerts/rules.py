@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from taximeter.secret import Secret
 from taximeter_collector.metrics import METRICS, Metric
 
-Kind = Literal["spike", "above", "below", "silent"]
+Kind = Literal["spike", "drop", "above", "below", "silent"]
 NoData = Literal["keep", "alert", "ok"]
 Channel = Literal["slack", "slack_bot", "email", "webhook", "pagerduty", "teams", "apprise"]
 Severity = Literal["info", "warning", "critical"]
@@ -37,6 +37,15 @@ SPIKES: Final = (
     "ttft_p95_seconds",
 )
 """Metrics of one request or call. A total has no usual value per request, so no spike."""
+DEAREST: Final = "request_cost_max_usd"
+"""A single request: a spike of it is judged by the highest of each day."""
+DROPS: Final = (
+    "cache_hit_ratio",
+    "cache_saved_ratio",
+    "output_tokens_per_second",
+    *(name for name in SPIKES if name not in RATES),
+)
+"""Metrics that can fall out of their usual range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Condition:
     kind: Kind
     limit: float = 0.0
     """For above and below: the limit in the metric's unit. For spike: at least this many times usual.
-    For silent: the seconds without anything, 0 for less than a quarter of usual."""
+    For drop: the share of usual that is gone, 0.5 for half. For silent: the seconds without anything, 0 for less than a quarter of usual."""
 
     text: str = ""
     """As the user wrote it."""
@@ -89,6 +98,15 @@ class Rule:
     @property
     def metric(self) -> Metric:
         return METRICS[self.watch]
+
+    @property
+    def is_drop(self) -> bool:
+        return self.condition.kind == "drop"
+
+    @property
+    def is_spike_of_one(self) -> bool:
+        """A single request is looked for, not a change of many."""
+        return self.watch == DEAREST and self.condition.kind == "spike"
 
     @property
     def is_rate(self) -> bool:
@@ -212,6 +230,21 @@ def default_rules() -> tuple[Rule, ...]:
             watch="loop_length_mean",
             condition=Condition("spike", 1.5, "spike 1.5x"),
             by=agent,
+            is_default=True,
+        ),
+        Rule(
+            name="cache-drop",
+            watch="cache_hit_ratio",
+            condition=Condition("drop", 0.5, "drop 50%"),
+            by=agent,
+            is_default=True,
+        ),
+        Rule(
+            name="dear-request",
+            watch=DEAREST,
+            condition=Condition("spike", 3.0, "spike 3x"),
+            by=agent,
+            min_impact_usd=1.0,
             is_default=True,
         ),
         Rule(

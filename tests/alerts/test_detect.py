@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
 from taximeter_alerts.explain import explain
 from taximeter_alerts.rules import Condition, Rule, default_rules
+from taximeter_alerts.state import AlertState, step
 
-COST, ERRORS, LOOPS, *_ = default_rules()
+COST, ERRORS, LOOPS, CACHE, DEAR, *_ = default_rules()
 WINDOWS = (300, 900, 3_600, 21_600, 86_400)
 
 
@@ -130,6 +132,49 @@ def test_above_and_below_judge_their_own_window() -> None:
     assert judge(above, now(9.0) | {3_600: Sample(5.0, 3)}, Reference({})).outcome == "clear"
     assert judge(below, now(0.5), Reference({})).outcome == "breach"
     assert judge(below, now(0.5, count=9), Reference({})).outcome == "no_data"
+
+
+def test_a_cache_that_serves_half_as_much_has_dropped() -> None:
+    verdict = judge(CACHE, now(0.05, count=40), past(0.6))
+    assert (verdict.outcome, verdict.high) == ("breach", 0.6)
+    assert explain(CACHE, {"agent_name": "a"}, verdict) == (
+        "a: cache-hit ratio 5 %, 0.1x the usual 60 % at this hour;"
+        " 13 of the last 14 days stayed above 60 %. 40 calls in the last 5 min."
+    )
+
+
+def test_a_drop_is_judged_on_more_when_it_is_smaller_and_never_below_the_rule() -> None:
+    slow = judge(CACHE, now(0.28, count=40), past(0.6))
+    assert (slow.outcome, slow.window_s) == ("breach", 3_600)
+    assert judge(CACHE, now(0.31, count=40), past(0.6)).outcome == "clear"
+    assert judge(CACHE, now(0.9, count=40), past(0.6)).outcome == "clear"
+    assert judge(CACHE, now(0.0, count=40), past(0.0)).outcome == "clear"
+
+
+def test_one_request_of_three_times_the_dearest_days_fires_at_once() -> None:
+    """Two days of the fourteen were dearer: they do not count, and they do not hide it."""
+    windows = [
+        PastWindow(day, 0.0, 9.0 if day < 2 else 1.5 if day == 7 else 1.0, 30) for day in range(14)
+    ]
+    reference = Reference({3_600: windows})
+    verdict = judge(DEAR, now(12.4, count=212), reference)
+    assert verdict.outcome == "breach"
+    assert explain(DEAR, {"agent_name": "a"}, verdict) == (
+        "a: one request cost $12.40, 8.3x the $1.50 that bounds the dearest of 12 of the last"
+        " 14 days. The dearest of 212 requests in the last 1 h."
+    )
+    taken = step(AlertState(), DEAR, verdict, datetime(2026, 1, 1, tzinfo=UTC))
+    assert taken.transition == "fired"
+    assert judge(DEAR, now(4.4), reference).outcome == "clear"
+
+
+def test_a_dear_request_is_worth_a_dollar_and_five_days() -> None:
+    cheap = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(14)]})
+    assert judge(DEAR, now(0.99), cheap).outcome == "clear"
+    assert judge(DEAR, now(1.0), cheap).outcome == "breach"
+    young = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(4)]})
+    verdict = judge(DEAR, now(9.0), young)
+    assert (verdict.outcome, verdict.days) == ("learning", 4)
 
 
 def test_an_unpriced_share_is_said() -> None:

@@ -27,7 +27,7 @@ ENVIRON = {
 
 DEFAULTS = {
     "cost-per-request", "error-rate", "loop-length", "tool-errors", "provider-outage",
-    "agent-quiet", "everything-quiet",
+    "agent-quiet", "everything-quiet", "cache-drop", "dear-request",
 }  # fmt: skip
 
 BAD = """\
@@ -44,7 +44,7 @@ rules:
     watch: error_rate
     when: rises a lot
     at_leest: {errors: 5}
-  - {name: c, watch: cache_hit_ratio, when: drop 50%, by: agent_name}
+  - {name: c, watch: cache_hit_ratio, when: burning 2%, by: agent_name}
   - {name: c, watch: cost_usd, when: spike 2x, notify: [oops], severity: high}
   - name: d
     watch: cost_usd
@@ -58,11 +58,11 @@ f.yaml:6:12: rule cost-spike: unknown metric 'cost_per_requests'; did you mean \
 'cost_per_request_usd'?
 f.yaml:7:10: rule cost-spike: unknown dimension 'agnt'; did you mean 'agent_name'?
 f.yaml:9:10: rule cost-spike: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
-f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, above 5%, \
-above $2, below 60%, silent, silent 1h
+f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, drop, drop 50%, \
+above 5%, above $2, below 60%, silent, silent 1h
 f.yaml:13:5: rule b: unknown key 'at_leest'; did you mean 'at_least'?
-f.yaml:14:45: rule c: 'drop' is not supported yet; use one of: spike, spike 3x, above 5%, \
-above $2, below 60%, silent, silent 1h
+f.yaml:14:45: rule c: 'burning' is not supported yet; use one of: spike, spike 3x, drop, drop 50%, \
+above 5%, above $2, below 60%, silent, silent 1h
 f.yaml:15:12: rule c: there are two rules named 'c'
 f.yaml:15:38: rule c: a spike of 'cost_usd' is not supported; use above or below
 f.yaml:15:57: rule c: unknown receiver 'oops'; did you mean 'ops'?
@@ -149,6 +149,11 @@ rules:
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
+        ("watch: cost_usd, when: drop", "a drop of 'cost_usd' is not supported"),
+        ("watch: cache_hit_ratio, when: drop 100%", "write drop 50%"),
+        ("watch: cache_hit_ratio, when: drop 2x", "not a share: '2x'"),
+        ("watch: cache_hit_ratio, when: drop, over: 1h", "a drop picks its own window"),
+        ("watch: request_cost_max_usd, when: spike, sensitivity: low", "of many requests"),
         ("watch: error_rate, when: silent", "'silent' needs watch: requests"),
         ("watch: requests, when: silent 2h", "silent must last one of: 5m, 15m, 1h, 6h, 24h"),
         ("watch: requests, when: silent, over: 1h", "a silent picks its own window"),
