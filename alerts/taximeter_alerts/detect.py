@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from statistics import median
 from typing import Final, Literal
 
@@ -56,7 +57,7 @@ class Sample:
     priced_ratio: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: thousands are made for each group and hour
 class PastWindow:
     """One tumbling window of the reference."""
 
@@ -117,9 +118,12 @@ class Reference:
         self._windows = windows
         self._usual: dict[int, Usual | None] = {}
         self._rate: tuple[float | None, int] | None = None
-        days = {w.age_days for past in windows.values() for w in past if w.count > 0}
-        self.days: Final = min(HISTORY_DAYS, len(days))
+
+    @cached_property
+    def days(self) -> int:
         """On how many of the last days there was anything to learn from."""
+        size = 3_600 if 3_600 in self._windows else min(self._windows, default=0)
+        return min(HISTORY_DAYS, len({w.age_days for w in self.windows(size) if w.count > 0}))
 
     def windows(self, window_s: int) -> Sequence[PastWindow]:
         """Return the past windows of this size."""

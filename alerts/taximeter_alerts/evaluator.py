@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from taximeter_alerts.board import Board
-from taximeter_alerts.detect import Reference, Sample, Verdict, judge
-from taximeter_alerts.explain import explain
 from taximeter_alerts.incidents import Finding
+from taximeter_alerts.judging import find_all, metrics_of
 from taximeter_alerts.past_day import read_past_day
-from taximeter_alerts.quiet import judge_quiet
-from taximeter_alerts.rules import Rule, RuleBook
+from taximeter_alerts.rules import RuleBook
 from taximeter_alerts.windows import (
-    Group,
+    Groups,
     History,
     Reader,
     Shape,
@@ -36,7 +34,6 @@ _REFRESH: Final = timedelta(minutes=10)
 _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
 """Waited for; a larger one is followed."""
-_FAILURES_OF_AN_AGENT: Final = 2
 _MOST_CHARTS: Final = 20
 """An evaluation's; what more breaches at once is told without."""
 _log = logging.getLogger("taximeter_alerts")
@@ -115,14 +112,8 @@ class Evaluator:
         return done
 
     def _evaluate(self, at: datetime, *, is_newest: bool) -> None:
-        findings = []
-        for shape, rules in self._shapes.items():
-            metrics = list(dict.fromkeys(rule.watch for rule in rules))
-            groups = read_samples(self._reader, shape, metrics, at)
-            history = self._history_at(shape, at)
-            for rule in rules:
-                for key, group in self._groups_of(rule, groups).items():
-                    findings.append(self._judge(rule, group, history.of(key, rule.watch), at))
+        seen = [(name, key, c.labels) for (name, key), c in self._board.current.items()]
+        findings = find_all(self._shapes, self, seen, at)
         if is_newest:
             findings = self._with_past_day(findings, at)
         self._board.record(at, findings, is_newest=is_newest)
@@ -141,56 +132,19 @@ class Evaluator:
             taken.append(finding)
         return taken
 
-    def _judge(self, rule: Rule, group: Group, reference: Reference, at: datetime) -> Finding:
-        samples = group.samples.get(rule.watch, {})
-        verdict = _verdict(rule, samples, reference, at)
-        severity = rule.severity
-        if verdict.outcome == "breach" and rule.critical is not None:
-            harder = replace(rule, condition=rule.critical)
-            if _verdict(harder, samples, reference, at).outcome == "breach":
-                severity = "critical"
-        if verdict.outcome == "breach" and rule.min_agents is not None:
-            agents = self._failing_agents(rule, group, verdict, at)
-            is_enough = len(agents) >= rule.min_agents
-            verdict = replace(verdict, outcome="breach" if is_enough else "clear", agents=agents)
-        sentence = explain(rule, group.labels, verdict)
-        return Finding(rule, group.labels, verdict, sentence, severity)
+    def samples(self, shape: Shape, metrics: Sequence[str], at: datetime) -> Groups:
+        """Return each group's trailing windows that end at `at`. Raises QueryError."""
+        return read_samples(self._reader, shape, metrics, at)
 
-    def _failing_agents(
-        self, rule: Rule, group: Group, verdict: Verdict, at: datetime
-    ) -> tuple[str, ...]:
-        """Return the agents with a good part of the failures of this group."""
-        where = dict(rule.where)
-        where |= {name: (value,) for name, value in group.labels.items() if value is not None}
-        shape = Shape(("agent_name",), tuple(sorted(where.items())))
-        failing = []
-        for found in read_samples(self._reader, shape, [rule.watch], at).values():
-            sample = found.samples[rule.watch].get(verdict.window_s or 0)
-            name = found.labels["agent_name"]
-            if name is None or sample is None or sample.value is None:
-                continue
-            if (
-                sample.failures >= _FAILURES_OF_AN_AGENT
-                and sample.value >= (verdict.value or 0) / 2
-            ):
-                failing.append(name)
-        return tuple(sorted(failing))
+    def history(self, shape: Shape, metrics: Sequence[str], at: datetime) -> History:
+        """Return what was usual up to this hour, read again when it may have changed.
 
-    def _groups_of(self, rule: Rule, groups: dict[str, Group]) -> dict[str, Group]:
-        """Return the groups with traffic, and those once seen: silence is a verdict too."""
-        known = {
-            key: Group(current.labels)
-            for (name, key), current in self._board.current.items()
-            if name == rule.name and key not in groups
-        }
-        return {**groups, **known}
-
-    def _history_at(self, shape: Shape, at: datetime) -> History:
+        Raises QueryError.
+        """
         end = at.replace(minute=0, second=0, microsecond=0)
         known = self._history.get(shape)
         if known is not None and known.end == end and not self._is_stale(shape, known):
             return known.history
-        metrics = list(dict.fromkeys(rule.watch for rule in self._shapes[shape]))
         history = read_history(self._reader, shape, metrics, end)
         self._history[shape] = _Known(end, self._clock(), history)
         return history
@@ -207,8 +161,8 @@ class Evaluator:
     def _take_in_late_data(self, end: datetime) -> None:
         """Go back when much history came late (a back-fill, an agent that was offline)."""
         is_late = False
-        for shape in self._shapes:
-            size = self._history_at(shape, end).size
+        for shape, rules in self._shapes.items():
+            size = self.history(shape, metrics_of(rules), end).size
             before = self._sizes.get(shape)
             self._sizes[shape] = size
             # An hour passing adds its share; only more than that is late.
@@ -222,14 +176,6 @@ class Evaluator:
         if watermark is not None and watermark - end > _SMALL_STEP_BACK:
             _log.warning("the clock was set back by %s; going on from there", watermark - end)
             self._board.rewind(end)
-
-
-def _verdict(
-    rule: Rule, samples: Mapping[int, Sample], reference: Reference, at: datetime
-) -> Verdict:
-    if rule.condition.kind == "silent":
-        return judge_quiet(rule, samples, reference, at)
-    return judge(rule, samples, reference)
 
 
 _DAWN: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")

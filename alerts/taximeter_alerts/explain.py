@@ -101,12 +101,12 @@ def _against(rule: Rule, verdict: Verdict) -> str:
         return f", {times}the usual {usual} of {_days(verdict.days)}"
     when = " at this hour" if verdict.is_this_hour else ""
     high = say_amount(verdict.high, unit)
-    side = "above" if rule.is_drop else "under"
+    end = "above" if rule.is_drop else "under"
     if verdict.days < 2:
         return f", {times}the usual {usual}{when}; learned from {_days(verdict.days)}"
     return (
         f", {times}the usual {usual}{when};"
-        f" {verdict.days - 1} of the last {_days(verdict.days)} stayed {side} {high}"
+        f" {verdict.days - 1} of the last {_days(verdict.days)} stayed {end} {high}"
     )
 
 

@@ -41,7 +41,8 @@ def levels_of(windows: Sequence[PastWindow], at: datetime) -> list[float]:
     """
     if not windows:
         return []
-    first = min(window.start for window in windows)
+    counts = {window.start: window.count for window in windows}
+    first = min(counts)
     levels = []
     for age in range(1, HISTORY_DAYS + 1):
         same = at - timedelta(days=age)
@@ -49,6 +50,12 @@ def levels_of(windows: Sequence[PastWindow], at: datetime) -> list[float]:
             break
         if (same.weekday() >= 5) != (at.weekday() >= 5):
             continue
-        near = [w.count for w in windows if abs(w.start - same) <= timedelta(hours=1.5)]
+        hour = same.replace(minute=0, second=0, microsecond=0)
+        around = (hour + timedelta(hours=off) for off in (-1, 0, 1, 2))
+        near = [
+            counts[start]
+            for start in around
+            if start in counts and abs(start - same) <= timedelta(hours=1.5)
+        ]
         levels.append(min(near) if len(near) >= 3 else 0.0)
     return levels

@@ -81,7 +81,7 @@ def read_samples(reader: Reader, shape: Shape, metrics: Sequence[str], at: datet
         labels = {name: row[name] for name in shape.by}
         group = groups.setdefault(labels_key(labels), Group(labels))
         for metric in metrics:
-            sample = _sample(metric, row)
+            sample = sample_of(metric, row)
             group.samples.setdefault(metric, {})[row["window_s"]] = sample
     return groups
 
@@ -94,25 +94,41 @@ def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: date
     found: dict[tuple[str, str], dict[int, list[PastWindow]]] = {}
     for row in reader.query(joined.sql, joined.params).to_pylist():
         window_s = row["window_s"]
-        middle = row["bucket"] + timedelta(seconds=window_s / 2)
-        age_days = max(0, int((end - row["bucket"]).total_seconds() - 1) // 86_400)
+        if row["bucket"] < start or row["bucket"] + timedelta(seconds=window_s) > end:
+            continue  # a part of a window is no window of this size
         group = labels_key({name: row[name] for name in shape.by})
         for metric in metrics:
-            sample = _sample(metric, row)
-            if sample.value is None or sample.count <= 0:
+            past = past_window(row["bucket"], sample_of(metric, row), window_s, end)
+            if past is None:
                 continue
-            past = PastWindow(
-                age_days,
-                _hours_apart(middle, end + timedelta(minutes=30)),
-                sample.value,
-                sample.count,
-                sample.failures,
-                sample.cost_per_request,
-                row["bucket"],
-            )
             found.setdefault((group, metric), {}).setdefault(window_s, []).append(past)
     size = sum(past.count for windows in found.values() for past in windows.get(3_600, ()))
     return History({key: Reference(windows) for key, windows in found.items()}, size)
+
+
+def past_window(start: datetime, sample: Sample, window_s: int, end: datetime) -> PastWindow | None:
+    """Return a window as the reference's end sees it; None if there was nothing in it."""
+    if sample.value is None or sample.count <= 0:
+        return None
+    age = end - start
+    age_s = age.days * 86_400 + age.seconds
+    # From the window's middle to the middle of the hour that is judged.
+    hours = (age_s - window_s / 2 + 1_800) / 3_600 % 24
+    return PastWindow(
+        max(0, age_s - 1) // 86_400,
+        min(hours, 24 - hours),
+        sample.value,
+        sample.count,
+        sample.failures,
+        sample.cost_per_request,
+        start,
+    )
+
+
+def asked_metrics(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics to read for these: beside them what they are counted and priced by."""
+    calls = [_CALLS] if any(_is_call_metric(metric) for metric in metrics) else []
+    return list(dict.fromkeys([*metrics, _COST, *calls, "priced_ratio"]))
 
 
 def _query(
@@ -122,13 +138,9 @@ def _query(
     end: datetime,
     bucket_s: int | None = None,
 ) -> Query:
-    names = list(dict.fromkeys([*metrics, _COST, *([_CALLS] if _needs_calls(metrics) else [])]))
+    names = asked_metrics(metrics)
     where = {name: list(values) for name, values in shape.where}
     return metric_query(names, start, end, bucket_s=bucket_s, by=shape.by, where=where, parts=True)
-
-
-def _needs_calls(metrics: Sequence[str]) -> bool:
-    return any(_is_call_metric(metric) for metric in metrics)
 
 
 def _is_call_metric(name: str) -> bool:
@@ -146,7 +158,8 @@ def _union(queries: Mapping[int, Query]) -> Query:
     return Query(" union all by name ".join(selects), params)
 
 
-def _sample(metric: str, row: Mapping[str, Any]) -> Sample:
+def sample_of(metric: str, row: Mapping[str, Any]) -> Sample:
+    """Return one metric of a row of `asked_metrics` with their parts."""
     requests = row["sample_requests"] or 0.0
     if metric in RATES or metric == _COST:
         count = row[f"{metric}__den"] or 0.0
@@ -163,9 +176,3 @@ def _sample(metric: str, row: Mapping[str, Any]) -> Sample:
         requests=requests,
         priced_ratio=row["priced_ratio"],
     )
-
-
-def _hours_apart(one: datetime, other: datetime) -> float:
-    """Return the distance of two hours of day, around the clock."""
-    hours = abs((one - other).total_seconds()) / 3_600 % 24
-    return min(hours, 24 - hours)

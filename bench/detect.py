@@ -1,0 +1,201 @@
+"""How well the default rules detect: labelled series as roll-up rows in; recall, false alarms and delay out.
+
+`python bench/detect.py DATA [--series N] [--step MINUTES] [--seconds S]` reads the files of a generator of labelled
+series: `series.csv` (series_id, scenario, start_minute), `labels.csv` (series_id, event, start, end,
+is_incident, metrics, side_effects, ignore_until) and `m1.parquet` (a row a minute with traffic). The
+first 14 days are history. Each minute is judged as the running process does, by the same functions:
+roll-up → windows → finding → state. A firing that starts outside every label that may move the metric is a
+false alarm; an incident is found if one starts in it, or at most 15 minutes after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from taximeter_alerts.judging import find_all
+from taximeter_alerts.replay import Replay
+from taximeter_alerts.rules import Rule, default_rules
+from taximeter_alerts.state import AlertState, step
+from taximeter_alerts.windows import shapes_of
+
+METRICS: Final = {
+    "cost-per-request": "cpr",
+    "error-rate": "err",
+    "loop-length": "steps",
+    "cache-drop": "cache",
+    "dear-request": "maxcost",
+    "agent-quiet": "req",
+}
+"""Default rule → the metric's name in the labels."""
+FIRST: Final = datetime(2026, 1, 5, tzinfo=UTC)
+DAYS: Final = 28
+HISTORY: Final = timedelta(days=14)
+GRACE: Final = timedelta(minutes=15)
+
+
+class Store:
+    """One series in the collector's own tables."""
+
+    def __init__(self, data: Path, series_id: int) -> None:
+        self._connection = duckdb.connect()
+        self._connection.execute("set timezone = 'UTC'; set threads = 1")
+        tables = files("taximeter_collector") / "sql" / "tables"
+        for name in ("usage_minute", "request"):
+            self._connection.execute((tables / f"{name}.sql").read_text(encoding="utf-8"))
+        self._connection.execute("create view requests as select * from request")
+        minutes = {"file": str(data / "m1.parquet"), "id": series_id, "first": FIRST}
+        self._connection.execute(
+            "insert into usage_minute (minute, agent_name, requests, failed_requests,"
+            " request_cost_pico, unpriced_requests, loop_length_sum, loop_length_max,"
+            " loop_length_requests, calls, tokens, priced_tokens, hit_denominator_tokens,"
+            " hit_read_tokens) select $first + to_minutes(bucket), 'a', req, err, cost_u * 1000000,"
+            " 0, steps, steps_max, req, steps, tok_k * 100, tok_k * 100, tok_k * 100,"
+            " cached_k * 100 from read_parquet($file) where series_id = $id",
+            minutes,
+        )
+        self._connection.execute(
+            "insert into request by name (select $first + to_minutes(bucket) as start_time,"
+            " 'a' as agent_name, bucket::varchar as request_id, max_cost_u * 1000000 as cost_pico"
+            " from read_parquet($file) where series_id = $id)",
+            minutes,
+        )
+
+    def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any:
+        """Return the rows of a statement."""
+        return self._connection.sql(sql, params=params or {}).to_arrow_table()
+
+
+@dataclass
+class Score:
+    """What one rule did on some series."""
+
+    found: int = 0
+    incidents: int = 0
+    false_alarms: int = 0
+    weeks: float = 0.0
+    delays: list[float] = field(default_factory=list)
+
+    def cells(self) -> str:
+        """Return the cells of a table's row."""
+        share = f"{self.found}/{self.incidents}" if self.incidents else "–"
+        delay = f"{statistics.median(self.delays):.0f} min" if self.delays else "–"
+        rate = self.false_alarms / self.weeks if self.weeks else 0.0
+        return f"{share} | {delay} | {self.false_alarms} ({rate:.3f})"
+
+
+def firings(store: Store, rules: tuple[Rule, ...], minutes: int) -> Iterator[tuple[str, datetime]]:
+    """Yield rule and moment of each alert that fires."""
+    start, end = FIRST + HISTORY, FIRST + timedelta(days=DAYS)
+    replay, shapes = Replay(store, start, end), shapes_of(rules)
+    states: dict[tuple[str, str], tuple[AlertState, dict[str, str | None]]] = {}
+    at = start
+    while at < end:
+        at += timedelta(minutes=minutes)
+        seen = [(name, key, labels) for (name, key), (_, labels) in states.items()]
+        for finding in find_all(shapes, replay, seen, at):
+            key = (finding.rule.name, finding.key)
+            before = states[key][0] if key in states else AlertState()
+            taken = step(before, finding.rule, finding.verdict, at)
+            states[key] = (taken.state, finding.labels)
+            if taken.transition == "fired":
+                yield finding.rule.name, at
+
+
+def score(
+    scores: dict[tuple[str, str], Score],
+    fired: list[tuple[str, datetime]],
+    labels: list[Mapping[str, Any]],
+    scenario: str,
+    weeks: float,
+) -> None:
+    """Add one series to the scores, by rule and scenario."""
+    for name, metric in METRICS.items():
+        moments = [at for rule, at in fired if rule == name]
+        mine = scores.setdefault((name, scenario), Score())
+        mine.weeks += weeks
+        excused: set[datetime] = set()
+        for label in labels:
+            if not label["is_incident"]:
+                continue
+            is_wanted = metric in (label["metrics"] or "").split(",")
+            if is_wanted or metric in (label["side_effects"] or "").split(","):
+                last = max(label["ignore_until"], label["end"]) + GRACE
+                excused |= {at for at in moments if label["start"] <= at <= last}
+            if is_wanted:
+                inside = [at for at in moments if label["start"] <= at <= label["end"] + GRACE]
+                mine.incidents += 1
+                mine.found += bool(inside)
+                mine.delays += [(at - label["start"]).total_seconds() / 60 for at in inside[:1]]
+        mine.false_alarms += len(set(moments) - excused)
+
+
+def print_tables(scores: Mapping[tuple[str, str], Score]) -> None:
+    """Print a table by rule, then one by scenario."""
+    head = "| found | median delay | false alarms (a series-week) |\n|---|---|---|---|"
+    print(f"\n| Rule {head}")
+    for name in METRICS:
+        total = Score()
+        for (rule, _), part in scores.items():
+            if rule == name:
+                total.found += part.found
+                total.incidents += part.incidents
+                total.false_alarms += part.false_alarms
+                total.weeks += part.weeks
+                total.delays += part.delays
+        print(f"| `{name}` | {total.cells()} |")
+    print(f"\n| Scenario, rule {head}")
+    for (rule, scenario), part in sorted(scores.items(), key=lambda item: item[0][::-1]):
+        if part.incidents or part.false_alarms:
+            print(f"| {scenario.replace('_', ' ')}, `{rule}` | {part.cells()} |")
+
+
+def main() -> None:
+    """Run the series and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--series", type=int, default=1_000, help="of each scenario")
+    parser.add_argument("--step", type=int, default=1, help="minutes between evaluations")
+    parser.add_argument("--seconds", type=float, default=3_600, help="begin no series after this")
+    given = parser.parse_args()
+    started = time.monotonic()
+    rules = tuple(rule for rule in default_rules() if rule.name in METRICS)
+    con = duckdb.connect()
+    con.execute("set timezone = 'UTC'")
+    series = con.execute(
+        "select series_id, scenario, start_minute, row_number() over (partition by scenario order"
+        " by series_id) as place from read_csv($file) qualify place <= $most order by place,"
+        " md5(series_id::varchar)",
+        {"file": str(given.data / "series.csv"), "most": given.series},
+    ).fetchall()
+    scores: dict[tuple[str, str], Score] = {}
+    done, weeks = 0, 0.0
+    for series_id, scenario, start_minute, _ in series:
+        if time.monotonic() - started > given.seconds:
+            break
+        labels = con.sql(
+            "select start::timestamptz as start, \"end\"::timestamptz as \"end\", is_incident,"
+            " metrics, side_effects, ignore_until::timestamptz as ignore_until"
+            " from read_csv($file) where series_id = $id",
+            params={"file": str(given.data / "labels.csv"), "id": series_id},
+        ).to_arrow_table()  # fmt: skip
+        fired = list(firings(Store(given.data, series_id), rules, given.step))
+        days = DAYS - max(HISTORY.days, start_minute / 1440)
+        score(scores, fired, labels.to_pylist(), scenario, days / 7)
+        done, weeks = done + 1, weeks + days / 7
+        print(f"{scenario} {series_id}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"\n{done} of {len(series)} series, every {given.step} minutes, {weeks:.0f} series-weeks")
+    print_tables(scores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What a replay holds in memory is what the collector answers at that moment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.alerts.conftest import Clock, MemoryStore
+
+from taximeter_alerts.judging import metrics_of
+from taximeter_alerts.replay import Replay
+from taximeter_alerts.rules import Condition, Rule, default_rules
+from taximeter_alerts.windows import read_history, read_samples, shapes_of
+
+SLOW = Rule("slow", "latency_p95_seconds", Condition("spike", 2.0), by=("agent_name",))
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 7, 60, 300])
+def test_windows_and_history_are_those_of_the_live_queries(
+    store: MemoryStore, clock: Clock, minutes: int
+) -> None:
+    end = clock.now.replace(second=0)
+    start = end - timedelta(days=3)
+    store.add_minutes("a", start - timedelta(days=2), 4 * 1440, requests=3, failed=1, every=3)
+    store.add_minutes("b", start, 2 * 1440, requests=1, cost_usd=0.2, loop=9, every=7)
+    store.add_minutes("a", end - timedelta(hours=4), 90, requests=8, cost_usd=0.9)
+    at = end - timedelta(minutes=minutes)
+    replay = Replay(store, start, end)
+    for shape, rules in shapes_of((*default_rules(), SLOW)).items():
+        metrics = metrics_of(rules)
+        live, found = read_samples(store, shape, metrics, at), replay.samples(shape, metrics, at)
+        assert found.keys() == live.keys()
+        for key, group in live.items():
+            for metric in metrics:
+                for window_s, sample in group.samples[metric].items():
+                    if sample.value is None:
+                        continue
+                    other = found[key].samples[metric][window_s]
+                    assert other.value == pytest.approx(sample.value), (metric, window_s)
+                    assert (other.count, other.failures) == (sample.count, sample.failures)
+                    assert other.cost_per_request == pytest.approx(sample.cost_per_request)
+        past = read_history(store, shape, metrics, at.replace(minute=0))
+        replayed = replay.history(shape, metrics, at)
+        for (key, metric), reference in past.references.items():
+            other_past = replayed.of(key, metric)
+            assert other_past.days == reference.days > 0
+            for size in (300, 3_600, 21_600, 86_400):
+                windows = other_past.windows(size)
+                assert [(w.start, w.age_days, w.hours_off, w.count) for w in windows] == [
+                    (w.start, w.age_days, w.hours_off, w.count)
+                    for w in sorted(reference.windows(size), key=lambda w: w.start)
+                ], (metric, size)
+                assert [w.value for w in windows] == pytest.approx(
+                    [w.value for w in sorted(reference.windows(size), key=lambda w: w.start)]
+                )
