@@ -154,7 +154,7 @@ def _judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> V
     if rule.condition.kind not in ("spike", "drop"):
         return _judge_limit(rule, samples)
     if rule.is_spike_of_one:
-        return _judge_dearest(rule, samples[DEAREST_WINDOW_S], reference)
+        return _judge_dearest(rule, samples.get(DEAREST_WINDOW_S), reference)
     if rule.is_rate:
         return _judge_rate(rule, samples, reference)
     return _judge_value(rule, samples, reference)
@@ -281,11 +281,11 @@ def _is_far(rule: Rule, value: float, usual: float) -> bool:
     return value >= rule.condition.limit * usual
 
 
-def _judge_dearest(rule: Rule, sample: Sample, reference: Reference) -> Verdict:
+def _judge_dearest(rule: Rule, sample: Sample | None, reference: Reference) -> Verdict:
     """Judge a single request by the third-highest of the days' dearest ones."""
-    seen = _seen(sample, DEAREST_WINDOW_S)
-    if sample.value is None:
+    if sample is None or sample.value is None:
         return Verdict("no_data", days=reference.days)
+    seen = _seen(sample, DEAREST_WINDOW_S)
     by_day: dict[int, float] = {}
     for window in reference.windows(DEAREST_WINDOW_S):
         by_day[window.age_days] = max(by_day.get(window.age_days, 0.0), window.value)

@@ -172,6 +172,7 @@ def test_a_dear_request_is_worth_a_dollar_and_five_days() -> None:
     cheap = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(14)]})
     assert judge(DEAR, now(0.99), cheap).outcome == "clear"
     assert judge(DEAR, now(1.0), cheap).outcome == "breach"
+    assert judge(DEAR, {86_400: Sample(9.0, 3)}, cheap).outcome == "no_data"
     young = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(4)]})
     verdict = judge(DEAR, now(9.0), young)
     assert (verdict.outcome, verdict.days) == ("learning", 4)
