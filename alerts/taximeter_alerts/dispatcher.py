@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,10 +12,12 @@ from taximeter_alerts.incidents import RANK, Finding
 from taximeter_alerts.muting import Cause, explained_by, silenced_by
 from taximeter_alerts.notice import (
     Chart,
+    Example,
     Kind,
     Notice,
     Told,
     dashboard_link,
+    request_link,
     resolved_sentence,
     should_notify,
     title_of_incident,
@@ -166,6 +168,8 @@ class Dispatcher:
             at=time_text(at),
             chart=None if kind == "resolved" else chart_of(shown[0]),
         )
+        if kind != "resolved":
+            notice = with_cause(notice, shown[0], self._dashboard_url())
         self._outbox.add(notice, receiver, _sequence(at))
         told = [] if kind == "resolved" else [member.id for member in firing]
         self._note(incident["id"], receiver, told, severity, at)
@@ -231,6 +235,24 @@ def chart_of(member: Member) -> Chart | None:
         return None
     values = tuple(peak["past_day"])
     return Chart(values, peak.get("usual"), peak.get("high"), member.rule.metric.unit)
+
+
+def with_cause(notice: Notice, member: Member, base: str | None) -> Notice:
+    """Return the notice with what is known of the alert's cause."""
+    cause = json.loads(member.row["peak"]).get("cause")
+    if not cause:
+        return notice
+    examples = tuple(
+        Example(example["text"], request_link(base, example["request_id"]))
+        for example in cause["examples"]
+    )
+    return replace(
+        notice,
+        cause=tuple(cause["lines"]),
+        usd_per_hour=cause["usd_per_hour"],
+        first=cause["first"],
+        examples=examples,
+    )
 
 
 def read_told(log: NotificationLog, incident: str, receiver: str) -> Told | None:

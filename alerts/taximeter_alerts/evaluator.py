@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from taximeter_alerts.board import Board
+from taximeter_alerts.cause import Cause, read_cause
 from taximeter_alerts.incidents import Finding
 from taximeter_alerts.judging import find_all, metrics_of
 from taximeter_alerts.past_day import read_past_day
@@ -115,11 +116,11 @@ class Evaluator:
         seen = [(name, key, c.labels) for (name, key), c in self._board.current.items()]
         findings = find_all(self._shapes, self, seen, at)
         if is_newest:
-            findings = self._with_past_day(findings, at)
+            findings = self._with_evidence(findings, at)
         self._board.record(at, findings, is_newest=is_newest)
 
-    def _with_past_day(self, findings: list[Finding], at: datetime) -> list[Finding]:
-        """Read the last day of what may be told next: its notice shows it."""
+    def _with_evidence(self, findings: list[Finding], at: datetime) -> list[Finding]:
+        """Read last day and cause of what may be told next: its notice shows them."""
         left = _MOST_CHARTS
         taken = []
         for finding in findings:
@@ -128,9 +129,17 @@ class Evaluator:
             if finding.verdict.outcome == "breach" and not is_told and left:
                 left -= 1
                 day = read_past_day(self._reader, finding.rule, finding.labels, at)
-                finding = replace(finding, past_day=day)
+                finding = replace(finding, past_day=day, cause=self._cause(finding, at))
             taken.append(finding)
         return taken
+
+    def _cause(self, finding: Finding, at: datetime) -> Cause | None:
+        """Return the cause; an alert without one is told all the same."""
+        try:
+            return read_cause(self._reader, finding.rule, finding.labels, finding.verdict, at)
+        except QueryError as error:
+            _log.warning("the cause of %s is not known: %s", finding.rule.name, error.message)
+            return None
 
     def samples(self, shape: Shape, metrics: Sequence[str], at: datetime) -> Groups:
         """Return each group's trailing windows that end at `at`. Raises QueryError."""

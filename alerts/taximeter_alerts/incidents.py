@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from taximeter_alerts.cause import Cause
 from taximeter_alerts.detect import Verdict
 from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.rules import Rule, Severity, group_labels, labels_key
@@ -28,6 +29,8 @@ class Finding:
     severity: Severity
     past_day: tuple[float | None, ...] = ()
     """The metric's last day, where somebody may be told of it."""
+    cause: Cause | None = None
+    """What made it breach, where somebody may be told of it."""
 
     @property
     def key(self) -> str:
@@ -125,7 +128,7 @@ class Incidents:
                 "update alert set sentence = ?, peak = ?"
                 " where incident = ? and rule = ? and labels = ?",
                 finding.sentence,
-                _peak(finding, before.get("past_day")) if is_worse else row["peak"],
+                _peak(finding, before) if is_worse else row["peak"],
                 row["incident"],
                 row["rule"],
                 row["labels"],
@@ -176,8 +179,14 @@ class Incidents:
         )
 
 
-def _peak(finding: Finding, past_day: Sequence[float | None] | None = None) -> str:
-    day = finding.past_day or past_day or ()
+def _peak(finding: Finding, before: Mapping[str, Any] | None = None) -> str:
+    """Return an alert's worst moment; past day and cause are those of when it fired."""
+    kept = before or {}
     return json.dumps(
-        {**asdict(finding.verdict), "sentence": finding.sentence, "past_day": list(day)}
+        {
+            **asdict(finding.verdict),
+            "sentence": finding.sentence,
+            "past_day": list(finding.past_day or kept.get("past_day") or ()),
+            "cause": asdict(finding.cause) if finding.cause else kept.get("cause"),
+        }
     )

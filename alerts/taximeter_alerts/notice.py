@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from urllib.parse import urlencode
 
-from taximeter_alerts.amounts import say_duration
+from taximeter_alerts.amounts import say_amount, say_duration
 from taximeter_alerts.explain import group_title, metric_title
 from taximeter_alerts.rules import Rule
 
@@ -56,6 +56,14 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """One request that shows the alert."""
+
+    text: str
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One message about one incident."""
 
@@ -74,6 +82,26 @@ class Notice:
     at: str | None = None
     """When this was decided, in ISO form."""
     chart: Chart | None = None
+    cause: tuple[str, ...] = ()
+    """What changed, and who made the change."""
+    usd_per_hour: float | None = None
+    """What it costs at this pace."""
+    first: str = ""
+    """What to do first."""
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def pace(self) -> str:
+        """What it costs an hour, as a sentence; empty where that is not known or nothing."""
+        if self.usd_per_hour is None or self.usd_per_hour < 0.005:
+            return ""
+        return f"At this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Cause, pace and what to do first, a line each."""
+        first = f"First: {self.first}" if self.first else ""
+        return tuple(line for line in (*self.cause, self.pace, first) if line)
 
     @property
     def headline(self) -> str:
@@ -94,7 +122,9 @@ def read_notice(text: str) -> Notice:
     chart = values.get("chart")
     if chart is not None:
         values["chart"] = Chart(**{**chart, "values": tuple(chart["values"])})
-    return Notice(**{**values, "also": tuple(values.get("also", ()))})
+    values["examples"] = tuple(Example(**example) for example in values.get("examples", ()))
+    lists = {name: tuple(values.get(name, ())) for name in ("also", "cause")}
+    return Notice(**{**values, **lists})
 
 
 def sample_notice(link: str | None) -> Notice:
@@ -196,6 +226,11 @@ def dashboard_link(
         if name in _FILTERS and value is not None
     }
     return f"{base.rstrip('/')}/requests?{urlencode({**window, **filters})}"
+
+
+def request_link(base: str | None, request_id: str) -> str | None:
+    """Return the page of one request."""
+    return None if base is None else f"{base.rstrip('/')}/request?{urlencode({'id': request_id})}"
 
 
 def _minute(at: datetime) -> str:

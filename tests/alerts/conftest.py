@@ -31,10 +31,11 @@ class MemoryStore:
         self._connection = duckdb.connect()
         self._connection.execute("set timezone = 'UTC'")
         tables = files("taximeter_collector") / "sql" / "tables"
-        for name in ("usage_minute", "request", "call"):
+        for name in ("usage_minute", "request", "call", "tool_call"):
             self._connection.execute((tables / f"{name}.sql").read_text(encoding="utf-8"))
         self._connection.execute("create view requests as select * from request")
         self._connection.execute("create view calls as select * from call")
+        self._connection.execute("create view tool_calls as select * from tool_call")
         self.error: Exception | None = None
 
     def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any:
@@ -73,6 +74,12 @@ class MemoryStore:
                 "every": every,
             },
         )
+
+    def add_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Put rows in by their columns' names; other columns are NULL."""
+        for row in rows:
+            names, marks = ", ".join(row), ", ".join(f"${name}" for name in row)
+            self._connection.execute(f"insert into {table} ({names}) values ({marks})", row)
 
 
 @pytest.fixture

@@ -136,6 +136,10 @@ def test_a_webhook_is_signed_and_says_its_key_on_every_try(http: FakeHttp) -> No
         "started": "2026-11-20 14:05 UTC",
         "at": "2026-11-20T14:07:00.000000Z",
         "link": "http://127.0.0.1:8501/requests?agent=support",
+        "cause": [],
+        "usd_per_hour": None,
+        "first": "",
+        "examples": [],
     }
 
 
@@ -168,6 +172,7 @@ def test_pagerduty_opens_and_resolves_one_incident(http: FakeHttp) -> None:
                 "rule": "cost-per-request",
                 "since": "2026-11-20 14:05 UTC",
                 "also": ["support: loop length 31."],
+                "cause": [],
                 "agent_name": "support",
             },
         },

@@ -31,7 +31,9 @@ class Apprise:
         repeat = " (possible repeat)" if delivery.is_possible_repeat else ""
         is_sent = sender.notify(
             title=f"[taximeter] {notice.headline}{repeat}",
-            body="\n\n".join([notice.sentence, *notice.also, notice.link or ""]).strip(),
+            body="\n\n".join(
+                [notice.sentence, *notice.also, *notice.details, notice.link or ""]
+            ).strip(),
             notify_type=level,
             body_format=apprise.NotifyFormat.TEXT,
         )

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final
 
-from taximeter_alerts.notice import FIRST, Notice
+from taximeter_alerts.notice import FIRST, Example, Notice
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.past_day import sparkline
 from taximeter_alerts.rules import MailServer, short_digest
@@ -120,7 +120,10 @@ def _facts(notice: Notice) -> str:
 def _text(notice: Notice) -> str:
     also = [line for sentence in notice.also for line in ("", sentence)]
     day = [f"Last 24 h: {sparkline(notice.chart.values)}", ""] if notice.chart else []
-    lines = [notice.headline, "", notice.sentence, *also, "", *day, _facts(notice)]
+    details = [*notice.details, *(f"Example: {e.text} {e.link or ''}" for e in notice.examples)]
+    told = [f"- {detail.strip()}" for detail in details]
+    lines = [notice.headline, "", notice.sentence, *also, "", *told, *([""] if told else [])]
+    lines += [*day, _facts(notice)]
     return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
 
 
@@ -136,9 +139,17 @@ def _html(notice: Notice, *, has_picture: bool) -> str:
         else ""
     )
     also = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in notice.also)
+    shown = "".join(f"<li>{html.escape(line)}</li>" for line in notice.details)
+    shown += "".join(f"<li>Example: {_anchor(e)}</li>" for e in notice.examples)
+    details = f"<ul>{shown}</ul>" if shown else ""
     return (
         '<div style="font-family:sans-serif;max-width:40em">'
         f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
-        f"<p>{html.escape(notice.sentence)}</p>{also}"
+        f"<p>{html.escape(notice.sentence)}</p>{also}{details}"
         f'{picture}<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
     )
+
+
+def _anchor(example: Example) -> str:
+    text = html.escape(example.text)
+    return f'<a href="{html.escape(example.link)}">{text}</a>' if example.link else text

@@ -38,10 +38,11 @@ def pagerduty_event(notice: Notice, action: str) -> dict[str, Any]:
     event: dict[str, Any] = {"event_action": action, "dedup_key": notice.incident}
     if action == "resolve":
         return event
+    links = [("Open in taximeter", notice.link), *((e.text, e.link) for e in notice.examples)]
     return event | {
         "client": "taximeter",
         **({"client_url": notice.link} if notice.link else {}),
-        "links": [{"href": notice.link, "text": "Open in taximeter"}] if notice.link else [],
+        "links": [{"href": url, "text": text} for text, url in links if url],
         "payload": {
             "summary": f"{notice.title}: {notice.sentence}"[:_MOST_CHARACTERS],
             "source": " / ".join(notice.labels.values()) or "taximeter",
@@ -51,6 +52,7 @@ def pagerduty_event(notice: Notice, action: str) -> dict[str, Any]:
                 "rule": notice.rule,
                 "since": notice.started,
                 "also": list(notice.also),
+                "cause": list(notice.details),
                 **notice.labels,
             },
         },

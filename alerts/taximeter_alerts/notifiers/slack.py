@@ -128,6 +128,15 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     blocks = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
     if notice.also:
         blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
+    details = [f"• {escape(line)}" for line in notice.details]
+    if notice.examples:
+        shown = (
+            f"<{escape(e.link)}|{escape(e.text)}>" if e.link else escape(e.text)
+            for e in notice.examples
+        )
+        details.append(f"• Examples: {' · '.join(shown)}")
+    if details:
+        blocks.append(_section(_cut("\n".join(details))))
     if notice.chart is not None:
         facts.insert(0, f"24 h `{sparkline(notice.chart.values)}`")
     context = {"type": "mrkdwn", "text": " · ".join(facts), "verbatim": True}

@@ -33,7 +33,7 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     facts = [notice.rule, notice.severity]
     if notice.started:
         facts.append(f"since {notice.started}")
-    lines = [notice.sentence, *notice.also[:_MOST_ALSO]]
+    lines = [notice.sentence, *notice.also[:_MOST_ALSO], *notice.details]
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -45,10 +45,10 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
             _text(" · ".join(facts), isSubtle=True),
         ],
     }
-    if notice.link:
-        card["actions"] = [
-            {"type": "Action.OpenUrl", "title": "Open in taximeter", "url": notice.link}
-        ]
+    links = [("Open in taximeter", notice.link), *((e.text, e.link) for e in notice.examples)]
+    actions = [{"type": "Action.OpenUrl", "title": text, "url": url} for text, url in links if url]
+    if actions:
+        card["actions"] = actions
     return {
         "type": "message",
         "attachments": [

@@ -56,6 +56,10 @@ def webhook_body(notice: Notice, key: str) -> dict[str, Any]:
         "started": notice.started,
         "at": notice.at,
         "link": notice.link,
+        "cause": list(notice.cause),
+        "usd_per_hour": notice.usd_per_hour,
+        "first": notice.first,
+        "examples": [{"text": e.text, "link": e.link} for e in notice.examples],
     }
 
 

@@ -1,0 +1,187 @@
+"""What a notice says of the cause: rows in the store in, lines and messages out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.alerts.conftest import Clock, MemoryStore
+
+from taximeter_alerts.cause import Cause, read_cause
+from taximeter_alerts.detect import Verdict
+from taximeter_alerts.notice import Example, Notice, read_notice, request_link
+from taximeter_alerts.notifiers.email import mail_message
+from taximeter_alerts.notifiers.pagerduty import pagerduty_event
+from taximeter_alerts.notifiers.slack import slack_message
+from taximeter_alerts.notifiers.teams import teams_message
+from taximeter_alerts.notifiers.webhook import webhook_body
+from taximeter_alerts.rules import Rule, default_rules
+
+RULES = {rule.name: rule for rule in default_rules()}
+VERDICT = Verdict("breach", 0.9, 3_600, 20)
+AGENT: dict[str, str | None] = {"agent_name": "support"}
+
+
+def calls(at: datetime, number: int, version: str, output: int = 100) -> list[dict[str, Any]]:
+    """Return calls of 100 output tokens at $10 a million tokens, without a prompt."""
+    row = {
+        "start_time": at, "agent_name": "support", "agent_version": version, "provider": "openai",
+        "model": "m", "is_billed": True, "output_tokens": output, "uncached_input_tokens": 0,
+        "cost_pico": output * 10_000_000, "output_cost_pico": output * 10_000_000,
+        "input_cost_pico": 0, "total_tokens": output,
+    }  # fmt: skip
+    return [{**row, "trace_id": f"{at}{version}{i}", "span_id": f"s{i}"} for i in range(number)]
+
+
+def request(at: datetime, id: str, **values: Any) -> dict[str, Any]:
+    return {"request_id": id, "start_time": at, "agent_name": "support", **values}
+
+
+@pytest.fixture
+def now(clock: Clock) -> datetime:
+    return clock.now.replace(second=0)
+
+
+def cause(store: MemoryStore, rule: Rule, now: datetime) -> Cause:
+    return read_cause(store, rule, AGENT, VERDICT, now)
+
+
+def test_cost_is_cut_into_factors_by_the_hour_and_laid_at_the_version(
+    store: MemoryStore, now: datetime
+) -> None:
+    """24 requests of 2 calls in the day before; 1 request of 40 calls in the last hour."""
+    for hour in range(24):
+        at = now - timedelta(hours=2 + hour) + timedelta(minutes=1)
+        store.add_minutes("support", at, 1, requests=1)
+        store.add_rows("call", calls(at, 2, "1.0"))
+    at = now - timedelta(minutes=30)
+    store.add_minutes("support", at, 1, requests=1)
+    store.add_rows("call", calls(at, 40, "1.1"))
+    store.add_rows(
+        "request",
+        [
+            request(at, f"r{i}", cost_pico=i * 10**10, loop_length=i, duration_ms=i * 1_000.0)
+            for i in (10, 40, 20, 30)
+        ],
+    )
+    found = cause(store, RULES["cost-per-request"], now)
+    assert found.lines == (
+        "Spend $0.04 an hour, +$0.038 against the 24 h before: calls per request +$0.038.",
+        "More than all of the change: version 1.1, not seen before.",
+    )
+    assert found.usd_per_hour == pytest.approx(0.038)
+    assert found.first.startswith("Open the first example: where its calls repeat")
+    assert [(e.request_id, e.text) for e in found.examples] == [
+        ("r40", "$0.40, 40 steps, 40 s"),
+        ("r30", "$0.30, 30 steps, 30 s"),
+        ("r20", "$0.20, 20 steps, 20 s"),
+    ]
+
+
+def test_failures_are_told_by_class_and_tool_with_what_was_spent_on_them(
+    store: MemoryStore, now: datetime
+) -> None:
+    at = now - timedelta(minutes=10)
+    failed = {"is_error": True, "error_class": "rate_limit", "cost_pico": 5 * 10**11}
+    store.add_rows("request", [request(at, f"f{i}", **failed) for i in range(4)])
+    store.add_rows("request", [request(at, "t", is_error=True, error_class="timeout")])
+    store.add_rows("request", [request(at, "fine", is_error=False, cost_pico=9 * 10**12)])
+    store.add_rows("request", [request(now - timedelta(hours=3), "old", **failed)])
+    tool = {
+        "trace_id": "t", "start_time": at, "agent_name": "support", "tool_name": "search",
+        "is_error": True, "error_class": "timeout",
+    }  # fmt: skip
+    store.add_rows("tool_call", [{**tool, "span_id": str(i)} for i in range(3)])
+    found = cause(store, RULES["error-rate"], now)
+    assert found.lines == (
+        "Failed requests by class: 4 rate_limit, 1 timeout.",
+        "Failed tools: search 3 timeout.",
+    )
+    assert found.usd_per_hour == pytest.approx(2.0)
+    assert len(found.examples) == 3
+    assert "fine" not in [example.request_id for example in found.examples]
+    by_tool = replace(RULES["tool-errors"], by=("agent_name", "tool_name"))
+    other = read_cause(store, by_tool, {**AGENT, "tool_name": "pay"}, VERDICT, now)
+    assert other.lines == ("Failed requests by class: 4 rate_limit, 1 timeout.",)
+
+
+def test_a_loop_is_told_by_version_and_by_the_call_that_repeats(
+    store: MemoryStore, now: datetime
+) -> None:
+    at = now - timedelta(minutes=10)
+    tool = {"trace_id": "t", "start_time": at, "agent_name": "support", "tool_name": "web_search"}
+    for i in range(5):
+        store.add_rows("tool_call", [{**tool, "span_id": str(i), "is_repeat": i > 0}])
+    minute = {"agent_name": "support", "requests": 1, "loop_length_requests": 1}
+    rows = ((now - timedelta(hours=5), "2.4", 3), (at, "2.4", 4), (at, "2.5", 20))
+    for moment, version, steps in rows:
+        store.add_rows(
+            "usage_minute",
+            [{**minute, "minute": moment, "agent_version": version, "loop_length_sum": steps}],
+        )
+    store.add_rows("request", [request(at, "a", loop_length=4), request(at, "b", loop_length=20)])
+    found = cause(store, RULES["loop-length"], now)
+    assert found.lines == (
+        found.lines[0],
+        "4 of 5 calls of web_search repeat an earlier one with the same arguments.",
+    )
+    assert "2.5 20 (not seen before)" in found.lines[0]
+    assert "2.4 4 (before 3)" in found.lines[0]
+    assert [example.request_id for example in found.examples] == ["b", "a"]
+
+
+@pytest.mark.parametrize("rule", default_rules(), ids=lambda rule: rule.name)
+def test_every_default_rule_has_a_cause_even_without_a_row(
+    store: MemoryStore, now: datetime, rule: Rule
+) -> None:
+    labels: dict[str, str | None] = dict.fromkeys(rule.by, "x")
+    found = read_cause(store, rule, labels, VERDICT, now)
+    assert found.first and (found.lines, found.examples) == ((), ())
+    assert not found.usd_per_hour
+
+
+NOTICE = Notice(
+    kind="firing",
+    incident="i1",
+    rule="cost-per-request",
+    severity="warning",
+    title="cost per request, support",
+    sentence="support: cost per request $0.42.",
+    cause=("97 % of the change: tenant <b> & co.",),
+    usd_per_hour=12.3,
+    first="Open the first example.",
+    examples=(Example("$0.40, 40 steps", request_link("http://127.0.0.1:8501", "a&b")),),
+)
+LINK = "http://127.0.0.1:8501/request?id=a%26b"
+
+
+def test_the_cause_is_in_every_channel_escaped_as_the_channel_needs() -> None:
+    assert slack_message(NOTICE)["blocks"][2]["text"]["text"] == (
+        "• 97 % of the change: tenant &lt;b&gt; &amp; co.\n"
+        "• At this pace: $12.30 an hour.\n"
+        "• First: Open the first example.\n"
+        f"• Examples: <{LINK}|$0.40, 40 steps>"
+    )
+    mail = mail_message(NOTICE, "k", "a@example.org", ("b@example.org",))
+    text, page = (part.get_content() for part in mail.iter_parts())
+    assert (
+        "- 97 % of the change: tenant <b> & co.\n- At this pace: $12.30 an hour.\n"
+        f"- First: Open the first example.\n- Example: $0.40, 40 steps {LINK}\n" in text
+    )
+    assert "<li>97 % of the change: tenant &lt;b&gt; &amp; co.</li>" in page
+    assert f'<li>Example: <a href="{LINK}">$0.40, 40 steps</a></li>' in page
+    body = webhook_body(NOTICE, "k")
+    assert body["cause"] == list(NOTICE.cause) and body["usd_per_hour"] == 12.3
+    assert body["examples"] == [{"text": "$0.40, 40 steps", "link": LINK}]
+    card = teams_message(NOTICE)["attachments"][0]["content"]
+    assert card["actions"] == [{"type": "Action.OpenUrl", "title": "$0.40, 40 steps", "url": LINK}]
+    assert card["body"][2]["inlines"][0]["text"] == NOTICE.cause[0]
+    event = pagerduty_event(NOTICE, "trigger")
+    assert event["payload"]["custom_details"]["cause"] == list(NOTICE.details)
+    assert event["links"] == [{"href": LINK, "text": "$0.40, 40 steps"}]
+
+
+def test_a_stored_notice_keeps_its_cause() -> None:
+    assert read_notice(NOTICE.to_json()) == NOTICE
