@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from taximeter.ports import collector_url, served_certificate
 from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
 from taximeter_alerts.channels import notifiers_of
 from taximeter_alerts.notice import sample_notice
 from taximeter_alerts.notification_log import AlreadyRunning, NewerFile
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.rules_file import RulesError, load_rules
 from taximeter_alerts.serve import dashboard_url, run
+from taximeter_collector.client import QueryError, ReadClient
 
 RULES_NAME = "alerts.yaml"
 
@@ -32,10 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(settings, given.file)
         if given.command == "test-notify":
             return _test_notify(settings, given.receiver)
+        if given.command == "backtest":
+            return _backtest(settings, given.days, is_json=given.json)
         run(settings, load_rules(rules_path(settings)))
     except RulesError as error:
         print(error, file=sys.stderr)
         return 1 if given.command == "check" else 2
+    except QueryError as error:
+        print(f"taximeter alerts: {error.message}", file=sys.stderr)
+        return 1
     except (AlreadyRunning, NewerFile, SettingsError) as error:
         print(f"taximeter alerts: {error}", file=sys.stderr)
         return 2
@@ -83,6 +93,31 @@ def _test_notify(settings: Settings, receiver: str) -> int:
     return 0
 
 
+def _backtest(settings: Settings, days: int, *, is_json: bool) -> int:
+    book = load_rules(rules_path(settings))
+    token = settings.collector.query_token
+    reader = ReadClient(collector_url(settings), token, served=served_certificate(settings))
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    start = end - timedelta(days=days)
+
+    def say(at: datetime) -> None:
+        if sys.stderr.isatty() and at.hour == at.minute == 0:
+            print(f"\r{at:%Y-%m-%d}", end="\r", file=sys.stderr, flush=True)
+
+    found = run_backtest(book, reader, start, end, say)
+    if not found.groups:
+        print(f"taximeter alerts: there was no traffic in the last {days} days.", file=sys.stderr)
+        return 1
+    print(json.dumps(backtest_json(found), indent=2) if is_json else backtest_text(found))
+    return 0
+
+
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 366:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 366")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="taximeter alerts", description="Watches the metrics and tells people."
@@ -92,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     check = commands.add_parser("check", help="errors in an alerts.yaml, with their lines")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
+    past = commands.add_parser("backtest", help="what the rules would have sent in the past")
+    past.add_argument("--days", type=_days, default=30, metavar="N", help="how far back (30)")
+    past.add_argument("--json", action="store_true", help="for programs")
     test = commands.add_parser("test-notify", help="send a test notice to a receiver")
     test.add_argument("receiver", metavar="RECEIVER")
     return parser

@@ -168,14 +168,17 @@ class Replay:
     def _load(self, shape: Shape, metrics: Sequence[str]) -> dict[str, _Minutes]:
         where = {name: list(values) for name, values in shape.where}
         names = asked_metrics(metrics)
-        query = metric_query(
-            names, self._start, self._end, bucket_s=_MINUTE, by=shape.by, where=where, parts=True
-        )
-        table = self._reader.query(query.sql, query.params, max_rows=_MOST_ROWS)
         columns = [_COUNT, *(f"{name}__{part}" for name in names for part in ("num", "den"))]
         found: dict[str, _Minutes] = {}
-        for batch in table.to_batches(max_chunksize=50_000):
-            for row in batch.to_pylist():
+        start = self._start
+        while start < self._end:
+            end = min(start + _PIECE, self._end)
+            query = metric_query(
+                names, start, end, bucket_s=_MINUTE, by=shape.by, where=where, parts=True
+            )
+            start = end
+            table = self._reader.query(query.sql, query.params, max_rows=_MOST_ROWS)
+            for row in table.to_pylist():
                 labels = {name: row[name] for name in shape.by}
                 minutes = found.setdefault(labels_key(labels), _Minutes(labels))
                 minutes.at.append(row["bucket"].timestamp())
@@ -185,6 +188,8 @@ class Replay:
 
 
 _MOST_ROWS: Final = 20_000_000
+_PIECE: Final = timedelta(days=2)
+"""Read at once; a whole month of many groups would be one very large answer."""
 
 
 def _by_kind(metrics: Sequence[str]) -> tuple[list[str], list[str]]:

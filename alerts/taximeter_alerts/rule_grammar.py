@@ -88,7 +88,7 @@ class _Grammar:
         kind, keys = rule.condition.kind, self._keys
         if "over" in keys and kind in ("spike", "drop", "silent"):
             self._nodes.fault(keys["over"], f"a {kind} picks its own window; leave 'over' out")
-        if "sensitivity" in keys and (kind not in ("spike", "drop") or rule.is_spike_of_one):
+        if "sensitivity" in keys and not rule.has_sensitivity:
             self._nodes.fault(
                 keys["sensitivity"], "only a spike or drop of many requests has a sensitivity"
             )

@@ -109,6 +109,10 @@ class Rule:
         return self.watch == DEAREST and self.condition.kind == "spike"
 
     @property
+    def has_sensitivity(self) -> bool:
+        return self.condition.kind in ("spike", "drop") and not self.is_spike_of_one
+
+    @property
     def is_rate(self) -> bool:
         return self.watch in RATES
 

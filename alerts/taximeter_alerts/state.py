@@ -123,8 +123,7 @@ def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> St
 def _is_held_long_enough(pending: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> bool:
     if rule.hold_for is not None:
         return pending.since is not None and at - pending.since >= rule.hold_for
-    is_of_many = rule.condition.kind in ("spike", "drop") and not rule.is_spike_of_one
-    if not is_of_many or verdict.count == 0:
+    if not rule.has_sensitivity or verdict.count == 0:
         return True
     wanted = RATE_EVALUATIONS_IN_A_ROW if rule.is_rate else EVALUATIONS_IN_A_ROW
     return pending.streak >= wanted

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and given[0] in PARTS:
             module = PARTS[given[0]][0]
             return _become(given[0], module, given if module == _TRANSFER else given[1:])
-        if given[:1] == ["rules"] and given[1:2] in (["check"], ["test-notify"]):
+        if given[:1] == ["rules"] and given[1:2] in (["check"], ["backtest"], ["test-notify"]):
             return _become("alerts", "taximeter_alerts", given[1:])
         return _run(given)
     except SettingsError as error:
@@ -87,6 +87,7 @@ def _run(given: list[str]) -> int:
     rules = commands.add_parser("rules", help="check the alert rules, try a receiver")
     kinds = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)
     kinds.add_parser("check", help="errors in an alerts.yaml, with their lines", add_help=False)
+    kinds.add_parser("backtest", help="what would have fired in the past", add_help=False)
     kinds.add_parser("test-notify", help="send a test notice to a receiver", add_help=False)
     options = parser.parse_args(given)
     code: int = options.run(options)
