@@ -126,7 +126,9 @@ class _Asked:
 
     def cost(self) -> Cause:
         found = self._decomposition()
-        factor = found.main_factor or "calls_per_request"
+        # What one request costs is not moved by their number.
+        moved = FACTORS if self._rule.watch == "cost_usd" else FACTORS[1:]
+        factor = max(moved, key=lambda name: found.parts[name])
         lines = (*self._change(found), *self._shares())
         return Cause(lines, self._hourly(found.change_pico), _FIRST[factor], self.examples("dear"))
 
@@ -274,7 +276,8 @@ def _shown(row: Mapping[str, Any]) -> str:
     if row["cost_pico"] is not None:
         parts.append(say_amount(row["cost_pico"] / _PICO, "USD"))
     if row["loop_length"]:
-        parts.append(f"{row['loop_length']} steps")
+        steps = row["loop_length"]
+        parts.append(f"{steps} step{'' if steps == 1 else 's'}")
     if row["duration_ms"] is not None:
         parts.append(say_duration(row["duration_ms"] / 1_000))
     if row["error_class"]:

@@ -132,6 +132,18 @@ def test_a_loop_is_told_by_version_and_by_the_call_that_repeats(
     assert [example.request_id for example in found.examples] == ["b", "a"]
 
 
+def test_more_requests_are_no_reason_for_a_dearer_request(
+    store: MemoryStore, now: datetime
+) -> None:
+    for at, number, output in ((now - timedelta(hours=3), 1, 100), (now, 50, 200)):
+        moment = at - timedelta(minutes=30)
+        store.add_minutes("support", moment, 1, requests=number)
+        store.add_rows("call", calls(moment, number, "1.0", output))
+    found = cause(store, RULES["cost-per-request"], now)
+    assert "number of requests +" in found.lines[0]
+    assert found.first.startswith("Open the first example and see why it writes more")
+
+
 @pytest.mark.parametrize("rule", default_rules(), ids=lambda rule: rule.name)
 def test_every_default_rule_has_a_cause_even_without_a_row(
     store: MemoryStore, now: datetime, rule: Rule
