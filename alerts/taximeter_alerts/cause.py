@@ -16,6 +16,7 @@ from taximeter_alerts.detect import Verdict
 from taximeter_alerts.rules import LOOPS, Rule
 from taximeter_alerts.windows import Reader
 from taximeter_collector.decompose import (
+    FACTOR_NAMES,
     FACTORS,
     Decomposition,
     Factor,
@@ -35,16 +36,6 @@ _LEAST_SHARE: Final = 0.5
 """A group is named when it made at least so much of the change."""
 _WHERE: Final = ("agent_version", "model", "tenant", "user_id")
 """Where a change is looked for, in this order."""
-FACTOR_NAMES: Final[Mapping[Factor, str]] = {
-    "requests": "number of requests",
-    "calls_per_request": "calls per request",
-    "model_mix": "choice of model",
-    "prompt_tokens_per_call": "prompt tokens per call",
-    "output_tokens_per_call": "output tokens per call",
-    "cache_mix": "prompt cache",
-    "price": "price",
-    "other_charges": "other charges",
-}
 _FIRST: Final[Mapping[Factor, str]] = {
     "requests": "See who sends the requests; a budget or limit (guards) bounds what they cost.",
     "calls_per_request": "Open the first example: where its calls repeat, limit the steps (guards)"

@@ -6,7 +6,6 @@ failure rates by a Wilson bound on the counts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from functools import cached_property
 from statistics import median
 from typing import Final, Literal
 
+from taximeter_alerts.bounds import quantile, wilson_low
 from taximeter_alerts.rules import LOOPS, NEWEST_S, Rule
 
 Outcome = Literal["breach", "clear", "learning", "no_data"]
@@ -39,7 +39,6 @@ DEAREST_DAYS: Final = 5
 GUARD_RATE: Final = 0.5
 """While usual is unknown: at least half of at least ten requests failed."""
 GUARD_REQUESTS: Final = 10
-WILSON_Z: Final = 2.326  # one-sided 99 %
 _DAWN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -172,8 +171,8 @@ def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
     by_day: dict[int, list[float]] = {}
     for window in chosen:
         by_day.setdefault(window.age_days, []).append(window.value)
-    highs = sorted((_quantile(values, 0.95) for values in by_day.values()), reverse=True)
-    lows = sorted(_quantile(values, 0.05) for values in by_day.values())
+    highs = sorted((quantile(values, 0.95) for values in by_day.values()), reverse=True)
+    lows = sorted(quantile(values, 0.05) for values in by_day.values())
     costs = [w.cost_per_request for w in chosen if w.cost_per_request is not None]
     return Usual(
         value=median(w.value for w in chosen),
@@ -183,20 +182,6 @@ def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
         cost_per_request=median(costs) if costs else None,
         low=lows[1] if len(lows) > 1 else lows[0],
     )
-
-
-def wilson_low(failures: float, trials: float, z: float = WILSON_Z) -> float:
-    """Return the lower bound of the true rate.
-
-    >>> round(wilson_low(5, 10), 2), wilson_low(0, 10)
-    (0.2, 0.0)
-    """
-    if trials <= 0:
-        return 0.0
-    p = failures / trials
-    centre = p + z * z / (2 * trials)
-    spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
-    return max(0.0, (centre - spread) / (1 + z * z / trials))
 
 
 def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
@@ -393,11 +378,3 @@ def _seen(sample: Sample, window_s: int) -> Verdict:
         failures=sample.failures,
         priced_ratio=sample.priced_ratio,
     )
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
-    position = q * (len(ordered) - 1)
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

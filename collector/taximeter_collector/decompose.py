@@ -25,6 +25,17 @@ Factor = Literal[
     "other_charges",
 ]
 FACTORS: Final[tuple[Factor, ...]] = get_args(Factor)
+FACTOR_NAMES: Final[Mapping[Factor, str]] = {
+    "requests": "requests",
+    "calls_per_request": "calls per request",
+    "model_mix": "model mix",
+    "prompt_tokens_per_call": "prompt tokens per call",
+    "output_tokens_per_call": "output tokens per call",
+    "cache_mix": "cache mix",
+    "price": "price",
+    "other_charges": "other charges",
+}
+"""As people read them."""
 _KINDS: Final = ("uncached", "cache_read", "cache_write", "output")
 _PROMPT: Final = _KINDS[:3]
 

@@ -140,7 +140,7 @@ def test_more_requests_are_no_reason_for_a_dearer_request(
         store.add_minutes("support", moment, 1, requests=number)
         store.add_rows("call", calls(moment, number, "1.0", output))
     found = cause(store, RULES["cost-per-request"], now)
-    assert "number of requests +" in found.lines[0]
+    assert "requests +" in found.lines[0]
     assert found.first.startswith("Open the first example and see why it writes more")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
 
-from taximeter_collector.decompose import FACTORS, Decomposition, Factor
+from taximeter_collector.decompose import FACTOR_NAMES, FACTORS, Decomposition
 from taximeter_collector.forecast import TooFewDays
 from taximeter_dashboard import blocks, category_charts, charts, format, frame, queries, session
 from taximeter_dashboard.category_charts import Stage
@@ -28,16 +27,6 @@ HEADLINES: Final = (
     Headline("Tokens", "tokens", format.count, INK["latency"], "neutral", 0.1,
              link={"sort": "-tokens"}),
 )  # fmt: skip
-FACTOR_NAMES: Final[Mapping[Factor, str]] = {
-    "requests": "Requests",
-    "calls_per_request": "Calls per request",
-    "model_mix": "Model mix",
-    "prompt_tokens_per_call": "Prompt tokens per call",
-    "output_tokens_per_call": "Output tokens per call",
-    "cache_mix": "Cache mix",
-    "price": "Price",
-    "other_charges": "Other charges",
-}
 _NAMES: Final = {"agent_name": "Agent", "agent_version": "Agent version", "service_name": "Service",
                  "user_id": "User"}  # fmt: skip
 
@@ -128,7 +117,8 @@ def _change(by: str) -> None:
 def stages(total: Decomposition) -> list[Stage]:
     """Return the bars from the previous period's spend to this one's."""
     before, after = total.before.cost_pico / PICO, total.after.cost_pico / PICO
-    names = dict(FACTOR_NAMES) | ({"requests": "Calls"} if total.counts_calls else {})
+    names = {factor: name.capitalize() for factor, name in FACTOR_NAMES.items()}
+    names |= {"requests": "Calls"} if total.counts_calls else {}
     steps = [
         Stage(names[factor], usd, signed_usd(usd))
         for factor in FACTORS
@@ -206,7 +196,7 @@ def _why(group: Decomposition) -> str:
         return "gone in this period"
     if group.main_factor is None:
         return format.UNKNOWN
-    name = FACTOR_NAMES[group.main_factor]
+    name = FACTOR_NAMES[group.main_factor].capitalize()
     if group.counts_calls and group.main_factor == "requests":
         name = "Calls"
     return f"{name} {signed_usd(group.parts[group.main_factor] / PICO)}"

@@ -1,0 +1,33 @@
+"""The two statistics of the detectors. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+WILSON_Z: Final = 2.326
+"""One-sided 99 %."""
+
+
+def wilson_low(failures: float, trials: float, z: float = WILSON_Z) -> float:
+    """Return the lower bound of the true rate.
+
+    >>> round(wilson_low(5, 10), 2), wilson_low(0, 10)
+    (0.2, 0.0)
+    """
+    if trials <= 0:
+        return 0.0
+    p = failures / trials
+    centre = p + z * z / (2 * trials)
+    spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    return max(0.0, (centre - spread) / (1 + z * z / trials))
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Return the quantile ``q`` (0 to 1) of one value or more, linear between two."""
+    ordered = sorted(values)
+    position = q * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
