@@ -71,12 +71,14 @@ def exact(value: Number) -> str:
 
 
 def decimal(value: Number, digits: int = 2) -> str:
-    """Return a plain number, such as a mean loop length.
+    """Return a plain number, such as a mean loop length; a large one as a count.
 
-    >>> decimal(4.118), decimal(None)
-    ('4.12', '—')
+    >>> decimal(4.118), decimal(10_400), decimal(None)
+    ('4.12', '10.4k', '—')
     """
-    return UNKNOWN if value is None or not is_known(value) else f"{value:.{digits}f}"
+    if value is None or not is_known(value):
+        return UNKNOWN
+    return count(value) if abs(value) >= 1_000 else f"{value:.{digits}f}"
 
 
 def duration(ms: Number) -> str:

@@ -101,6 +101,11 @@ def axes_of(schema: pa.Schema) -> tuple[str, list[str], str | None]:
     return x, amounts, texts[0] if texts and times and amounts else None
 
 
+def kind_of(schema: pa.Schema, x: str) -> Kind:
+    """Return how amounts along ``x`` are best drawn: between names there is nothing to join."""
+    return "Bar" if pa.types.is_string(schema.field(x).type) else "Line"
+
+
 def figure(
     table: pa.Table, kind: Kind, x: str, amounts: Sequence[str], split: str | None
 ) -> dict[str, Any]:

@@ -201,7 +201,8 @@ def _chart(table: pa.Table) -> None:
         return
     of = "|".join(names)  # another answer's choice would name columns that are not there
     with st.container(horizontal=True, gap="small", key="chart-axes"):
-        kind = st.selectbox("Draw", results.KINDS, key="draw", width=110)
+        first = results.KINDS.index(results.kind_of(table.schema, x))
+        kind = st.selectbox("Draw", results.KINDS, first, key=f"draw-{of}", width=110)
         at = st.selectbox("Along", names, names.index(x), key=f"along-{of}", width=180)
         shown = st.multiselect("Amounts", numbers, amounts[:1], key=f"amounts-{of}", width=280)
         parts = [None, *(name for name in names if name not in numbers and name != at)]
