@@ -17,6 +17,7 @@ import duckdb
 
 from taximeter_collector.content import LONG_BYTES, content_key_expression, content_patterns
 from taximeter_collector.data_files import DAY_TABLES
+from taximeter_collector.lending import transaction
 from taximeter_collector.migrations import migrate
 from taximeter_collector.recovery import ATTACH_OPTIONS, quoted
 from taximeter_collector.sql_files import read_sql, run_script
@@ -70,14 +71,9 @@ def _copy(
     ).fetchall()
     for first, last in pieces:
         started = time.monotonic()
-        cursor.execute("begin")
-        try:
+        with transaction(cursor):
             values = {"keys": keys, "long": LONG_BYTES, "first": first, "last": last}
             run_script(cursor, script, values)
-            cursor.execute("commit")
-        except BaseException:
-            cursor.execute("rollback")
-            raise
         if rest(time.monotonic() - started):
             raise Interrupted
     cursor.execute(f"checkpoint {_NEW}")

@@ -10,9 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
@@ -22,7 +22,7 @@ import duckdb
 
 from taximeter_collector.data_files import ROLLUP
 from taximeter_collector.health import invalidated_file, is_damage, is_store_fault
-from taximeter_collector.lending import release
+from taximeter_collector.lending import release, transaction
 from taximeter_collector.prices import PriceBook, price_calls
 from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
@@ -168,7 +168,8 @@ class Deriver:
                 task.done.set_exception(error)
             else:
                 task.done.set_result(result)
-            self._revision = revision(cursor)
+            with suppress(duckdb.Error):  # of an ill file: the next task's
+                self._revision = revision(cursor)
 
     def _derive_waiting(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Derive some of the traces again whose derivation a migration has changed."""
@@ -370,19 +371,6 @@ def replace_rows(cursor: duckdb.DuckDBPyConnection, into: str = "rollup.") -> No
     for script in ("derive/70_store", "derive/80_usage_minute"):
         text = _with_columns(cursor, read_sql(script)).replace("rollup.", into)
         run_script(cursor, text, {})
-
-
-@contextmanager
-def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Commit what is done inside, all or nothing."""
-    cursor.execute("begin")
-    try:
-        yield
-        cursor.execute("commit")
-    except BaseException:
-        with suppress(duckdb.Error):  # a failed commit has ended it already
-            cursor.execute("rollback")
-        raise
 
 
 def _with_columns(cursor: duckdb.DuckDBPyConnection, script: str) -> str:

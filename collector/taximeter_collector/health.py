@@ -29,7 +29,7 @@ PAUSE_S: Final = 1.0
 TEST_BYTES: Final = 1 << 20
 GIB: Final = 1 << 30
 _DETACHED: Final = re.compile(
-    r'schema "(day_\w+|rollup)" does not exist|database "(\w+)" does not exist'
+    r'schema "((?:day|facts)_\w+|rollup)" does not exist|database "(\w+)" does not exist'
 )
 _INVALIDATED: Final = re.compile(r'[Dd]atabase "(\w+)"(?:\. The database)? has been invalidated')
 

@@ -68,7 +68,8 @@ class Incidents:
             if event in ALARMS:
                 self._alarms.append(incident)
                 self._append(line)
-            print(line, file=self._out or sys.stderr, flush=True)
+            with suppress(OSError):  # a log on a full disk is no reason to stop
+                print(line, file=self._out or sys.stderr, flush=True)
 
     def acknowledge(self) -> None:
         """Let the alarms go: somebody has read them. They stay in the file."""

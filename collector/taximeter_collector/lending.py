@@ -70,3 +70,16 @@ def release(cursor: duckdb.DuckDBPyConnection) -> None:
     """Let go of the files of a cursor's last answer: one row of it that was not asked for holds them."""
     with suppress(duckdb.Error):
         cursor.execute("select 1").fetchall()
+
+
+@contextmanager
+def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what is done inside, all or nothing."""
+    cursor.execute("begin")
+    try:
+        yield
+        cursor.execute("commit")
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed commit has ended it already
+            cursor.execute("rollback")
+        raise

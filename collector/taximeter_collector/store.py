@@ -20,7 +20,7 @@ from taximeter_collector.dialects import load_rules, load_tool_rules
 from taximeter_collector.directory_lock import DirectoryLock, StoreError
 from taximeter_collector.health import GIB, Health
 from taximeter_collector.incidents import Incidents
-from taximeter_collector.lending import Lending
+from taximeter_collector.lending import Lending, transaction
 from taximeter_collector.metrics import METRICS
 from taximeter_collector.prices import PriceBook
 from taximeter_collector.recovery import quoted
@@ -132,13 +132,8 @@ class Store:
 
         Only the follower may change what prices. Raises PriceFileError.
         """
-        cursor.execute("begin")
-        try:
+        with transaction(cursor):
             book = PriceBook(cursor, self._price_overrides, is_trial=is_trial)
-            cursor.execute("commit")
-        except BaseException:
-            cursor.execute("rollback")
-            raise
         if not is_trial:
             self.prices = book
         return book

@@ -25,6 +25,7 @@ from taximeter_collector.decode import Rows, Signal, Undecodable, flatten
 from taximeter_collector.health import invalidated_file, is_store_fault
 from taximeter_collector.insert import INSERTS
 from taximeter_collector.item_limits import within_limits
+from taximeter_collector.lending import transaction
 from taximeter_collector.redaction import Redactor
 from taximeter_collector.store import Store
 
@@ -207,7 +208,7 @@ class Writer:
             self._store.files.mend(cursor)
         with suppress(Exception):
             self._settle_unsure(cursor)
-        for request in self._answer_known([r for r in group if not r.future.done()]):
+        for request in self._answer_known(group):
             self._fail(request, error)
 
     def _settle_unsure(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -229,9 +230,11 @@ class Writer:
             self._on_commit()
 
     def _answer_known(self, group: list[Waiting]) -> list[Waiting]:
-        """Answer the requests whose rows are stored already; return the others."""
+        """Answer the requests whose rows are stored already; return those that still wait."""
         others = []
         for request in group:
+            if request.future.done():  # its commit was unsure, and is looked up now
+                continue
             if (known := self._answers.known(request.digest)) is None:
                 others.append(request)
             else:
@@ -239,15 +242,14 @@ class Writer:
         return others
 
     def _publish_counts(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Refresh view ``ingest_status``; it lives in memory, so nothing waits for a disk."""
+        """Refresh view ``ingest_status``, in memory; where that fails (a file is put back), the next commit does."""
         rows = [
             {"signal": signal, "fate": fate, "reason": reason, "items": items}
             for (signal, fate, reason), items in self._counters.snapshot().items()
         ]
-        cursor.register("in_count", pa.Table.from_pylist(rows))
-        cursor.execute(
-            "begin; delete from ingest_status; insert into ingest_status from in_count; commit"
-        )
+        with suppress(duckdb.Error), transaction(cursor):
+            cursor.register("in_count", pa.Table.from_pylist(rows))
+            cursor.execute("delete from ingest_status; insert into ingest_status from in_count")
 
     def _fail(self, request: Waiting, error: Exception) -> None:
         if isinstance(error, _OF_THE_ROWS):

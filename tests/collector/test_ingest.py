@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -87,6 +91,55 @@ def test_a_full_queue_refuses_and_says_so(store: Store) -> None:
     ingest.close()
     assert accepted > 0
     assert refused > 0
+
+
+class UnsureCursor:
+    """A cursor whose first commit raises although it got through."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, error: Exception) -> None:
+        self._cursor, self._errors = cursor, [error]
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        answer = self._cursor.execute(sql, *values)
+        if sql == "commit" and self._errors:
+            raise self._errors.pop()
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@pytest.mark.parametrize(
+    "error", [duckdb.InterruptException("Interrupted!"), duckdb.IOException("disk")]
+)
+def test_a_commit_that_raised_and_got_through_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    store = Store(tmp_path)
+    real = store.cursor
+
+    @contextmanager
+    def cursor() -> Iterator[Any]:
+        with real() as own:
+            yield UnsureCursor(own, error)
+
+    monkeypatch.setattr(store, "cursor", cursor)
+    with closing(Ingest(store)) as ingest:
+        outcome = ingest.submit("traces", traces(b"s" * 8)).result(60)
+        assert (outcome.accepted, outcome.duplicate) == (1, False)
+        counts = ingest.counters.snapshot()
+    assert counts["traces", "stored", ""] == counts["traces", "received", ""] == 1
+    assert ("traces", "duplicate", "") not in counts
+    assert rows(store, "select count(*) from spans") == [(1,)]
+    store.close()
+
+
+def test_counts_that_can_not_be_published_cost_no_acknowledgement(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store, closing(Ingest(store)) as ingest:
+        with store.cursor() as cursor:
+            cursor.execute("alter table ingest_status rename to gone")
+        for name in ("first", "second"):
+            assert ingest.submit("traces", traces(b"s" * 8, name=name)).result(60).accepted == 1
 
 
 def test_what_is_not_otlp_is_refused_for_good(store: Store) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from tests.telemetry import body, chat, follow, one, rows
 
 from taximeter_collector import writer
 from taximeter_collector.derive import Deriver
+from taximeter_collector.incidents import Incidents
 from taximeter_collector.ingest import Ingest, StoreUnavailable, Undecodable
 from taximeter_collector.store import Store
 
@@ -232,6 +233,25 @@ def test_a_follower_that_is_busy_at_the_end_does_not_keep_the_store_open(tmp_pat
         task.result(1)
     with closing(Store(tmp_path)) as again:
         assert rows(again, "select count(*) from spans") == [(0,)]
+
+
+def test_an_ill_file_does_not_end_the_follower(tmp_path: Path) -> None:
+    """Store fault between two steps: what is asked of the follower later is still done."""
+    rename = "alter table rollup.{} rename to {}".format
+    with closing(Store(tmp_path)) as store, closing(Deriver(store, settle_s=0.01)) as rollups:
+        rollups.run(lambda cursor: cursor.execute(rename("repricing", "gone"))).result(60)
+        rollups.run(lambda cursor: cursor.execute(rename("gone", "repricing"))).result(60)
+
+
+def test_a_log_on_a_full_disk_stops_nobody(tmp_path: Path) -> None:
+    """Full disk: the line that says so can't be written either; the state is told all the same."""
+
+    with Path("/dev/full").open("w") as full:
+        incidents = Incidents(tmp_path, full)
+        incidents.report("store_unwritable", "No space left on device.")
+        with suppress(OSError):
+            full.close()
+    assert [event["event"] for event in incidents.recent] == ["store_unwritable"]
 
 
 def test_a_damaged_block_that_a_query_meets_raises_one_alarm(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from taximeter_collector.derive import (
     derived_batch,
     look_at,
     replace_rows,
-    transaction,
 )
+from taximeter_collector.lending import transaction
 from taximeter_collector.prices.book import PriceBook
 from taximeter_collector.prices.calls import price_calls
 from taximeter_collector.sql_files import read_sql, run_script

@@ -17,7 +17,8 @@ from typing import Final
 import duckdb
 
 from taximeter_collector.data_files import DAY_TABLES
-from taximeter_collector.derive import derive_again, derive_step, derived_batch, transaction
+from taximeter_collector.derive import derive_again, derive_step, derived_batch
+from taximeter_collector.lending import transaction
 from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store
 from taximeter_collector.transfer.manifest import read_manifest
