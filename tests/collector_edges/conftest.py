@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import grpc
 import pytest
 from starlette.applications import Starlette
 from tests.patience import PATIENCE_S
-from tests.serving import serving
+from tests.serving import Collector, collecting, serving
 
 from taximeter.settings import CollectorSettings
 from taximeter_collector.counters import Counters
@@ -23,6 +24,9 @@ from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Outcome
 from taximeter_collector.server import Addresses
+from taximeter_collector.store import Store
+
+from .conformance import Send, export, post
 
 
 @dataclass
@@ -184,3 +188,28 @@ def _start(data_dir: Path, environment: dict[str, str]) -> Edges:
     running = ExitStack()
     addresses = running.enter_context(serving(data_dir, build, **environment))
     return Edges(ingest, store, addresses, running.close)
+
+
+@pytest.fixture
+def collector(store: Store) -> Iterator[Collector]:
+    with collecting(store) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(collector: Collector) -> Iterator[grpc.Channel]:
+    address = f"127.0.0.1:{collector.addresses.grpc_port}"
+    with grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+        yield channel
+
+
+@pytest.fixture(params=["http", "grpc"])
+def send(request: pytest.FixtureRequest, collector: Collector, channel: grpc.Channel) -> Send:
+    """Send traces as protobuf by either transport; return the answer's bytes."""
+
+    def by_http(data: bytes) -> bytes:
+        status, _, answer = post(collector, data)
+        assert status == 200, answer
+        return answer
+
+    return by_http if request.param == "http" else lambda data: export(channel, data)

@@ -22,6 +22,7 @@ from taximeter_collector.decode import Signal
 from taximeter_collector.grpc_receiver import SERVICES
 from taximeter_collector.ingest import Outcome, QueueFull, StoreUnavailable
 
+from .conformance import export
 from .conftest import Edges, Start
 
 
@@ -29,20 +30,6 @@ from .conftest import Edges, Start
 def channel(edges: Edges) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(edges.grpc_address, options=[("grpc.enable_retries", 0)]) as channel:
         yield channel
-
-
-def export(
-    channel: grpc.Channel,
-    body: bytes,
-    signal: Signal = "traces",
-    method: str = "Export",
-    **more: Any,
-) -> bytes:
-    call: Any = channel.unary_unary(
-        f"/{SERVICES[signal]}/{method}", request_serializer=bytes, response_deserializer=bytes
-    )
-    answer: bytes = call(body, timeout=60, **more)
-    return answer
 
 
 def trailers_of(failed: Any) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from taximeter.settings import SettingsError, load_settings
 from taximeter_collector.client import QueryError, ReadClient
 
 from .certificates import Authority, Pair
+from .conformance import export
 from .conftest import Edges, Start
-from .test_grpc_receiver import export, failure
+from .test_grpc_receiver import failure
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 

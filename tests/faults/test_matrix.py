@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import duckdb
 import pytest
@@ -20,7 +21,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.faults.sending import SPANS, Process, Senders, request, stored_spans
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 from tests.serving import collecting
 from tests.telemetry import body, chat, follow, one, rows
 
@@ -30,11 +31,8 @@ from taximeter_collector.incidents import Incidents
 from taximeter_collector.ingest import Ingest, StoreUnavailable, Undecodable
 from taximeter_collector.store import Store
 
-
-def resident_mb(process: Process) -> float:
-    assert process.running is not None
-    text = Path(f"/proc/{process.running.pid}/status").read_text()
-    return int(text.split("VmHWM:")[1].split()[0]) / 1024
+EXIT_S = 30.0
+"""Orchestrators kill after so long. docs/operations.md promises half of it, to a machine of its own."""
 
 
 def has_sent(senders: Senders, wanted: int) -> bool:
@@ -50,9 +48,8 @@ def moment(now: datetime) -> datetime:
 
 
 def test_sigterm_under_load_loses_nothing_and_ends_in_time(tmp_path: Path) -> None:
-    """SIGTERM under load: five rounds; each takes 15 s at most, and what was acknowledged is there once."""
+    """SIGTERM under load: five rounds; each ends in time, and what was acknowledged is there once."""
     process = Process(tmp_path / "data", module="taximeter_collector")
-    acknowledged: set[int] = set()
     process.start()
     senders = Senders(process, 3)
     for _ in range(5):
@@ -60,13 +57,12 @@ def test_sigterm_under_load_loses_nothing_and_ends_in_time(tmp_path: Path) -> No
         wait_until(partial(has_sent, senders, wanted), "requests")
         took = process.stop()
         assert process.running is not None and process.running.returncode == 0
-        assert took <= 15 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert took <= EXIT_S
         process.start()
     senders.finish()
-    acknowledged |= set(senders.acknowledged)
     stored = stored_spans(process)
     process.stop()
-    assert all(stored.get(trace) == [SPANS, SPANS] for trace in acknowledged)
+    assert all(stored.get(trace) == [SPANS, SPANS] for trace in senders.acknowledged)
 
 
 def test_all_spans_of_a_real_exporter_arrive_while_seven_of_ten_commits_fail(
@@ -97,10 +93,10 @@ def test_all_spans_of_a_real_exporter_arrive_while_seven_of_ten_commits_fail(
     assert one(store, "select count(*), count(distinct name) from spans") == (10_000, 10_000)
 
 
-def test_an_overload_is_refused_and_all_arrives_in_bounded_memory(
+def test_an_overload_is_refused_with_a_time_to_come_again_and_all_arrives(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Overload: a queue of 4 MiB and a writer slower than the clients; only 200, 429 and 503."""
+    """Overload: a writer slower than the clients; only 200, 429 and 503, and never more than 4 MiB waits."""
     real = writer.Writer._commit
 
     def slow(self: writer.Writer, cursor: Any, group: Any) -> Any:
@@ -110,23 +106,32 @@ def test_an_overload_is_refused_and_all_arrives_in_bounded_memory(
     monkeypatch.setattr(writer.Writer, "_commit", slow)
     text = "x" * 50_000
     with collecting(store, settle_s=600, queue_bytes=4 << 20) as collector:
-        process = Process(store.data_dir, port=collector.addresses.http_port)
-        most, statuses = 0, set[int]()
+        most, refusals = 0, list[tuple[int, str | None]]()
+
+        def refusal(data: bytes) -> tuple[int, str | None] | None:
+            sent = Request(f"{collector.url}/v1/traces", data, {"Content-Type": "application/x-protobuf"})  # fmt: skip
+            try:
+                with urlopen(sent, timeout=PATIENCE_S):
+                    return None
+            except HTTPError as error:
+                return error.code, error.headers["Retry-After"]
 
         def client(number: int) -> None:
             nonlocal most
             for at in range(2):
                 call = chat(number * 100 + at + 1, 1)
                 spans = [type(call)(call.trace, n + 1, attributes=(*call.attributes, ("text", text))) for n in range(10)]  # fmt: skip
-                while (status := process.post(body(spans))) != 200:
-                    statuses.add(status)
+                while refused := refusal(body(spans)):
+                    refusals.append(refused)
                     most = max(most, collector.ingest.queue_bytes)
                     time.sleep(0.1)
 
         with ThreadPoolExecutor(16) as clients:
             list(clients.map(client, range(16)))
-        assert statuses and statuses <= {429, 503}
+        assert refusals and set(refusals) <= {(429, "1"), (503, "1")}
         assert 0 < most <= 4 << 20
+        counts = collector.ingest.counters.snapshot()
+    assert counts["traces", "refused", "queue_full"] == 10 * len(refusals)
     assert one(store, "select count(*), count(distinct (trace_id, span_id)) from spans") == (320, 320)  # fmt: skip
 
 
