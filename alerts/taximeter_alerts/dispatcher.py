@@ -67,11 +67,15 @@ class Dispatcher:
         self._dashboard_url = dashboard_url
 
     def own_findings(
-        self, failing_since: datetime | None, error: str | None, now: datetime
+        self,
+        failing_since: datetime | None,
+        error: str | None,
+        deaf: Iterable[str],
+        now: datetime,
     ) -> list[Finding]:
-        """Return what is wrong with alerting itself."""
-        undelivered, receivers = self._outbox.undelivered(), self._outbox.receivers
-        return own_findings(failing_since, error, undelivered, receivers, now)
+        """Return what is wrong with alerting itself; `deaf` are receivers that were said to fail."""
+        receivers = dict.fromkeys((*self._outbox.receivers, *deaf))
+        return own_findings(failing_since, error, self._outbox.undelivered(), receivers, now)
 
     def notify(self, at: datetime, causes: Sequence[Cause]) -> None:
         """Tell what fires or is over and was not told yet, unless it is muted."""
@@ -84,8 +88,8 @@ class Dispatcher:
         ):
             members = self._members(incident["id"], silences, causes)
             for receiver in self._book.receivers:
-                mine = [m for m in members if receiver in self._book.receivers_of(m.rule)]
-                if not self._tell(receiver, incident, mine, at):
+                if not self._tell(receiver, incident, members, at):
+                    mine = [m for m in members if receiver in self._book.receivers_of(m.rule)]
                     waiting.setdefault(receiver.name, []).append((incident, mine))
         for name, late in waiting.items():
             self._summarise(name, late, at)
@@ -107,11 +111,17 @@ class Dispatcher:
         return members
 
     def _tell(
-        self, receiver: Receiver, incident: Mapping[str, Any], mine: list[Member], at: datetime
+        self, receiver: Receiver, incident: Mapping[str, Any], members: list[Member], at: datetime
     ) -> bool:
         """Put what is due in the outbox; return false if it must wait for the summary."""
         told = read_told(self._log, incident["id"], receiver.name)
-        firing = [m for m in mine if not m.is_over and m.muted_by is None]
+        knows = told.alerts if told is not None else frozenset()
+        own = [m for m in members if receiver in self._book.receivers_of(m.rule)]
+        # Whoever was told of an alert hears its end, also when the rule tells others by now.
+        mine = [m for m in members if m in own or m.id in knows]
+        if not mine:
+            return True
+        firing = [m for m in own if not m.is_over and m.muted_by is None]
         kind = should_notify(
             told,
             {member.id: member.row["severity"] for member in firing},

@@ -64,6 +64,13 @@ class Incidents:
                     row["incident"],
                 )
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: nothing fired or was told later than now."""
+        for table, column in (("incident", "fired_at"), ("thread", "notified_at")):
+            self._log.execute(
+                f"update {table} set {column} = ? where {column} > ?", time_text(at), time_text(at)
+            )
+
     def _fire(self, finding: Finding, taken: Step, at: datetime) -> None:
         began = time_text(taken.state.since or at) or ""
         incident = self._incident(finding, began, at)
@@ -71,7 +78,8 @@ class Incidents:
             "insert into alert (incident, rule, labels, severity, opened_at, fired_at, sentence,"
             " peak) values (?, ?, ?, ?, ?, ?, ?, ?)"
             " on conflict do update set resolved_at = null, reason = null, times = times + 1,"
-            " sentence = excluded.sentence, peak = excluded.peak, fired_at = excluded.fired_at",
+            " severity = excluded.severity, sentence = excluded.sentence, peak = excluded.peak,"
+            " fired_at = excluded.fired_at",
             incident,
             finding.rule.name,
             finding.key,
@@ -98,8 +106,9 @@ class Incidents:
         if rows:
             self._log.execute(
                 "update incident set resolved_at = null, reason = null, times = times + 1,"
-                " fired_at = ?, acked_at = null, acked_by = null, snoozed_until = null,"
-                " snoozed_by = null where id = ?",
+                " severity = ?, fired_at = ?, acked_at = null, acked_by = null,"
+                " snoozed_until = null, snoozed_by = null where id = ?",
+                finding.severity,
                 time_text(at),
                 rows[0]["id"],
             )

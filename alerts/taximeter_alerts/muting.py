@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taximeter_alerts.rules import Rule
+from taximeter_alerts.self_checks import OWN_RULES
 
 Labels = Mapping[str, str | None]
 FAILURES_OF_CALLS: Final = ("error_rate", "call_error_rate", "logical_call_error_rate")
@@ -31,8 +32,10 @@ def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | N
     """Return the name of the rule whose alert makes this one superfluous, None if there is none.
 
     A model that fails in several agents explains their failures; an agent that went quiet
-    explains all else about it.
+    explains all else about it. Nothing in the traffic explains what is wrong with alerting itself.
     """
+    if rule in OWN_RULES:
+        return None
     for cause in causes:
         if cause.rule.condition.kind == "silent":
             is_wider = len(cause.labels) < len(labels) or rule.condition.kind != "silent"

@@ -191,6 +191,54 @@ def test_receivers_hear_of_their_own_rules_only(timeline: Timeline) -> None:
     assert [n.kind for n in timeline.inbox("own").notices] == ["firing", "resolved"]
 
 
+def test_a_receiver_that_a_rule_tells_no_more_hears_its_end_and_no_repeats(
+    timeline: Timeline,
+) -> None:
+    two = RULES.replace(
+        "ops: {email: ops@example.org}", "ops: {email: o@e.org}, own: {email: a@e.org}"
+    )
+    timeline.restart(two)
+    timeline.run(5, (ERRORS_A,))
+    timeline.restart(two.replace("severity: critical}", "severity: critical, notify: own}"))
+    timeline.run(300, (ERRORS_A,), step=5)
+    timeline.run(20)
+    assert [n.kind for n in timeline.inbox("ops").notices] == ["firing", "resolved"]
+    assert [n.kind for n in timeline.inbox("own").notices] == [
+        "firing",
+        "still_firing",
+        "resolved",
+    ]
+
+
+def test_a_receiver_whose_only_rule_is_gone_stops_nobody(timeline: Timeline) -> None:
+    rules = RULES.replace(
+        "ops: {email: ops@example.org}", "ops: {email: o@e.org}, own: {email: a@e.org}"
+    )
+    rules = rules.replace("above $1}", "above $1, notify: own}").replace(
+        "severity: critical}", "severity: critical, notify: ops}"
+    )
+    timeline.restart(rules)
+    timeline.run(5, (COST_A, ERRORS_A))
+    timeline.restart(rules.replace("name: cost", "name: other"))
+    timeline._seen.pop(COST_A)
+    timeline.run(5, (ERRORS_A,))
+    timeline.run(20)
+    assert [n.kind for n in timeline.inbox("ops").notices] == ["firing", "resolved"]
+    assert [n.kind for n in timeline.inbox("own").notices] == ["firing"]
+
+
+def test_what_was_critical_is_so_again_only_if_it_is(timeline: Timeline) -> None:
+    timeline.run(5, (COST_A,), critical=True)
+    timeline.run(30)
+    timeline.run(5, (COST_A,))
+    assert [(n.kind, n.severity) for n in timeline.inbox().notices] == [
+        ("firing", "critical"),
+        ("resolved", "critical"),
+        ("firing_again", "warning"),
+    ]
+    assert [row["severity"] for row in timeline.rows("incident")] == ["warning"]
+
+
 def test_group_by_gathers_as_it_says(timeline: Timeline) -> None:
     timeline.restart(RULES.replace("above $1}", "above $1, group_by: rule}"))
     timeline.run(5, (COST_A, COST_B, ERRORS_A))
@@ -239,6 +287,15 @@ def test_a_clock_that_was_ahead_makes_nobody_blind(timeline: Timeline) -> None:
     timeline.run(30)
     assert [kind for _, kind in timeline.told] == ["firing", "resolved"]
     assert timeline.status() == "resolved"
+
+
+def test_what_fired_while_the_clock_was_ahead_is_told_when_it_is_right(timeline: Timeline) -> None:
+    timeline.now += timedelta(hours=6)
+    timeline.run(1, (COST_A,))
+    timeline.now = START + timedelta(minutes=6)
+    timeline.board.rewind(timeline.now)
+    timeline.run(5, (COST_A,))
+    assert timeline.told == [(7, "firing")]
 
 
 def test_a_notice_made_while_the_clock_was_ahead_is_sent_when_it_is_right(
@@ -315,6 +372,36 @@ def test_a_receiver_that_fails_for_a_quarter_of_an_hour_is_told_to_the_others(
         timeline.board.check_itself(None, None, timeline.now)
     timeline.deliver()
     assert timeline.inbox("ops").notices[-1].kind == "resolved"
+
+
+def test_a_receiver_that_failed_and_is_taken_out_ends_the_alert_about_it(
+    timeline: Timeline,
+) -> None:
+    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
+    timeline.restart(RULES.replace("ops: {email: ops@example.org}", two))
+    timeline.inbox("own").is_down = True
+    for _ in range(20):
+        timeline.run(1, (COST_A,))
+        timeline.board.check_itself(None, None, timeline.now)
+    timeline.restart(RULES)
+    for _ in range(30):
+        timeline.run(5, (COST_A,), step=5)
+        timeline.board.check_itself(None, None, timeline.now)
+    timeline.deliver()
+    told = [(n.kind, n.rule) for n in timeline.inbox("ops").notices]
+    assert told[1:] == [("firing", "receiver-failing"), ("resolved", "receiver-failing")]
+
+
+def test_quiet_agents_do_not_hide_that_a_receiver_fails(timeline: Timeline) -> None:
+    with_rules(timeline, "  - {name: all, watch: requests, when: silent 1h}\n")
+    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
+    timeline.restart(timeline.rules.replace("ops: {email: ops@example.org}", two))
+    timeline.inbox("own").is_down = True
+    for _ in range(20):
+        timeline.run(1, (("all", ""),))
+        timeline.board.check_itself(None, None, timeline.now)
+    timeline.deliver()
+    assert "receiver-failing" in [notice.rule for notice in timeline.inbox("ops").notices]
 
 
 def test_what_joins_does_not_overtake_a_first_notice_that_waits(timeline: Timeline) -> None:
