@@ -1,9 +1,9 @@
-"""Durations, money and shares: what people write in, numbers and sentences out."""
+"""Durations, moments, money and shares: what people write in, numbers and sentences out."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -19,6 +19,22 @@ def parse_duration(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"not a duration: {text!r} (write 30s, 5m, 2h or 1d)")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def parse_moment(text: str) -> datetime:
+    """Return a time from 2000 to 9000 in UTC; without a zone it is UTC. Raises ValueError.
+
+    >>> parse_moment("2026-12-24T18:00+02:00")
+    datetime.datetime(2026, 12, 24, 16, 0, tzinfo=datetime.timezone.utc)
+    """
+    hint = f"not a time: {text!r} (write 2026-12-24T18:00Z)"
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(hint) from None
+    if not 2000 <= when.year <= 9000:
+        raise ValueError(hint)
+    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def parse_amount(text: str, unit: str) -> float:

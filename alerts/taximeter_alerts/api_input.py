@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from taximeter_alerts.amounts import parse_duration
+from taximeter_alerts.amounts import parse_duration, parse_moment
 
 LONGEST_SILENCE: Final = timedelta(days=30)
 _MOST_CHARACTERS: Final = 500
@@ -51,14 +51,13 @@ def read_duration(value: Any) -> timedelta:
 
 
 def read_moment(body: Mapping[str, Any], name: str) -> datetime | None:
-    """Return the time under this name, None without one; without a zone it is UTC."""
+    """Return the time under this name, None without one."""
     if body.get(name) is None:
         return None
     try:
-        when = datetime.fromisoformat(str(body[name]))
-    except ValueError:
-        raise HTTPException(400, f"{name} is no time; write 2026-12-24T18:00Z.") from None
-    return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        return parse_moment(str(body[name]))
+    except ValueError as error:
+        raise HTTPException(400, f"{name}: {error}.") from None
 
 
 def read_text(body: Mapping[str, Any], name: str) -> str:

@@ -299,6 +299,9 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
     usual, days = reference.usual_rate()
     if usual is None:
         return _guard_rate(samples, days)
+    hour = samples.get(3_600)
+    if hour is None or hour.count <= 0:  # what failed hours ago says nothing of now
+        return Verdict("no_data", days=days)
     floor = max(usual, RATE_FLOOR)
     ratio = max(rule.condition.limit, RATE_OVERSHOOT[rule.sensitivity])
     best: Verdict | None = None
@@ -350,11 +353,12 @@ def _guard_rate(samples: Mapping[int, Sample], days: int) -> Verdict:
 
 def _is_going_on(samples: Mapping[int, Sample], rate: float) -> bool:
     """Return whether the newest requests still fail: a long window alone looks back too far."""
-    for window_s in RATE_WINDOWS_S:
+    for window_s in (300, 900, 3_600):
         sample = samples.get(window_s)
-        enough = ENOUGH_NEWEST if window_s < 3_600 else 3
+        enough = ENOUGH_NEWEST if window_s < 3_600 else 1
         if sample is not None and sample.value is not None and sample.count >= enough:
-            return sample.failures >= 2 and sample.value >= rate
+            wanted = 2 if sample.count >= 3 else 1
+            return sample.failures >= wanted and sample.value >= rate
     return True
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from taximeter_alerts.amounts import parse_count
+from taximeter_alerts.amounts import parse_count, parse_moment
 from taximeter_alerts.rules import Channel, MailServer, Receiver, Silence
 from taximeter_alerts.yaml_nodes import Nodes
 
@@ -107,8 +107,8 @@ def read_silences(
         silences.append(
             Silence(
                 tuple(sorted((name, nodes.text(value)) for name, value in match.items())),
-                nodes.value(keys.get("from"), _moment, _SINCE_EVER),
-                nodes.value(keys.get("until"), _moment, _FOR_EVER),
+                nodes.value(keys.get("from"), parse_moment, _SINCE_EVER),
+                nodes.value(keys.get("until"), parse_moment, _FOR_EVER),
                 nodes.text(keys["author"]) if "author" in keys else "",
                 nodes.text(keys["comment"]) if "comment" in keys else "",
             )
@@ -130,12 +130,3 @@ def _network(text: str) -> Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise ValueError(f"not a network: {text!r} (write 10.1.0.0/16 or 127.0.0.1)") from None
-
-
-def _moment(text: str) -> datetime:
-    """Return a time; without a zone it is UTC."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"not a time: {text!r} (write 2026-12-24T18:00Z)") from None
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

@@ -21,16 +21,7 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "repair": ("duckdb", "pyarrow"),
 }
 _EXTRA: Final = {"demo": "all"}
-_NAME: Final = {
-    "parquet": "Parquet",
-    "explain": "`taximeter explain`",
-    "backup": "`taximeter backup`",
-    "restore": "`taximeter restore`",
-    "export": "`taximeter export`",
-    "import": "`taximeter import`",
-    "reconcile": "`taximeter reconcile`",
-    "repair": "`taximeter repair`",
-}
+_NAME: Final = {"parquet": "Parquet"}
 
 
 def missing_extra(part: str) -> str | None:
@@ -38,5 +29,6 @@ def missing_extra(part: str) -> str | None:
     missing = [package for package in _NEEDED[part] if find_spec(package) is None]
     if not missing:
         return None
+    who = _NAME.get(part, f"`taximeter {part}`")
     extra = _EXTRA.get(part, "server")
-    return f'{_NAME.get(part, f"The {part}")} needs {", ".join(missing)}: pip install "taximeter[{extra}]"'
+    return f'{who} needs {", ".join(missing)}: pip install "taximeter[{extra}]"'

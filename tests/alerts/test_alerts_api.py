@@ -107,9 +107,10 @@ def test_a_silence_begins_ends_and_can_be_ended(client: Client) -> None:
         ({"matchers": {}}, "matchers must name something"),
         ({"matchers": {"agnt": "a"}}, "No rule has a 'agnt'"),
         ({"matchers": {"rule": "cost"}, "duration": "soon"}, "not a duration"),
-        ({"matchers": {"rule": "cost"}, "ends_at": "soon"}, "ends_at is no time"),
+        ({"matchers": {"rule": "cost"}, "ends_at": "soon"}, "ends_at: not a time"),
         ({"matchers": {"rule": "cost"}, "ends_at": "2020-01-01"}, "ends in the future"),
         ({"matchers": {"rule": "cost"}, "ends_at": "2027-01-01"}, "at most 30d"),
+        ({"matchers": {"rule": "cost"}, "starts_at": "9999-12-31"}, "starts_at: not a time"),
     ],
 )
 def test_a_silence_that_makes_no_sense_is_refused(

@@ -16,7 +16,7 @@ import pytest
 from tests.alerts.fake_http import FakeHttp, FakeSlack
 
 from taximeter.secret import Secret
-from taximeter_alerts.notice import Notice
+from taximeter_alerts.notice import Example, Notice
 from taximeter_alerts.notifiers.apprise import Apprise
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.notifiers.pagerduty import PagerDuty, pagerduty_event
@@ -285,7 +285,9 @@ def test_an_answer_that_never_comes_may_have_arrived(monkeypatch: pytest.MonkeyP
 
 def test_apprise_sends_to_its_own_url(http: FakeHttp) -> None:
     pytest.importorskip("apprise")
-    Apprise(Secret(http.url.replace("http://", "json://"))).send(FIRING, Delivery("k"))
+    notice = replace(FIRING, examples=(Example("$0.40, 40 steps", "http://127.0.0.1:8501/r"),))
+    Apprise(Secret(http.url.replace("http://", "json://"))).send(notice, Delivery("k"))
     assert http.bodies[0]["title"] == "[taximeter] Firing: cost per request and 1 more, support"
+    assert "Example: $0.40, 40 steps http://127.0.0.1:8501/r" in http.bodies[0]["message"]
     with pytest.raises(NotificationError, match="does not know"):
         Apprise(Secret("nonsense")).send(FIRING, Delivery("k"))

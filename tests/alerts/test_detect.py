@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
 from taximeter_alerts.explain import explain
 from taximeter_alerts.rules import Condition, Rule, default_rules
@@ -116,6 +118,23 @@ def test_an_outage_that_is_over_does_not_breach_through_the_long_window() -> Non
     samples = now(0.0, count=40) | {21_600: Sample(0.4, 500, 200)}
     assert judge(ERRORS, samples, past(0.005)).outcome == "clear"
     assert judge(ERRORS, samples | {300: Sample(0.4, 60, 24)}, past()).outcome == "breach"
+
+
+@pytest.mark.parametrize(
+    ("last_hour", "outcome"),
+    [
+        (Sample(None), "no_data"),
+        (Sample(0.0, 1, 0), "clear"),
+        (Sample(0.5, 2, 1), "breach"),
+        (Sample(0.25, 4, 1), "clear"),
+    ],
+)
+def test_an_agent_that_goes_to_sleep_after_an_outage_does_not_breach_again(
+    last_hour: Sample, outcome: str
+) -> None:
+    samples = {300: Sample(None), 900: Sample(None), 3_600: last_hour}
+    samples |= {21_600: Sample(0.36, 293, 106)}
+    assert judge(ERRORS, samples, past(0.005)).outcome == outcome
 
 
 def test_while_learning_half_of_ten_requests_failing_fires_by_the_guard() -> None:

@@ -131,8 +131,8 @@ def test_a_snooze_ends_with_one_reminder(timeline: Timeline) -> None:
 
 def test_a_silence_in_the_file_holds_from_until(timeline: Timeline) -> None:
     more = (
-        "silences:\n  - {match: {agent_name: a, rule: cost}, from: 2026-11-20T14:00Z,"
-        " until: 2026-11-20T14:20Z, author: ann, comment: migration}\n"
+        "silences:\n  - {match: {agent_name: a, rule: cost}, from: 2026-11-20T16:00+02:00,"
+        " until: 2026-11-20T16:20+02:00, author: ann, comment: migration}\n"
     )
     with_rules(timeline, more)
     timeline.run(10, (COST_A, COST_B))

@@ -173,7 +173,9 @@ def test_a_missing_extra_is_named(
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert cli.main([command]) == 2
-    assert 'pip install "taximeter[server]"' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"`taximeter {'collector' if command == 'up' else command}` needs " in told
+    assert 'pip install "taximeter[server]"' in told
 
 
 def test_a_wrong_setting_is_a_sentence_and_exit_code_2(

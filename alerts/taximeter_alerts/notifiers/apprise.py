@@ -29,10 +29,11 @@ class Apprise:
             raise NotificationError("apprise does not know this kind of URL", is_permanent=True)
         level = apprise.NotifyType.SUCCESS if notice.is_good_news else apprise.NotifyType.WARNING
         repeat = " (possible repeat)" if delivery.is_possible_repeat else ""
+        examples = [f"Example: {e.text} {e.link or ''}".strip() for e in notice.examples]
         is_sent = sender.notify(
             title=f"[taximeter] {notice.headline}{repeat}",
             body="\n\n".join(
-                [notice.sentence, *notice.also, *notice.details, notice.link or ""]
+                [notice.sentence, *notice.also, *notice.details, *examples, notice.link or ""]
             ).strip(),
             notify_type=level,
             body_format=apprise.NotifyFormat.TEXT,
