@@ -55,7 +55,8 @@ def test_thrash_is_of_the_runs_in_scope(database: Database, scope: Scope) -> Non
 
 def test_a_tool_has_errors_repeats_and_time(database: Database, scope: Scope) -> None:
     for i in range(4):
-        add(database, "tool_call", MINUTE, tool_name="search", agent_name="a", duration_ms=100 * i)
+        add(database, "tool_call", MINUTE, tool_name="search", agent_name="a", duration_ms=100 * i,
+            consecutive_repeat=i, is_same_result=i > 2, is_same_error=i == 2)  # fmt: skip
     add(database, "tool_call", MINUTE, tool_name="search", duration_ms=9_000, is_delegation=True)
     database.connection.execute(
         "insert into rollup.usage_minute (minute, tool_name, tool_calls, failed_tool_calls,"
@@ -63,7 +64,9 @@ def test_a_tool_has_errors_repeats_and_time(database: Database, scope: Scope) ->
     )  # fmt: skip
     (tool,) = queries.tools(database, scope)
     assert (tool["tool_error_rate"], tool["tool_repeat_ratio"]) == (0.25, 0.5)
-    assert (tool["tool_error_rate__den"], tool["total_ms"], tool["p50_ms"]) == (4, 600, 100)
+    assert (tool["tool_error_rate__den"], tool["total_ms"]) == (4, 600)
+    assert (tool["p50_ms"], tool["p95_ms"]) == (100, 300)
+    assert (tool["longest_repeat"], tool["idle_repeats"]) == (3, 2)
 
 
 def test_versions_are_compared_over_requests_and_the_newest_is_first(database: Database) -> None:

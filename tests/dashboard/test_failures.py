@@ -98,16 +98,3 @@ def test_the_list_is_narrowed_by_exact_names(
 ) -> None:
     _, rows = queries.request_page(failing, scope, RequestFilter(among=among), 1, 50)
     assert sorted(row["request_id"] for row in rows) == found
-
-
-def test_a_tool_has_errors_repeats_and_time(failing: Database, scope: Scope) -> None:
-    failing.connection.execute(
-        "insert into rollup.usage_minute (minute, tool_name, tool_calls, failed_tool_calls,"
-        " repeated_tool_calls) values (?, 'search', 4, 1, 2)", [NOW - MINUTE]
-    )  # fmt: skip
-    for repeat, ms in ((2, 10.0), (3, 90.0)):
-        add(failing, "tool_call", "saved", MINUTE, tool_name="search", duration_ms=ms,
-            consecutive_repeat=repeat, is_same_result=True)  # fmt: skip
-    (row,) = queries.tool_health(failing, scope)
-    assert (row["tool_error_rate"], row["tool_repeat_ratio"], row["p95_ms"]) == (0.25, 0.5, 90.0)
-    assert (row["longest_repeat"], row["idle_repeats"]) == (3, 2)

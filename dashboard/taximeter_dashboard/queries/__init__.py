@@ -7,7 +7,6 @@ from taximeter_dashboard.queries.agents import (
     loop_lengths,
     run_lengths,
     thrash,
-    tools,
     versions,
 )
 from taximeter_dashboard.queries.cache import (
@@ -43,7 +42,6 @@ from taximeter_dashboard.queries.failures import (
     What,
     failures,
     spent_on_failed,
-    tool_health,
 )
 from taximeter_dashboard.queries.live import newest_spans
 from taximeter_dashboard.queries.overview import by_agent, failures_by_cause
@@ -64,6 +62,7 @@ from taximeter_dashboard.queries.request_list import (
 )
 from taximeter_dashboard.queries.schema import VIEWS, metric_definitions, view_columns
 from taximeter_dashboard.queries.setup import has_any_request, received_by_dialect, unpriced_models
+from taximeter_dashboard.queries.tools import tools
 from taximeter_dashboard.queries.trace import call_detail, request, span_detail, spans_of
 
 __all__ = [
@@ -119,7 +118,6 @@ __all__ = [
     "spend_matrix",
     "spent_on_failed",
     "thrash",
-    "tool_health",
     "tools",
     "totals",
     "unpriced_in",

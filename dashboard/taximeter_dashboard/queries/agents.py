@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taximeter_collector.metrics import metric_query
 from taximeter_dashboard.queries.core import Reads, Row, Series, pivoted, request_filter
 from taximeter_dashboard.scope import Scope
 from taximeter_dashboard.significance import Ratio, mean, rate
@@ -96,26 +95,6 @@ def thrash(reader: Reads, scope: Scope) -> Row:
         params,
     )
     return row
-
-
-def tools(reader: Reads, scope: Scope, limit: int = 30) -> list[Row]:
-    """Return one row a tool, the most used first: calls, errors, repeats and time."""
-    query = metric_query(
-        ["tool_error_rate", "tool_repeat_ratio"], scope.start, scope.end, by=["tool_name"],
-        where=scope.where, parts=True, order_by="tool_error_rate__den", limit=limit,
-    )  # fmt: skip
-    rows = [row for row in reader.rows(query.sql, query.params) if row["tool_name"]]
-    conditions = [f"list_contains($w_{column}, {column})" for column in scope.where]
-    times = reader.rows(
-        "select tool_name, quantile_disc(duration_ms, 0.5) as p50_ms,"
-        " quantile_disc(duration_ms, 0.95) as p95_ms, sum(duration_ms) as total_ms from tool_calls"
-        " where start_time >= $start and start_time < $end and is_delegation is not true"
-        f"{''.join(f' and {c}' for c in conditions)} group by all",
-        {name: value for name, value in query.params.items() if name != "bucket_s"},
-    )
-    by_tool = {row["tool_name"]: row for row in times}
-    nothing = dict.fromkeys(("p50_ms", "p95_ms", "total_ms"))
-    return [{**nothing, **by_tool.get(row["tool_name"], {}), **row} for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from taximeter_collector.metrics import metric_query
 from taximeter_dashboard.queries.core import Reads, Row, request_filter
 from taximeter_dashboard.scope import Scope
 
@@ -117,30 +116,6 @@ def spent_on_failed(reader: Reads, scope: Scope) -> Row:
         params,
     )
     return row
-
-
-def tool_health(reader: Reads, scope: Scope, limit: int = 50) -> list[Row]:
-    """Return one row a tool, the most used first: error rate, time, repeats and idle repeats.
-
-    An idle repeat brought the same result or the same error as the execution before it.
-    """
-    query = metric_query(
-        ["tool_error_rate", "tool_repeat_ratio"], scope.start, scope.end, by=["tool_name"],
-        where=scope.where, parts=True, order_by="tool_error_rate__den", limit=limit,
-    )  # fmt: skip
-    rows = [row for row in reader.rows(query.sql, query.params) if row["tool_name"]]
-    conditions = [f" and list_contains($w_{column}, {column})" for column in scope.where]
-    found = reader.rows(
-        "select tool_name, quantile_disc(duration_ms, 0.95) as p95_ms,"
-        " max(consecutive_repeat) as longest_repeat,"
-        " count(*) filter (is_same_result or is_same_error) as idle_repeats from tool_calls"
-        " where start_time >= $start and start_time < $end and is_delegation is not true"
-        f"{''.join(conditions)} group by all",
-        query.params,
-    )
-    by_tool = {row["tool_name"]: row for row in found}
-    nothing = dict.fromkeys(("p95_ms", "longest_repeat", "idle_repeats"))
-    return [{**nothing, **by_tool.get(row["tool_name"], {}), **row} for row in rows]
 
 
 def _named(column: str) -> str:

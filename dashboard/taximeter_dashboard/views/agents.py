@@ -8,8 +8,9 @@ import streamlit as st
 
 from taximeter_dashboard import blocks, category_charts, charts, format, frame, queries, session
 from taximeter_dashboard.charts import INK
-from taximeter_dashboard.components import kpis, sheet, table
-from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.headlines import Headline
+from taximeter_dashboard.panels import headline_row
 from taximeter_dashboard.version_rows import comparison_rows
 
 HEIGHT: Final = 226
@@ -125,32 +126,17 @@ def _one_agent(agent: str) -> None:
     if not now["sample_requests"] and not now["tokens"]:
         frame.nothing_yet("Nothing of this agent in this window", "Widen the time range.")
         return
-    _headlines(agent, now, names)
+    headline_row(
+        OF_REQUESTS if now["requests"] else OF_CALLS, now, key="agent-kpis",
+        units={"cost_per_request_usd": f"{format.count(now['requests'])} requests"},
+        href=None if now["requests"] else _found_in(agent),
+    )  # fmt: skip
     _versions(agent)
     with st.grid(2, min_column_width=380, gap="small"):
         _loops()
         _endings()
     _tools(agent)
     _thrash(agent)
-
-
-def _headlines(agent: str, now: queries.Row, names: list[str]) -> None:
-    scope, reader = session.scope(), session.reader()
-    shown = OF_REQUESTS if now["requests"] else OF_CALLS
-    before = queries.totals(reader, scope.previous, names)
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
-    units = {"cost_per_request_usd": f"{format.count(now['requests'])} requests"}
-    items = [
-        headline_item(
-            h, now, before, unit=units.get(h.metric, ""), values=series.values[h.metric],
-            earlier=earlier.values[h.metric],
-            href=session.url(h.page, **h.link) if now["requests"] else _found_in(agent),
-        )
-        for h in shown
-    ]  # fmt: skip
-    zone = session.zone()
-    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="agent-kpis")
 
 
 def _versions(agent: str) -> None:

@@ -12,8 +12,9 @@ import streamlit as st
 from taximeter_collector.cache_reuse import CAUSES, LifetimeAdvice
 from taximeter_dashboard import blocks, charts, format, frame, queries, session
 from taximeter_dashboard.charts import INK
-from taximeter_dashboard.components import kpis, sheet, table
-from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.headlines import Headline
+from taximeter_dashboard.panels import headline_row, priced_badges
 
 HEIGHT: Final = 226
 ROWS: Final = 20
@@ -65,7 +66,7 @@ def draw() -> None:
         )
         sheet([blocks.title("Caching is not reported"), blocks.note(text)], key="not-reported")
         return
-    _headlines(now, names)
+    headline_row(HEADLINES, now, key="cache-kpis")
     with st.grid(2, min_column_width=380, gap="small"):
         _ratio()
         _saved(now)
@@ -99,22 +100,6 @@ def _fates(
     return asked_at, queries.prefix_fates(session.reader(), scope, asked_at)
 
 
-def _headlines(now: queries.Row, names: list[str]) -> None:
-    scope, reader = session.scope(), session.reader()
-    before = queries.totals(reader, scope.previous, names)
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
-    items = [
-        headline_item(
-            h, now, before, unit="", values=series.values[h.metric],
-            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
-        )
-        for h in HEADLINES
-    ]  # fmt: skip
-    zone = session.zone()
-    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="cache-kpis")
-
-
 def _ratio() -> None:
     series = queries.hit_ratio_by_agent(session.reader(), session.scope())
     drawn = [
@@ -131,10 +116,8 @@ def _ratio() -> None:
 def _saved(now: queries.Row) -> None:
     scope, reader = session.scope(), session.reader()
     series = queries.over_time_by(reader, scope, "cache_saved_usd", "agent_name")
-    coverage = format.coverage(now["priced_ratio"])
-    badges = [blocks.badge(coverage, "warn")] if coverage else []
     sub = f"{format.usd(now['cache_saved_usd'])}, net of what writing costs more"
-    with frame.card("Saved by agent", sub, key="saved", badges=badges):
+    with frame.card("Saved by agent", sub, key="saved", badges=priced_badges(now)):
         spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
         if any(v < 0 for values in series.values.values() for v in values if v is not None):
             del spec["yAxis"]["min"]  # a cache that is written and not read loses money

@@ -9,11 +9,12 @@ import streamlit as st
 
 from taximeter_collector.decompose import FACTOR_NAMES, FACTORS, Decomposition
 from taximeter_collector.forecast import TooFewDays
-from taximeter_dashboard import blocks, category_charts, charts, format, frame, queries, session
+from taximeter_dashboard import blocks, category_charts, format, frame, queries, session
 from taximeter_dashboard.category_charts import Stage
 from taximeter_dashboard.charts import INK
-from taximeter_dashboard.components import kpis, sheet, table
-from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.headlines import Headline
+from taximeter_dashboard.panels import headline_row, spend_over_time
 
 HEIGHT: Final = 250
 GROUPS: Final = 12
@@ -42,13 +43,16 @@ def draw() -> None:
     if not now["sample_requests"] and not now["tokens"]:
         frame.nothing_yet("No spend in this window", "Widen the time range or clear a filter.")
         return
-    _headlines(now, names)
+    headline_row(HEADLINES, now, key="cost-kpis")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
         by = _dimension("Split by", "by", "agent_name")
         across = _dimension("and by", "and", "model")
     with st.grid(2, min_column_width=380, gap="small"):
         _change(by)
-        _over_time(now, by)
+        spend_over_time(
+            now, by, f"Spend by {dimension_name(by).lower()}", format.usd(now["cost_usd"]),
+            key="spend-by", height=HEIGHT,
+        )  # fmt: skip
     _groups(by)
     _shares(by)
     _matrix(by, across)
@@ -64,35 +68,6 @@ def _dimension(label: str, key: str, default: str) -> str:
         format_func=dimension_name, width=190,
     )  # fmt: skip
     return str(chosen or default)
-
-
-def _headlines(now: queries.Row, names: list[str]) -> None:
-    scope, reader = session.scope(), session.reader()
-    before = queries.totals(reader, scope.previous, names)
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
-    items = [
-        headline_item(
-            h, now, before, unit="", values=series.values[h.metric],
-            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
-        )
-        for h in HEADLINES
-    ]  # fmt: skip
-    zone = session.zone()
-    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="cost-kpis")
-
-
-def _over_time(now: queries.Row, by: str) -> None:
-    series = queries.over_time_by(session.reader(), session.scope(), "cost_usd", by)
-    coverage = format.coverage(now["priced_ratio"])
-    badges = [blocks.badge(coverage, "warn")] if coverage else []
-    title = f"Spend by {dimension_name(by).lower()}"
-    with frame.card(title, format.usd(now["cost_usd"]), key="spend-by", badges=badges):
-        if not series.values:
-            sheet([blocks.note("No call in this window has a price.")], key="no-spend")
-            return
-        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
-        st.echarts_chart(spec, height=HEIGHT, key="chart-spend-by", alt=f"{title} over time")
 
 
 def _change(by: str) -> None:

@@ -8,9 +8,10 @@ import streamlit as st
 
 from taximeter_dashboard import blocks, charts, format, frame, queries, session
 from taximeter_dashboard.charts import INK
-from taximeter_dashboard.components import kpis, sheet, table
-from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.components import table
+from taximeter_dashboard.headlines import Headline
 from taximeter_dashboard.narrowing import WHAT_WORDS, failure_parameters
+from taximeter_dashboard.panels import failed_by_cause, headline_row
 
 HEIGHT: Final = 226
 HEADLINES: Final = (
@@ -35,19 +36,15 @@ def draw() -> None:
     if not now["sample_requests"] and now["call_error_rate"] is None:
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
-    _headlines(now, names)
+    _headlines(now)
     with st.grid(2, min_column_width=380, gap="small"):
         _rates()
-        _causes(now)
+        failed_by_cause(now, height=HEIGHT)
     _failures()
     _tools()
 
 
-def _headlines(now: queries.Row, names: list[str]) -> None:
-    scope, reader = session.scope(), session.reader()
-    before = queries.totals(reader, scope.previous, names)
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
+def _headlines(now: queries.Row) -> None:
     units = {
         "error_rate": f"{format.count(now['failed_requests'] or 0)}"
         f" of {format.count(now['requests'])}",
@@ -55,15 +52,7 @@ def _headlines(now: queries.Row, names: list[str]) -> None:
         "tool_error_rate": "of executions",
         "recovered_rate": "of requests with a failure",
     }
-    items = [
-        headline_item(
-            h, now, before, unit=units[h.metric], values=series.values[h.metric],
-            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
-        )
-        for h in HEADLINES
-    ]  # fmt: skip
-    zone = session.zone()
-    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="error-kpis")
+    headline_row(HEADLINES, now, units=units, key="error-kpis")
 
 
 def _rates() -> None:
@@ -86,25 +75,6 @@ def _rates() -> None:
             spec, height=HEIGHT, key="chart-rates",
             alt="Error rates of requests, model calls and tools over time",
         )  # fmt: skip
-
-
-def _causes(now: queries.Row) -> None:
-    series = queries.failures_by_cause(session.reader(), session.scope())
-    sub = (
-        f"{format.count(now['failed_requests'] or 0)} failed · {format.percent(now['error_rate'])}"
-    )
-    with frame.card("Failed requests by cause", sub, key="causes"):
-        if not series.values:
-            sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
-            return
-        named = {format.words(cause): values for cause, values in series.values.items()}
-        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
-        spec = charts.stacked(
-            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
-        )
-        st.echarts_chart(
-            spec, height=HEIGHT, key="chart-causes", alt=f"Failed requests by cause: {sub}"
-        )
 
 
 FAILURE_COLUMNS: Final = (
@@ -187,7 +157,7 @@ TOOL_COLUMNS: Final = (
 
 
 def _tools() -> None:
-    rows = [tool_row(row) for row in queries.tool_health(session.reader(), session.scope())]
+    rows = [tool_row(row) for row in queries.tools(session.reader(), session.scope())]
     sub = (
         "repeats: the same arguments again · idle: and the same result or error ·"
         " longest run: of the same call in a row"

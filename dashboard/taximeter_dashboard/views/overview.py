@@ -9,8 +9,9 @@ import streamlit as st
 from taximeter_dashboard import blocks, charts, format, frame, queries, session
 from taximeter_dashboard.alerting import as_alert, firing_items
 from taximeter_dashboard.charts import INK
-from taximeter_dashboard.components import kpis, sheet, table
-from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.headlines import Headline
+from taximeter_dashboard.panels import failed_by_cause, headline_row, spend_over_time
 
 HEIGHT: Final = 236
 CACHE_TARGET: Final = 0.5
@@ -43,7 +44,7 @@ def draw() -> None:
     with st.grid(2, min_column_width=380, gap="small"):
         _spend(now)
         _loops()
-        _failures(now)
+        failed_by_cause(now, height=HEIGHT)
         _cache()
     _agents()
 
@@ -56,11 +57,6 @@ def _firing() -> None:
 
 
 def _headlines(now: queries.Row) -> None:
-    scope, reader = session.scope(), session.reader()
-    before = queries.totals(reader, scope.previous, TOTALS)
-    names = [headline.metric for headline in HEADLINES]
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
     units = {
         "cost_per_request_usd": f"{format.usd(now['cost_usd'])} total",
         "loop_length_mean": f"calls · max {format.exact(now['loop_length_max'])}",
@@ -68,30 +64,12 @@ def _headlines(now: queries.Row) -> None:
         f" of {format.count(now['requests'])}",
         "cache_hit_ratio": "of prompt tokens",
     }
-    items = [
-        headline_item(
-            h, now, before, unit=units[h.metric], values=series.values[h.metric],
-            earlier=earlier.values[h.metric], href=session.url(h.page, **h.link),
-        )
-        for h in HEADLINES
-    ]  # fmt: skip
-    zone = session.zone()
-    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="kpis")
+    headline_row(HEADLINES, now, units=units, key="kpis")
 
 
 def _spend(now: queries.Row) -> None:
-    series = queries.over_time_by(session.reader(), session.scope(), "cost_usd", "model")
-    coverage = format.coverage(now["priced_ratio"])
-    badges = [blocks.badge(coverage, "warn")] if coverage else []
     sub = f"{format.usd(now['cost_usd'])} · {format.count(now['requests'])} requests"
-    with frame.card("Spend by model", sub, key="spend", badges=badges):
-        if not series.values:
-            sheet([blocks.note("No call in this window has a price.")], key="no-spend")
-            return
-        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
-        st.echarts_chart(
-            spec, height=HEIGHT, key="chart-spend", alt=f"Spend by model over time: {sub}"
-        )
+    spend_over_time(now, "model", "Spend by model", sub, key="spend", height=HEIGHT)
 
 
 def _loops() -> None:
@@ -108,25 +86,6 @@ def _loops() -> None:
         spec = charts.lines(series.times, drawn, y_format="{value}", tip="%.0f")
         st.echarts_chart(
             spec, height=HEIGHT, key="chart-loops", alt="Loop length percentiles over time"
-        )
-
-
-def _failures(now: queries.Row) -> None:
-    series = queries.failures_by_cause(session.reader(), session.scope())
-    sub = (
-        f"{format.count(now['failed_requests'] or 0)} failed · {format.percent(now['error_rate'])}"
-    )
-    with frame.card("Failed requests by cause", sub, key="failures"):
-        if not series.values:
-            sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
-            return
-        named = {format.words(cause): values for cause, values in series.values.items()}
-        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
-        spec = charts.stacked(
-            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
-        )
-        st.echarts_chart(
-            spec, height=HEIGHT, key="chart-failures", alt=f"Failed requests by cause: {sub}"
         )
 
 

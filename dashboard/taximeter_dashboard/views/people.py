@@ -11,6 +11,7 @@ from taximeter_dashboard import blocks, format, frame, queries, session
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import kpis, sheet, table
 from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.ordering import first_page, sorter, wanted_order
 from taximeter_dashboard.queries import PeopleFilter, Who
 
 SIZE: Final = 50
@@ -69,26 +70,6 @@ def _headlines(who: Who, now: queries.Row) -> None:
     kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key="people-kpis")
 
 
-def first_page() -> None:
-    st.session_state["page"] = 1
-
-
-def on_sort() -> None:
-    """Sort by the clicked column; the same one again turns the order around."""
-    clicked = st.session_state["people-table"].sort
-    sort, is_descending = wanted_order()
-    turned = not is_descending if clicked == sort else True
-    st.query_params["sort"] = ("-" if turned else "") + clicked
-    first_page()
-
-
-def wanted_order() -> tuple[str, bool]:
-    """Return the column and whether it descends, as the URL says: `-cost` descends."""
-    text = st.query_params.get("sort", "-cost")
-    sort = text.lstrip("-")
-    return (sort, text.startswith("-")) if sort in queries.PEOPLE_SORTS else ("cost", True)
-
-
 def columns(who: Who) -> list[dict[str, object]]:
     """Return the columns of the table of sessions or users."""
     return [
@@ -117,7 +98,7 @@ def _list(who: Who) -> None:
         )  # fmt: skip
         st.space("stretch")
         counted = st.empty()
-    sort, is_descending = wanted_order()
+    sort, is_descending = wanted_order(queries.PEOPLE_SORTS, "cost")
     wanted = PeopleFilter((text or "").strip(), sort, is_descending)
     page = int(st.session_state.get("page") or 1)
     number, rows = queries.people_page(
@@ -129,7 +110,8 @@ def _list(who: Who) -> None:
     dearest = max((row["cost_usd"] or 0 for row in rows), default=0) or 1
     table(
         columns(who), [as_row(row, who, dearest) for row in rows], key="people-table",
-        sort=sort, is_descending=is_descending, on_sort=on_sort,
+        sort=sort, is_descending=is_descending,
+        on_sort=sorter("people-table", sort, is_descending),
         empty=(f"No {who} matches", "Clear the search or widen the time range."),
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):

@@ -9,31 +9,12 @@ import streamlit as st
 from taximeter_dashboard import blocks, format, frame, queries, session
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.narrowing import among_of, among_text
+from taximeter_dashboard.ordering import first_page, sorter, wanted_order
 from taximeter_dashboard.queries import RequestFilter
 from taximeter_dashboard.request_rows import COLUMNS, request_rows
 
 SIZE: Final = 50
 COSTS: Final = (0.0, 0.01, 0.05, 0.25, 1.0)
-
-
-def first_page() -> None:
-    st.session_state["page"] = 1
-
-
-def on_sort() -> None:
-    """Sort by the clicked column; the same one again turns the order around."""
-    clicked = st.session_state["requests-table"].sort
-    sort, is_descending = wanted_order()
-    turned = not is_descending if clicked == sort else True
-    st.query_params["sort"] = ("-" if turned else "") + clicked
-    first_page()
-
-
-def wanted_order() -> tuple[str, bool]:
-    """Return the column and whether it descends, as the URL says: `-cost` descends."""
-    text = st.query_params.get("sort", "-time")
-    sort = text.lstrip("-")
-    return (sort, text.startswith("-")) if sort in queries.SORTS else ("time", True)
 
 
 def narrowed() -> RequestFilter:
@@ -52,7 +33,7 @@ def narrowed() -> RequestFilter:
         format_func=lambda value: f"≥ {format.usd(value)}" if value else "Any cost",
         label_visibility="collapsed", width=124, on_change=first_page,
     )  # fmt: skip
-    sort, is_descending = wanted_order()
+    sort, is_descending = wanted_order(queries.SORTS, "time")
     return RequestFilter(
         (text or "").strip(), status or "All", cost or 0.0, sort, is_descending,
         among_of(st.query_params.to_dict()),
@@ -81,7 +62,8 @@ def draw() -> None:
         return
     table(
         COLUMNS, request_rows(rows), key="requests-table",
-        sort=wanted.sort, is_descending=wanted.is_descending, on_sort=on_sort,
+        sort=wanted.sort, is_descending=wanted.is_descending,
+        on_sort=sorter("requests-table", wanted.sort, wanted.is_descending),
         empty=("No request matches", "Clear a filter or widen the time range."),
     )  # fmt: skip
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):

@@ -1,0 +1,82 @@
+"""What several pages draw: the row of headline numbers, money over time, failed requests by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import streamlit as st
+
+from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.components import kpis, sheet
+from taximeter_dashboard.headlines import Headline, headline_item
+
+NO_UNITS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def headline_row(
+    headlines: Sequence[Headline],
+    now: queries.Row,
+    *,
+    key: str,
+    units: Mapping[str, str] = NO_UNITS,
+    href: str | None = None,
+) -> None:
+    """Draw the headline numbers beside the previous period's; `now` is of `queries.totals`.
+
+    `units` is what stands behind a metric's value; `href` leads elsewhere than the headlines' own links.
+    """
+    scope, reader = session.scope(), session.reader()
+    names = [headline.metric for headline in headlines]
+    before = queries.totals(reader, scope.previous, names)
+    series = queries.over_time(reader, scope, names)
+    earlier = queries.over_time(reader, scope.previous, names)
+    items = [
+        headline_item(
+            h, now, before, unit=units.get(h.metric, ""), values=series.values[h.metric],
+            earlier=earlier.values[h.metric],
+            href=session.url(h.page, **h.link) if href is None else href,
+        )
+        for h in headlines
+    ]  # fmt: skip
+    zone = session.zone()
+    kpis(items, [format.moment(t, zone, seconds=False) for t in series.times], key=key)
+
+
+def priced_badges(now: queries.Row) -> list[blocks.Badge]:
+    """Return the badge of money that does not cover every token."""
+    coverage = format.coverage(now["priced_ratio"])
+    return [blocks.badge(coverage, "warn")] if coverage else []
+
+
+def spend_over_time(
+    now: queries.Row, dimension: str, title: str, sub: str, *, key: str, height: int
+) -> None:
+    """Draw the card of spend by bucket, split by a dimension."""
+    series = queries.over_time_by(session.reader(), session.scope(), "cost_usd", dimension)
+    with frame.card(title, sub, key=key, badges=priced_badges(now)):
+        if not series.values:
+            sheet([blocks.note("No call in this window has a price.")], key=f"no-{key}")
+            return
+        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
+        alt = f"{title} over time: {sub}"
+        st.echarts_chart(spec, height=height, key=f"chart-{key}", alt=alt)
+
+
+def failed_by_cause(now: queries.Row, *, height: int) -> None:
+    """Draw the card of failed requests by bucket and cause."""
+    series = queries.failures_by_cause(session.reader(), session.scope())
+    failed = format.count(now["failed_requests"] or 0)
+    sub = f"{failed} failed · {format.percent(now['error_rate'])}"
+    with frame.card("Failed requests by cause", sub, key="causes"):
+        if not series.values:
+            sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
+            return
+        named = {format.words(cause): values for cause, values in series.values.items()}
+        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
+        spec = charts.stacked(
+            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
+        )
+        alt = f"Failed requests by cause: {sub}"
+        st.echarts_chart(spec, height=height, key="chart-causes", alt=alt)
