@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any, Final, Literal
 
 from taximeter.retry import is_retryable
+from taximeter.setting_numbers import checked_number
 
 State = Literal["closed", "open", "half_open"]
 Ticket = Literal["call", "trial"]
@@ -33,8 +34,8 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``counts`` says which errors are the backend's fault: those that a retry could heal."""
-        if failures < 1 or reset_s < 0:
-            raise ValueError("Breaker: give failures of 1 or more and reset_s of 0 or more")
+        checked_number("Breaker", "failures", failures, least=1)
+        checked_number("Breaker", "reset_s", reset_s)
         self.failures, self.reset_s, self.fallback = failures, reset_s, fallback
         self._counts, self._clock = counts, clock
         self._lock = Lock()

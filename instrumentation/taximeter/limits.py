@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
+
+from taximeter.setting_numbers import checked_number
 
 OnLimit = Literal["raise", "partial"] | Callable[["LimitReached"], Any]
 
@@ -46,10 +49,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in self.items():
-            if value < 0:
-                raise ValueError(f"Limits({name}={value!r}): a limit is 0 or more")
-        if isinstance(self.polling, str):
+            checked_number(
+                "Limits", name, value, most=1.0 if name == "min_confidence" else math.inf
+            )
+        polling = () if isinstance(self.polling, str) else tuple(self.polling)
+        if isinstance(self.polling, str) or not all(isinstance(name, str) for name in polling):
             raise TypeError(f"Limits(polling={self.polling!r}): give a tuple of names or patterns")
+        object.__setattr__(self, "polling", polling)
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise ValueError(f"Limits({name}={getattr(self, name)!r}): use {_either(words)}")
@@ -68,6 +74,12 @@ _NUMBERS = tuple(
     field.name for field in fields(Limits) if field.name not in (*_WORDS, "polling", "on_limit")
 )
 NO_LIMITS = Limits()
+
+
+def checked_limits(owner: str, limits: object) -> None:
+    """Raise TypeError where these are no `Limits`."""
+    if not isinstance(limits, Limits):
+        raise TypeError(f"{owner}: limits are Limits(…), not {type(limits).__name__}")
 
 
 def _either(words: tuple[str, ...]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Literal
 
+from taximeter.setting_numbers import checked_number, checked_positive
+
 WhenFull = Literal["wait", "refuse"]
 
 
@@ -21,8 +23,8 @@ class Rate:
         when_full: WhenFull = "wait",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if per_minute <= 0 or burst < 1:
-            raise ValueError("Rate: give per_minute above 0 and burst of 1 or more")
+        checked_positive("Rate", "per_minute", per_minute)
+        checked_number("Rate", "burst", burst, least=1)
         if when_full not in ("wait", "refuse"):
             raise ValueError(f"Rate(when_full={when_full!r}): use 'wait' or 'refuse'")
         self.per_minute, self.burst, self.when_full = per_minute, burst, when_full

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taximeter.setting_numbers import checked_number
+
 _TRANSIENT_STATUS: Final = frozenset({408, 429})
 _TRANSIENT: Final = frozenset(
     {
@@ -60,9 +62,7 @@ class Backoff:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"Backoff({name}={value!r}): give seconds, 0 or more")
+            checked_number("Backoff", name, getattr(self, name))
 
     def wait_s(self, attempt: int, draw: Callable[[float, float], float] = random.uniform) -> float:
         """Return seconds to wait after failed attempt number ``attempt`` (1 = first).

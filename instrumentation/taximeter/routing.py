@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from taximeter import semconv
 from taximeter.breaker import Breaker, Ticket
@@ -61,6 +61,8 @@ class Routes:
                     f"Routes: no model of the role {role!r} has a price; add one to the price file or"
                     " say unpriced='allow'"
                 )
+        if unpriced not in get_args(Unpriced):
+            raise ValueError(f"Routes(unpriced={unpriced!r}): use 'allow' or 'skip'")
         self._skips_unpriced = unpriced == "skip"
         self._breakers = {model: breaker() for models in self._table.values() for model in models}
 

@@ -10,7 +10,13 @@ from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from taximeter import lifecycle, semconv
-from taximeter.limits import NO_LIMITS, HandoffRequested, LimitReached, Limits
+from taximeter.limits import (
+    NO_LIMITS,
+    HandoffRequested,
+    LimitReached,
+    Limits,
+    checked_limits,
+)
 from taximeter.run_spans import CurrentSpan, Run, end_span, given, reset, said_limits, start_span
 from taximeter.runs import (
     AgentRun,
@@ -47,6 +53,9 @@ class request:
         limits: Limits = NO_LIMITS,
         session_limits: Limits | None = None,
     ) -> None:
+        checked_limits("request", limits)
+        if session_limits is not None:
+            checked_limits("request", session_limits)
         if session_limits is not None and session is None:
             raise ValueError("request(session_limits=…) needs session=…: whose limits are they?")
         attributes = {
@@ -139,6 +148,10 @@ def agent(
     or with what ``Limits(on_limit=…)`` gives: its partial result, or what a function of yours returns
     (of an async generator that is the last item).
     """
+
+    if not isinstance(name, str):
+        raise TypeError('agent: give a name, @agent("support")')
+    checked_limits(f"agent {name!r}", limits)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         def begin() -> Run:

@@ -18,6 +18,7 @@ from taximeter.breaker import Breaker
 from taximeter.call_arguments import argument_reader
 from taximeter.rate import Rate
 from taximeter.retry import DEFAULT_BACKOFF, Backoff
+from taximeter.setting_numbers import checked_number, checked_positive
 from taximeter.tool_execution import Allow, Execution, ToolSettings, check_allow
 
 P = ParamSpec("P")
@@ -60,19 +61,24 @@ def tool(
     with each attempt, ``allow`` has policies that refuse with Denied. Each attempt has a span.
     All but the spans works before `init` too. Raises ValueError for settings that make no sense.
     """
-    if retries < 0 or (timeout_s is not None and timeout_s <= 0):
-        raise ValueError("tool: give retries of 0 or more and timeout_s above 0")
+    if function is not None and not callable(function):
+        raise TypeError(f"tool({function!r}): write @tool, or @tool(name=…)")
+    checked_number("tool", "retries", retries)
+    if timeout_s is not None:
+        checked_positive("tool", "timeout_s", timeout_s)
+    if rate is not None and not isinstance(rate, Rate):
+        rate = Rate(rate)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         check_allow(function, allow)
         settings = ToolSettings(
-            name or function.__name__,
+            name or str(getattr(function, "__name__", type(function).__name__)),
             argument_reader(function),
             timeout_s,
             retries,
             backoff,
             breaker,
-            Rate(rate) if isinstance(rate, int | float) else rate,
+            rate,
             cost_usd,
             allow,
         )

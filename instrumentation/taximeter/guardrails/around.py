@@ -121,4 +121,10 @@ def _by_name(function: Callable[..., Any], rails: Rails | Mapping[str, Rails]) -
 
 
 def _listed(rails: Rails) -> Sequence[Guardrail]:
-    return [rails] if isinstance(rails, Guardrail) else list(rails)
+    listed = list(rails) if isinstance(rails, Sequence) else [rails]
+    for rail in listed:
+        if not isinstance(rail, Guardrail):
+            raise TypeError(
+                f"protect: {rail!r} is no guardrail; make one of a function with @guardrail"
+            )
+    return listed

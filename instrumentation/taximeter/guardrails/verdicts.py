@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Action = Literal["allow", "block", "rewrite"]
 
@@ -40,6 +40,8 @@ def verdict_of(said: Any) -> Verdict:
     Verdict(action='block', reason='', value=None)
     """
     if isinstance(said, Verdict):
+        if said.action not in get_args(Action):
+            raise ValueError(f"Verdict(action={said.action!r}): use one of {get_args(Action)}")
         return said
     if said is None or said is True:
         return allow()

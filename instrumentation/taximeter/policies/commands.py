@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from taximeter.denied import Denied
+from taximeter.policies.allow_list import checked_entries
 from taximeter.policies.paths import Workdir
 
 _SHELL_SIGNS: Final = ";|&<>`$\n\r\0"
@@ -52,9 +53,8 @@ class Commands:
         path: str | None = None,
     ) -> None:
         """``within``: every argument must lie there if it is a path. ``path`` as in ``PATH``."""
-        if not allowed:
-            raise ValueError('Commands: give the allowed commands, such as "git status"')
-        self._allowed = [tuple(shlex.split(entry)) for entry in allowed]
+        entries = checked_entries("Commands", allowed, "git status")
+        self._allowed = [tuple(shlex.split(entry)) for entry in entries]
         self._within, self._refuse = within, refuse
         self._path = path or os.environ.get("PATH", os.defpath)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from taximeter.denied import Denied
+from taximeter.policies.allow_list import checked_entries
 
 Resolve = Callable[[str], Iterable[str]]
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -38,9 +39,10 @@ class Hosts:
         resolve: Resolve = resolve_host,
     ) -> None:
         """``ports``: besides the default one of the scheme."""
-        if not allowed:
-            raise ValueError('Hosts: give the allowed hosts, such as "api.example.com"')
-        self._allowed = [_ascii(host) for host in allowed]
+        entries = checked_entries("Hosts", allowed, "api.example.com")
+        if any("/" in host for host in entries):
+            raise ValueError("Hosts: give names of hosts, without a scheme or a path")
+        self._allowed = [_ascii(host) for host in entries]
         self._schemes, self._ports = frozenset(schemes), frozenset(ports)
         self._private, self._resolve = private, resolve
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from taximeter.denied import Denied
+from taximeter.policies.allow_list import checked_entries
 
 
 class Values:
@@ -13,9 +14,8 @@ class Values:
 
     def __init__(self, *patterns: str, what: str = "value") -> None:
         """``what`` names the thing in the refusal: recipient, channel."""
-        if not patterns:
-            raise ValueError("Values: give the allowed values")
-        self._patterns = [pattern.casefold() for pattern in patterns]
+        entries = checked_entries("Values", patterns, "*@example.com")
+        self._patterns = [pattern.casefold() for pattern in entries]
         self._what = what
 
     def check(self, value: Any) -> Any:
