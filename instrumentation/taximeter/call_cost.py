@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import Span
 
 from taximeter import lifecycle, semconv
-from taximeter.guard import guarded
+from taximeter.guard import faults, guarded
 
 if TYPE_CHECKING:
     from taximeter.pricing import Catalog, Resolution
@@ -73,6 +73,7 @@ def list_pico(usage: Usage, terms: Terms) -> int | None:
     return cost.total_pico if cost else None
 
 
+@guarded(default=None)
 def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | None:
     """Return pico-USD per unit by `FIELDS` as of now, for so long a prompt; None without a price."""
     from taximeter.pricing import FIELDS
@@ -106,10 +107,21 @@ def bound_pico(usage: Usage, terms: Terms) -> int:
 
 @lru_cache(maxsize=256)
 def dearest(provider: str, model: str | None) -> Dearest:
-    """Return the highest prices of the provider's list; of all lists where it has none."""
-    return price_book().dearest(provider, model)
+    """Return the highest prices of the provider's list; of all lists where it has none.
+
+    Of the shipped lists where the user's price file is wrong: a budget must hold all the same.
+    """
+    from taximeter.pricing import load_catalog
+
+    try:
+        book = price_book()
+    except Exception as error:  # noqa: BLE001 - the user's file
+        faults.record("price_book", error)
+        book = load_catalog()
+    return book.dearest(provider, model)
 
 
+@guarded(default=False)
 def states_cost(terms: Terms) -> bool:
     """Return whether the provider's usage object will say what the call has cost, and that counts."""
     from taximeter.pricing.traffic import decide

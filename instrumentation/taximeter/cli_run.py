@@ -9,6 +9,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Final
 
 from taximeter.start import init
@@ -34,14 +35,36 @@ def run(given: Sequence[str]) -> int:
         print(f"taximeter: say which program to run: {USAGE}", file=sys.stderr)
         return 2
     (program,) = target
-    if not is_module and not os.path.exists(program):
-        print(f"taximeter: there is no file {program}; check the path", file=sys.stderr)
+    sys.path[0] = os.getcwd() if is_module else os.path.dirname(os.path.abspath(program))
+    if missing := _missing_module(program) if is_module else _missing_file(program):
+        print(f"taximeter: {missing}", file=sys.stderr)
         return 2
     init(service=service)
     sys.argv = arguments[is_module:]
-    sys.path[0] = os.getcwd() if is_module else os.path.dirname(os.path.abspath(program))
     if is_module:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(program, run_name="__main__")
     return 0
+
+
+def _missing_file(path: str) -> str | None:
+    if not os.path.exists(path):
+        return f"there is no file {path}; check the path"
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "__main__.py")):
+        return f"{path} is a directory without a __main__.py; name a file in it"
+    return None
+
+
+def _missing_module(name: str) -> str | None:
+    try:
+        spec = find_spec(name)
+        is_package = spec is not None and spec.submodule_search_locations is not None
+        spec = find_spec(f"{name}.__main__") if is_package else spec
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            return None  # a package above it lacks something: its own traceback says more
+        spec = None
+    if spec is not None:
+        return None
+    return f"there is no module {name} to run; check its name, and that it is installed"

@@ -152,7 +152,11 @@ class _Call:
         self._provider, self._server = _provider_of(models)
         bounds = _limits_of(kwargs.get("config"))
         is_decision = operation == semconv.CHAT
-        body = {**kwargs, "max_output_tokens": bounds.get(semconv.REQUEST_MAX_TOKENS)}
+        body = {
+            **kwargs,
+            "max_output_tokens": bounds.get(semconv.REQUEST_MAX_TOKENS),
+            "n": bounds.get(semconv.REQUEST_CHOICES),
+        }
         terms = Terms(self._provider, self._model, server_address=self._server)
         self._owners = Owners.current(before_model_call(body, terms, is_decision=is_decision))
         self._usage: Any = None

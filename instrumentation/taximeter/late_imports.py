@@ -54,7 +54,8 @@ class _AfterImport(MetaPathFinder):
 
         def load_and_call(module: ModuleType) -> None:
             load(module)
-            if self.hooks.pop(name, None) is not None:
+            # A loader may serve other modules too: a zip file's does.
+            if module.__name__ == name and self.hooks.pop(name, None) is not None:
                 guarded(default=None)(hook)()
 
         setattr(loader, "exec_module", load_and_call)

@@ -198,6 +198,12 @@ class Level:
             self.unsettled = self.unsettled.plus(most)
             self.unpriced_calls += 1
 
+    def take_back_unsettled(self, most: Amount) -> None:
+        """Free what a call of unknown use took up, once its use is known."""
+        with self.lock:
+            self.unsettled = self.unsettled.plus(most, -1)
+            self.unpriced_calls -= 1
+
     def reached(self, kind: type[LimitReached], name: str, why: str = "") -> LimitReached:
         """Return the exception for one of this level's limits."""
         limit = getattr(self.limits, name)

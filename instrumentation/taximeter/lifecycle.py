@@ -64,8 +64,6 @@ def now_ns() -> int:
 
 def seconds() -> float:
     """Return seconds that only go forward; by the clock of `init` where that was given one."""
-    import time
-
     clock = _meter.clock if _meter is not None else time.time_ns
     return time.monotonic() if clock is time.time_ns else clock() / 1e9
 

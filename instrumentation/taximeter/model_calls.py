@@ -69,13 +69,13 @@ def count_model_call(span: Span, *, is_decision: bool = True) -> None:
 @guarded(default=None)
 def after_model_call(span: Span, owners: Owners, *, failed: bool) -> None:
     """See a call's span end: what it held is free, and a failed one may be made again."""
+    if owners.reservation is not None:
+        owners.reservation.release(has_answered=not failed)
     innermost = owners.run or owners.request
     if failed and innermost is not None and not _said(span, semconv.RESEND_COUNT):
         ended = getattr(span, "end_time", None) or lifecycle.now_ns()
         with innermost.lock:
             innermost.failed[_same_call(span)] = ended
-    if owners.reservation is not None:
-        owners.reservation.release(has_answered=not failed)
 
 
 def _is_again(level: Level, span: Span) -> bool:

@@ -243,9 +243,10 @@ class _Call:
             return
         self._read(_data_of(answer))
         if self._usage is None:
-            note_started(answer)
+            note_started(answer, self._owners)
         self.end(None)
 
+    @guarded(default=None)
     def _read(self, data: Any) -> None:
         """Take what a whole answer says: a response, or an event that carries one."""
         get = data.get if isinstance(data, Mapping) else functools.partial(_attribute, data)
@@ -304,6 +305,7 @@ class _Call:
         span.end()
         after_model_call(span, self._owners, failed=False)
 
+    @guarded(default=None)
     def _count(self, tell: Callable[..., None]) -> None:
         attributes = getattr(self._span, "attributes", None) or {}
         tier = attributes.get(semconv.OPENAI_RESPONSE_TIER)

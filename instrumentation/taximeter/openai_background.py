@@ -23,11 +23,11 @@ _waiting: Final[OrderedDict[str, Owners]] = OrderedDict()
 
 
 @guarded(default=None)
-def note_started(response: Any) -> None:
+def note_started(response: Any, owners: Owners) -> None:
     """Remember a response that has begun and has no usage yet."""
     response_id = getattr(response, "id", None)
     if getattr(response, "background", None) and isinstance(response_id, str):
-        _waiting[response_id] = Owners.current()
+        _waiting[response_id] = owners
         while len(_waiting) > _REMEMBERED:
             _waiting.popitem(last=False)
 

@@ -29,7 +29,7 @@ MINIMUM_TOKENS: Final[Mapping[str, int]] = {
     "claude-fable-5": 512,
     "claude-mythos-5": 512,
 }
-"""Shortest prefix that is cached, by how a model's name begins (providers' documentation, 2026-10)."""
+"""Shortest prefix that is cached, by a part of the model's name (providers' documentation, 2026-10)."""
 DEFAULT_MINIMUM: Final = 1_024
 
 

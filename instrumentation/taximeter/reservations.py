@@ -17,6 +17,7 @@ class Reservation:
 
     def __init__(self, levels: Sequence[Level], ask: Ask | None, *, is_decision: bool) -> None:
         self._held: list[tuple[Level, Amount]] = []
+        self._unsettled: list[tuple[Level, Amount]] = []
         self._is_settled = self._is_released = False
         for at, level in enumerate(levels):
             try:
@@ -34,17 +35,22 @@ class Reservation:
                 self._held.append((level, held))
 
     def settled(self) -> None:
-        """Note that the use of the call is known and counted."""
+        """Note that the use of the call is known and counted; maybe long after its answer."""
         self._is_settled = True
+        unsettled, self._unsettled = self._unsettled, []
+        for level, held in unsettled:
+            level.take_back_unsettled(held)
 
     def release(self, *, has_answered: bool = False) -> None:
         """Give back what is held; once. An answer that told no usage has used it all."""
         if self._is_released:
             return
         self._is_released = True
-        for level, held in self._held:
-            if has_answered and not self._is_settled:
+        if has_answered and not self._is_settled:
+            self._unsettled = self._held
+            for level, held in self._held:
                 level.note_unsettled(held)
+        for level, held in self._held:
             level.release(held)
 
 

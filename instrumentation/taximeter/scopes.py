@@ -206,15 +206,19 @@ def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Call
                 yield item
             return
         run, items = begin(), function(*args, **kwargs)
+        advance = functools.partial(items.asend, None)
         try:
             while True:
                 with run.step():
                     try:
-                        item = await anext(items)
+                        item = await advance()
                     except StopAsyncIteration:
                         break
                     run.keep(item)
-                yield item
+                try:
+                    advance = functools.partial(items.asend, (yield item))
+                except Exception as thrown:  # noqa: BLE001 - the agent's own to catch
+                    advance = functools.partial(items.athrow, thrown)
         except LimitReached as reached:
             result = run.settle(reached)
             if inspect.isawaitable(result):
@@ -222,8 +226,10 @@ def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Call
             if run.hands_over:
                 yield result
         finally:
-            await items.aclose()
-            run.end()
+            try:
+                await items.aclose()
+            finally:
+                run.end()
 
     return async_generator
 
@@ -234,20 +240,26 @@ def _around_generator(function: Callable[..., Any], begin: _Begin) -> Callable[.
         if not lifecycle.is_active():
             return (yield from function(*args, **kwargs))
         run, items = begin(), function(*args, **kwargs)
+        advance = functools.partial(items.send, None)
         try:
             while True:
                 with run.step():
                     try:
-                        item = next(items)
+                        item = advance()
                     except StopIteration as stop:
                         return stop.value
                     run.keep(item)
-                yield item
+                try:
+                    advance = functools.partial(items.send, (yield item))
+                except Exception as thrown:  # noqa: BLE001 - the agent's own to catch
+                    advance = functools.partial(items.throw, thrown)
         except LimitReached as reached:
             return run.settle(reached)
         finally:
-            items.close()
-            run.end()
+            try:
+                items.close()
+            finally:
+                run.end()
 
     return generator
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.instrumentation.fake_model import ASK, GPT, FakeModel
 
 import taximeter
 from taximeter import call_cost, lifecycle
+from taximeter.guard import faults
 from taximeter.model_calls import account
 from taximeter.testing import SpanList
 
@@ -22,6 +24,7 @@ def price_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path
     file = tmp_path / "prices.toml"
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(file))
     call_cost.price_book.cache_clear()
+    call_cost.dearest.cache_clear()
     yield file
     call_cost.price_book.cache_clear()
 
@@ -88,3 +91,22 @@ def test_a_stated_cost_counts_by_the_same_rules(
 ) -> None:
     price_file.write_text(rules)
     assert spent(ROUTED, "openai_chat", provider, model) == expected
+
+
+@pytest.mark.parametrize("overshoot", ["one_call", "none"])
+def test_a_wrong_price_file_does_not_lift_a_budget(
+    spans: SpanList, price_file: Path, monkeypatch: pytest.MonkeyPatch, overshoot: Any
+) -> None:
+    """Nothing has a price then, so each call counts by its provider's dearest."""
+    monkeypatch.setattr(faults, "reraise", False)
+    price_file.write_text("nonsense = [")
+    client = FakeModel().gpt()
+    limits = taximeter.Limits(cost_usd=1.0, overshoot=overshoot)
+    with taximeter.request(limits=limits) as request:
+        with pytest.raises(taximeter.CostBudgetReached):
+            for _ in range(200):
+                client.chat.completions.create(model=GPT, messages=ASK, max_completion_tokens=10)
+        used = request.used()
+    assert used.cost_usd == 0
+    assert used.unpriced_calls == used.tokens / 110 == request.model_calls > 1
+    assert used.unsettled_usd > 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,10 @@ def test_a_program_ends_as_it_would_without(
     assert sink.names == ["execute_tool work"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["-m"], ["missing.py"], ["--what", "agent.py"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["-m"], ["missing.py"], ["."], ["--what", "agent.py"], ["-m", "no.such"], ["-m", "json"]],
+)
 def test_without_a_program_it_says_what_to_do(
     sink: Sink, tmp_path: Path, arguments: list[str]
 ) -> None:
@@ -190,3 +194,20 @@ def test_the_last_spans_arrive_however_it_ends(sink: Sink, end: str, code: int) 
     program.communicate(timeout=30)
     assert program.returncode == code
     assert sink.names == ["execute_tool work"]
+
+
+def test_a_library_in_a_zip_file_is_measured_once_it_is_whole(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+        archive.writestr("lib/__init__.py", "from lib import part\nWHOLE = True\n")
+        archive.writestr("lib/part.py", "")
+    program = f"""
+import sys
+from taximeter.late_imports import when_imported
+sys.path.insert(0, {str(tmp_path / "lib.zip")!r})
+when_imported("lib", lambda: print(sys.modules["lib"].WHOLE))
+import lib
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert (ran.stdout, ran.stderr) == ("True\n", "")

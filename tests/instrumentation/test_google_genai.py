@@ -111,6 +111,15 @@ def test_a_failure_is_the_applications_and_on_the_span(spans: SpanList, client: 
     assert (call.attributes or {})["http.response.status_code"] == 400
 
 
+def test_all_candidates_must_fit_the_budget(spans: SpanList, client: Any) -> None:
+    limits = taximeter.Limits(output_tokens=150, overshoot="none")
+    with taximeter.request(limits=limits), pytest.raises(taximeter.TokenBudgetReached):
+        client.models.generate_content(
+            model=MODEL, contents="hi", config={"max_output_tokens": 100, "candidate_count": 2}
+        )
+    assert not spans.named(f"chat {MODEL}")
+
+
 def test_a_stream_that_is_left_has_an_unknown_cost(spans: SpanList, client: Any) -> None:
     with taximeter.request() as request:
         stream = client.models.generate_content_stream(model=MODEL, contents="hi")

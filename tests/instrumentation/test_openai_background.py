@@ -39,6 +39,22 @@ def client() -> Iterator[openai.OpenAI]:
     yield openai.OpenAI(api_key="none", http_client=transport)
 
 
+def test_its_budget_holds_the_most_until_its_use_is_known(
+    spans: SpanList, client: openai.OpenAI
+) -> None:
+    with taximeter.request(limits=taximeter.Limits(cost_usd=1.0)) as request:
+        client.responses.create(
+            model="gpt-5.4", input="x", background=True, max_output_tokens=1_000
+        )
+        started = request.used()
+        for _ in range(2):
+            client.responses.retrieve("resp_1")
+    done = request.used()
+    assert (started.cost_usd, started.unpriced_calls) == (0, 1)
+    assert started.unsettled_usd > PICO / 1e12
+    assert (done.cost_usd, done.unsettled_usd, done.unpriced_calls) == (PICO / 1e12, 0, 0)
+
+
 def test_it_is_counted_when_it_is_done_and_once(
     spans: SpanList, store: Store, client: openai.OpenAI
 ) -> None:

@@ -9,11 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
 
 import taximeter
+from taximeter.guard import faults
 from taximeter.limits import LimitReached, Limits, Used
 from taximeter.runs import current_agent
 from taximeter.testing import SpanList
@@ -247,3 +249,16 @@ def run_often(model: FakeModel, limits: Limits, name: str) -> None:
             client.chat.completions.create(model=name, messages=ASK, max_completion_tokens=10)
 
     ask()
+
+
+def test_an_answer_that_cannot_be_read_gives_its_place_back(
+    spans: SpanList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "reraise", False)
+    odd = {"id": "c-1", "object": "chat.completion", "created": 1, "model": GPT, "choices": 5}
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=odd))
+    client = openai.OpenAI(api_key="demo", http_client=httpx2.Client(transport=transport))
+    with taximeter.request(limits=Limits(cost_usd=1.0)) as request:
+        client.chat.completions.create(model=GPT, messages=ASK)
+    assert (request.in_flight, request.held.pico) == (0, 0)
+    assert len(spans.named(f"chat {GPT}")) == 1
