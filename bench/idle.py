@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 
 SETTLE_S = 60.0
 PARTS = ("collector", "dashboard", "alerts")

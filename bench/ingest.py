@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 from traffic import request_body
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 
 CONNECTIONS = 16
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ingest import start
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 from taximeter_collector.client import ReadClient, plain_rows
 from taximeter_dashboard import queries
 from taximeter_dashboard.queries import RequestFilter, Row

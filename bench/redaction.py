@@ -16,7 +16,7 @@ from pathlib import Path
 
 from traffic import request_body
 
-from taximeter.settings import RedactionSettings
+from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.decode import flatten, parse
 from taximeter_collector.normalise import store_spans
 from taximeter_collector.redaction import Redactor

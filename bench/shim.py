@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind, Tracer
 
 import taximeter
-from taximeter.export_queue import EXPORT_EVERY_S
-from taximeter.openai import wrap_post
-from taximeter.room import MAX_SPANS
+from taximeter.clients.openai import wrap_post
+from taximeter.export.queue import EXPORT_EVERY_S
+from taximeter.export.room import MAX_SPANS
 
 SPANS = 500
 IMPORTS = 5

@@ -25,7 +25,7 @@ from typing import Any
 from ingest import cpu_seconds, start
 from traffic import request_body
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 from taximeter_collector.derive import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store

@@ -16,8 +16,8 @@ from pathlib import Path
 from starlette.applications import Starlette
 from tests.patience import PATIENCE_S, wait_until
 
-from taximeter.ports import live_port
-from taximeter.settings import CollectorSettings, load_settings
+from taximeter.settings.ports import live_port
+from taximeter.settings.settings import CollectorSettings, load_settings
 from taximeter_collector.derive import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app

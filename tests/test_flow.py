@@ -24,8 +24,8 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.telemetry import body, chat
 
 from taximeter.demo.fake_api import FakeApi
-from taximeter.ports import live_port
 from taximeter.pricing import load_catalog
+from taximeter.settings.ports import live_port
 from taximeter.usage import normalise_usage
 from taximeter_alerts.board import Board
 from taximeter_alerts.channels import notifiers_of

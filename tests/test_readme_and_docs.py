@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taximeter.setting_keys import SETTINGS
+from taximeter.settings.keys import SETTINGS
 from taximeter_collector.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]

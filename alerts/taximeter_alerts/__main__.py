@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from taximeter.ports import collector_url, served_certificate
-from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter.settings.ports import collector_url, served_certificate
+from taximeter.settings.settings import Settings, SettingsError, load_settings
 from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
 from taximeter_alerts.channels import notifiers_of
 from taximeter_alerts.notice import sample_notice

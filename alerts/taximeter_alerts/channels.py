@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notifiers.apprise import Apprise
 from taximeter_alerts.notifiers.base import Notifier
 from taximeter_alerts.notifiers.email import EmailNotifier

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_collector.metrics import METRICS, Metric
 
 Kind = Literal["spike", "drop", "above", "below", "silent"]

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import uvicorn
 from starlette.applications import Starlette
 
-from taximeter.exposure import is_loopback
-from taximeter.ports import (
+from taximeter.settings.exposure import is_loopback
+from taximeter.settings.ports import (
     collector_url,
     live_port,
     part_tls,
@@ -23,8 +23,8 @@ from taximeter.ports import (
     served_certificate,
     write_ports,
 )
-from taximeter.settings import Settings, SettingsError
-from taximeter.tls import TlsFiles
+from taximeter.settings.settings import Settings, SettingsError
+from taximeter.settings.tls import TlsFiles
 from taximeter_alerts.api import Api
 from taximeter_alerts.board import Board
 from taximeter_alerts.channels import notifiers_of

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Final
 
 from taximeter.pricing import PriceFileError
-from taximeter.settings import Settings, SettingsError
+from taximeter.settings.settings import Settings, SettingsError
 from taximeter_collector.config import read_settings
 from taximeter_collector.derive import Deriver
 from taximeter_collector.directory_lock import UnusableStoreError

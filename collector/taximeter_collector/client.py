@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from taximeter.secret import Secret
-from taximeter.tls import reader_context
+from taximeter.settings.secret import Secret
+from taximeter.settings.tls import reader_context
 
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _JSON: Final = "application/json"

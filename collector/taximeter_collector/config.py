@@ -6,8 +6,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from taximeter.exposure import check_exposure
-from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter.settings.exposure import check_exposure
+from taximeter.settings.settings import Settings, SettingsError, load_settings
 
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:

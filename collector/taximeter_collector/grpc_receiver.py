@@ -12,8 +12,8 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from taximeter.secret import Secret
-from taximeter.tls import TlsFiles
+from taximeter.settings.secret import Secret
+from taximeter.settings.tls import TlsFiles
 from taximeter_collector.acceptance import Acceptor, accept, say
 from taximeter_collector.decode import Signal
 from taximeter_collector.responses import (

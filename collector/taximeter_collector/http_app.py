@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from taximeter.secret import Secret
-from taximeter.settings import CollectorSettings
+from taximeter.settings.secret import Secret
+from taximeter.settings.settings import CollectorSettings
 from taximeter_collector.acceptance import Acceptor
 from taximeter_collector.health import is_being_reattached, is_damage
 from taximeter_collector.http_receiver import is_authorised, otlp_routes

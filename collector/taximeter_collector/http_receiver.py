@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_collector.acceptance import Acceptor, accept, say
 from taximeter_collector.content_encoding import decompress
 from taximeter_collector.decode import SIGNALS, Signal

@@ -17,7 +17,7 @@ from typing import Final
 import duckdb
 import pyarrow.compute as pc
 
-from taximeter.settings import RedactionSettings
+from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Signal, Undecodable, count_items, parse, point_times
 from taximeter_collector.metric_points import without_timeless

@@ -14,7 +14,7 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
-from taximeter.settings import SettingsError
+from taximeter.settings.settings import SettingsError
 from taximeter_collector.client import QueryError, ReadClient
 
 _WRONG_USAGE: Final = frozenset({400, 401, 403, 413})

@@ -14,7 +14,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from taximeter.settings import RedactionSettings
+from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.decode import Rows, Signal
 from taximeter_collector.redaction_patterns import built_in, clean, fits, meets, own, quoted
 from taximeter_collector.redaction_points import mask_points

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from taximeter.redaction import shipped_rows
-from taximeter.settings import RedactionSettings, SettingsError
+from taximeter.settings.settings import RedactionSettings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)

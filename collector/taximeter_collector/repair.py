@@ -16,7 +16,7 @@ from contextlib import closing
 import duckdb
 
 from taximeter.pricing import PriceFileError
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings.settings import SettingsError, load_settings
 from taximeter_collector.data_files import DAY_TABLES, ROLLUP
 from taximeter_collector.directory_lock import UnusableStoreError
 from taximeter_collector.store import Store, StoreError, open_store

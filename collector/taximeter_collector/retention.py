@@ -15,7 +15,7 @@ from typing import Final
 
 import duckdb
 
-from taximeter.settings import StoreSettings
+from taximeter.settings.settings import StoreSettings
 from taximeter_collector.content_retention import Interrupted, drop_content
 from taximeter_collector.derive import Deriver
 from taximeter_collector.lending import transaction

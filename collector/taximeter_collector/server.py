@@ -17,9 +17,9 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from taximeter.ports import remove_ports, url_of, write_ports
-from taximeter.settings import CollectorSettings
-from taximeter.tls import TlsFiles
+from taximeter.settings.ports import remove_ports, url_of, write_ports
+from taximeter.settings.settings import CollectorSettings
+from taximeter.settings.tls import TlsFiles
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.query_watch import WATCH
 from taximeter_collector.slow_clients import PatientProtocol

@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from taximeter.rule_rows import RuleRow
-from taximeter.settings import Settings, ToolsSettings
+from taximeter.settings.rule_rows import RuleRow
+from taximeter.settings.settings import Settings, ToolsSettings
 from taximeter_collector.data_files import DataFiles
 from taximeter_collector.dialects import load_rules, load_tool_rules
 from taximeter_collector.directory_lock import DirectoryLock, StoreError

@@ -13,8 +13,8 @@ from typing import Final
 
 import uvicorn
 
-from taximeter.ports import part_tls, part_url, remove_ports, write_ports
-from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter.settings.ports import part_tls, part_url, remove_ports, write_ports
+from taximeter.settings.settings import Settings, SettingsError, load_settings
 
 _SHUTDOWN_S: Final = 2
 

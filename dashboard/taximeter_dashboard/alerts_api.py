@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from taximeter.ports import live_port, part_url, served_certificate
-from taximeter.settings import Settings
-from taximeter.tls import reader_context
+from taximeter.settings.ports import live_port, part_url, served_certificate
+from taximeter.settings.settings import Settings
+from taximeter.settings.tls import reader_context
 
 Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5

@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from taximeter.ports import collector_url, served_certificate
-from taximeter.settings import Settings, load_settings
+from taximeter.settings.ports import collector_url, served_certificate
+from taximeter.settings.settings import Settings, load_settings
 from taximeter_collector.client import QueryError, ReadClient, plain_rows
 
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from taximeter.pricing import Catalog, load_catalog
-from taximeter.settings import load_settings
+from taximeter.settings.settings import load_settings
 from taximeter_collector.explain import Proof, Replay, gather, prove
 from taximeter_dashboard.alerts_api import AlertsApi, alerts_api_for
 from taximeter_dashboard.reading import Reader, reader_from

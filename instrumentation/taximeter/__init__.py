@@ -4,10 +4,10 @@ import taximeter
 taximeter.init(service="support-desk")
 """
 
-from taximeter.breaker import Breaker
-from taximeter.denied import Denied
 from taximeter.lifecycle import flush, lost_spans, shutdown
-from taximeter.limits import (
+from taximeter.privacy import Privacy
+from taximeter.runs.current import Request, seconds_left
+from taximeter.runs.limits import (
     CircuitOpened,
     CostBudgetReached,
     DeadlineReached,
@@ -23,13 +23,13 @@ from taximeter.limits import (
     ToolCallCapReached,
     Used,
 )
-from taximeter.privacy import Privacy
-from taximeter.rate import Rate
-from taximeter.retry import Backoff
-from taximeter.runs import Request, seconds_left
-from taximeter.scopes import agent, confidence, handoff, partial, request
+from taximeter.runs.scopes import agent, confidence, handoff, partial, request
 from taximeter.start import init
-from taximeter.tools import tool
+from taximeter.tools.breaker import Breaker
+from taximeter.tools.denied import Denied
+from taximeter.tools.rate import Rate
+from taximeter.tools.retry import Backoff
+from taximeter.tools.tool import tool
 
 __all__ = [
     "Backoff",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from taximeter.limits import LimitReached
+from taximeter.runs.limits import LimitReached
 
 logger: Final = logging.getLogger("taximeter")
 P = ParamSpec("P")

@@ -10,8 +10,8 @@ from typing import Final
 
 from opentelemetry.trace import NoOpTracer
 
+from taximeter.export.process_end import flush_at_exit
 from taximeter.guard import guarded
-from taximeter.process_end import flush_at_exit
 from taximeter.tracing import Meter, OwnTracer
 
 _lock = threading.RLock()  # the SIGTERM handler may come while it is held

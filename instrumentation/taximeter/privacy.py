@@ -18,7 +18,7 @@ from opentelemetry.trace import Status
 
 from taximeter import semconv
 from taximeter.content import DEFAULT_MAX_CHARACTERS, cut
-from taximeter.export_queue import Sender, Sent
+from taximeter.export.queue import Sender, Sent
 from taximeter.guard import faults
 from taximeter.redaction import Redactor
 

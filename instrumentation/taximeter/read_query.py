@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-from taximeter.secret import Secret
-from taximeter.tls import reader_context
+from taximeter.settings.secret import Secret
+from taximeter.settings.tls import reader_context
 
 # The server stops the statement first, so that its own answer arrives.
 _MARGIN_S: Final = 5.0

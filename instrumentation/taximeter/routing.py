@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any, Literal, TypeVar, get_args
 
 from taximeter import semconv
-from taximeter.breaker import Breaker, Ticket
 from taximeter.guard import guarded
-from taximeter.limits import CircuitOpened, LimitReached
-from taximeter.retry import is_retryable
-from taximeter.runs import ending
+from taximeter.runs.current import ending
+from taximeter.runs.limits import CircuitOpened, LimitReached
 from taximeter.span_attributes import stamped
+from taximeter.tools.breaker import Breaker, Ticket
+from taximeter.tools.retry import is_retryable
 
 T = TypeVar("T")
 Unpriced = Literal["allow", "skip"]
@@ -160,6 +160,6 @@ def is_priced(model: Model) -> bool:
 
 @guarded(default=False)
 def _resolves(model: Model) -> bool:
-    from taximeter.call_cost import price_book
+    from taximeter.runs.call_cost import price_book
 
     return price_book().resolve(model.provider, model.name) is not None

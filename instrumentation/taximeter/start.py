@@ -7,7 +7,7 @@ from collections.abc import Callable
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from taximeter import lifecycle
-from taximeter.export_queue import ExportQueue, Immediate
+from taximeter.export.queue import ExportQueue, Immediate
 from taximeter.guard import guarded
 from taximeter.privacy import Privacy, PrivateExporter, PrivateSender, privacy_from_environment
 from taximeter.tracing import ClockNs, Meter, resource_for
@@ -35,8 +35,9 @@ def init(
     if lifecycle.is_disabled():
         return
     # Here, so that a program which only imports its agents does not pay for it.
-    from taximeter import anthropic, spawned, threads
-    from taximeter.otlp_http import OtlpHttp
+    from taximeter import spawned, threads
+    from taximeter.clients import anthropic
+    from taximeter.export.otlp_http import OtlpHttp
 
     def make() -> Meter:
         rules = privacy or privacy_from_environment()
@@ -61,7 +62,7 @@ def init(
 def _begin(make: Callable[[], Meter]) -> bool:
     if not lifecycle.begin(make):
         return False
-    from taximeter import installed
+    from taximeter.clients import installed
 
     installed.switch_on()
     return True

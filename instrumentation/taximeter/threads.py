@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
-from taximeter.runs import current_agent, current_request
+from taximeter.runs.current import current_agent, current_request
 
 _MARK = "_taximeter_carries_context"
 

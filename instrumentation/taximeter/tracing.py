@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import Span, SpanKind, Tracer
 
 from taximeter import semconv
-from taximeter.export_queue import ExportQueue, Immediate
+from taximeter.export.queue import ExportQueue, Immediate
 from taximeter.guard import guarded
-from taximeter.runs import current_request
+from taximeter.runs.current import current_request
 from taximeter.span_attributes import stamped_attributes
 
 ClockNs = Callable[[], int]

@@ -30,7 +30,7 @@ from tests.alerts.fake_http import FakeHttp, FakeSlack, Reply
 from tests.alerts.timeline import START
 from tests.patience import PATIENCE_S
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.board import Board
 from taximeter_alerts.channels import notifiers_of
 from taximeter_alerts.detect import Verdict

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.alerts.fake_http import FakeHttp, FakeSlack
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import Example, Notice
 from taximeter_alerts.notifiers.apprise import Apprise
 from taximeter_alerts.notifiers.base import Delivery, NotificationError

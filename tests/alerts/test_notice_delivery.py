@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import Chart, Notice, read_notice
 from taximeter_alerts.notification_log import NotificationLog
 from taximeter_alerts.notifiers.base import Delivery, NotificationError, Notifier

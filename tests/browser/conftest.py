@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from tests.patience import PATIENCE_S, wait_until
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 from taximeter_collector.client import QueryError, ReadClient
 
 from .telemetry import Fleet, export, hostile_request, send

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import sync_playwright
 
-from taximeter.ports import live_port
+from taximeter.settings.ports import live_port
 from taximeter_collector.client import ReadClient
 from taximeter_dashboard.statements import EXAMPLES
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from taximeter import cli, extras
-from taximeter.cli_query import as_table
+from taximeter.cli.query import as_table
 
 ANSWER = {
     "columns": [{"name": "agent", "type": "VARCHAR"}, {"name": "cost_usd", "type": "DOUBLE"}],
@@ -207,7 +207,7 @@ def test_a_terminal_is_not_steered_by_data() -> None:
 
 def test_the_command_line_loads_nothing_heavy() -> None:
     code = (
-        "import sys, taximeter.cli, taximeter.cli_up, taximeter.cli_query; "
+        "import sys, taximeter.cli.up, taximeter.cli.query; "
         "heavy = {'duckdb', 'grpc', 'pyarrow', 'pandas', 'streamlit', 'plotly', 'requests'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -6,8 +6,8 @@ import os
 import threading
 from pathlib import Path
 
-from taximeter.ports import collector_url, live_port, read_ports, remove_ports, write_ports
-from taximeter.settings import load_settings
+from taximeter.settings.ports import collector_url, live_port, read_ports, remove_ports, write_ports
+from taximeter.settings.settings import load_settings
 
 DEAD_PID = 2**22 + 1
 """Above the kernel's largest process id."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from taximeter.secret import Secret
-from taximeter.settings import SETTINGS, SettingsError, load_settings
+from taximeter.settings.secret import Secret
+from taximeter.settings.settings import SETTINGS, SettingsError, load_settings
 
 
 def write(directory: Path, text: str) -> Path:

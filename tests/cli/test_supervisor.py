@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from tests.patience import wait_until
 
-from taximeter.ports import is_alive, read_ports
-from taximeter.supervisor import Part, StartError, Supervisor
+from taximeter.cli.supervisor import Part, StartError, Supervisor
+from taximeter.settings.ports import is_alive, read_ports
 
 SERVER = """
 import os, pathlib, signal, sys, threading
-from taximeter.ports import write_ports
+from taximeter.settings.ports import write_ports
 data_dir = pathlib.Path(os.environ["TAXIMETER_STORE_DATA_DIR"])
 name = sys.argv[1]
 stop = threading.Event()
@@ -142,7 +142,7 @@ def is_running(pid: int) -> bool:
 def test_no_part_outlives_a_killed_supervisor(tmp_path: Path, environment: dict[str, str]) -> None:
     script = (
         "import os, pathlib\n"
-        "from taximeter.supervisor import Part, Supervisor\n"
+        "from taximeter.cli.supervisor import Part, Supervisor\n"
         f"s = Supervisor(pathlib.Path({str(tmp_path)!r}), os.environ, print)\n"
         "s.start(Part('a', 'tiny_server', ('a',)))\n"
         "s.wait_ready('a', 60)\n"

@@ -18,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from taximeter.ports import is_alive, read_ports, web_port
+from taximeter.settings.ports import is_alive, read_ports, web_port
 
 READY_WITHIN_S = 90
 PARTS = ("COLLECTOR_HTTP", "COLLECTOR_GRPC", "ALERTS", "DASHBOARD")

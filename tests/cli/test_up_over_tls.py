@@ -16,8 +16,8 @@ import pytest
 from tests.cli.test_up import PARTS, Up, wait_until_running
 from tests.collector_edges.certificates import Authority, Pair
 
-from taximeter.ports import read_ports, web_port
-from taximeter.tls import reader_context
+from taximeter.settings.ports import read_ports, web_port
+from taximeter.settings.tls import reader_context
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.patience import wait_until
 from tests.serving import collector
 from tests.telemetry import Span, Value, body, chat, one, put
 
-from taximeter.settings import StoreSettings
+from taximeter.settings.settings import StoreSettings
 from taximeter_collector import content_retention
 from taximeter_collector.derive import Deriver
 from taximeter_collector.ingest import Ingest

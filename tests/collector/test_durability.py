@@ -15,7 +15,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.patience import PATIENCE_S, wait_until
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 
 SPANS = 20
 

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.telemetry import follow, one, put, rows
 
-from taximeter.settings import RedactionSettings
+from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.item_limits import (
     ATTRIBUTES,

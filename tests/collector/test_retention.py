@@ -10,7 +10,7 @@ from tests.patience import wait_until
 from tests.serving import collector
 from tests.telemetry import BEGINNING_NS, Span, body, chat, one
 
-from taximeter.settings import StoreSettings
+from taximeter.settings.settings import StoreSettings
 from taximeter_collector.derive import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.retention import Retention

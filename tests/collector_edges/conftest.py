@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from tests.patience import PATIENCE_S
 from tests.serving import Collector, collecting, serving
 
-from taximeter.settings import CollectorSettings
+from taximeter.settings.settings import CollectorSettings
 from taximeter_collector.counters import Counters
 from taximeter_collector.decode import Signal, parse
 from taximeter_collector.grpc_receiver import GrpcReceiver

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from taximeter.exposure import check_exposure
-from taximeter.ports import read_ports
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings.exposure import check_exposure
+from taximeter.settings.ports import read_ports
+from taximeter.settings.settings import SettingsError, load_settings
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.server import serve
 

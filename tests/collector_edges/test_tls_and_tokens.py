@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from taximeter.read_query import QueryFailed, read_query
-from taximeter.secret import SecretFile
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings.secret import SecretFile
+from taximeter.settings.settings import SettingsError, load_settings
 from taximeter_collector.client import QueryError, ReadClient
 
 from .certificates import Authority, Pair

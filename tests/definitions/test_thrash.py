@@ -11,7 +11,7 @@ from tests.definitions.spans import agent, call, plain, tool
 from tests.telemetry import Span, one, send, wipe
 
 from taximeter.fingerprint import arguments_hash
-from taximeter.settings import ToolsSettings
+from taximeter.settings.settings import ToolsSettings
 from taximeter_collector.store import Store
 
 RUN = "select max_consecutive_repeat, max_repeats, thrash_ratio from agent_runs"

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from taximeter.settings import load_settings
+from taximeter.settings.settings import load_settings
 from taximeter_collector.decode import Signal
 from taximeter_collector.derive import Deriver, derive_step, derived_batch
 from taximeter_collector.ingest import Ingest

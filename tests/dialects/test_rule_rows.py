@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings.settings import SettingsError, load_settings
 from taximeter_collector.dialects import RULE_FILES, load_rules, read_rules
 from taximeter_collector.dialects.columns import TABLES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.patience import wait_until
 
-from taximeter.ports import read_ports
+from taximeter.settings.ports import read_ports
 from taximeter_collector.client import QueryError, ReadClient
 
 from .conftest import Trace, chat, recorded

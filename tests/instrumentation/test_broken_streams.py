@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from tests.telemetry import follow, receive
 
 import taximeter
-from taximeter.limits import CostBudgetReached, TokenBudgetReached
+from taximeter.runs.limits import CostBudgetReached, TokenBudgetReached
 from taximeter.testing import SpanList
 from taximeter_collector.store import Store
 

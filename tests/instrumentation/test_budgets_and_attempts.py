@@ -9,9 +9,9 @@ import pytest
 
 import taximeter
 from taximeter.demo.fake_api import FakeApi
-from taximeter.limits import Limits
-from taximeter.retry import Backoff
+from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
+from taximeter.tools.retry import Backoff
 
 
 def attributes(spans: SpanList, name: str) -> list[dict[str, Any]]:

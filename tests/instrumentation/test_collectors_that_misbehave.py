@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from taximeter.export_queue import ExportQueue, Immediate, Sent
-from taximeter.otlp_http import OtlpHttp
+from taximeter.export.otlp_http import OtlpHttp
+from taximeter.export.queue import ExportQueue, Immediate, Sent
 from taximeter.testing import SpanList
 
 HANGS = None

@@ -10,9 +10,10 @@ import pytest
 from tests.instrumentation.fake_model import ASK, GPT, FakeModel
 
 import taximeter
-from taximeter import call_cost, lifecycle
+from taximeter import lifecycle
 from taximeter.guard import faults
-from taximeter.model_calls import account
+from taximeter.runs import call_cost
+from taximeter.runs.model_calls import account
 from taximeter.testing import SpanList
 
 PLAIN = {"input_tokens": 1_000_000, "output_tokens": 0}

@@ -202,7 +202,7 @@ def test_a_library_in_a_zip_file_is_measured_once_it_is_whole(tmp_path: Path) ->
         archive.writestr("lib/part.py", "")
     program = f"""
 import sys
-from taximeter.late_imports import when_imported
+from taximeter.clients.late_imports import when_imported
 sys.path.insert(0, {str(tmp_path / "lib.zip")!r})
 when_imported("lib", lambda: print(sys.modules["lib"].WHOLE))
 import lib

@@ -17,9 +17,9 @@ from tests.telemetry import follow, receive, rows
 import taximeter
 from taximeter import semconv
 from taximeter.guard import faults
-from taximeter.limits import LimitReached, Limits
-from taximeter.runs import Session, current_request, seconds_left
-from taximeter.sessions import FORGET_AFTER_S, REMEMBERED, Sessions
+from taximeter.runs.current import Session, current_request, seconds_left
+from taximeter.runs.limits import LimitReached, Limits
+from taximeter.runs.sessions import FORGET_AFTER_S, REMEMBERED, Sessions
 from taximeter.testing import FixedClock, SpanList
 from taximeter_collector.store import Store
 

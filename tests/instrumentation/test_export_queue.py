@@ -10,9 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 import taximeter
-from taximeter import export_queue
-from taximeter.export_queue import ExportQueue, Immediate, Sent
-from taximeter.room import Room, size_of
+from taximeter.export import queue as export_queue
+from taximeter.export.queue import ExportQueue, Immediate, Sent
+from taximeter.export.room import Room, size_of
 from taximeter.testing import FixedClock, SpanList
 
 

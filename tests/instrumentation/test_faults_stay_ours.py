@@ -13,22 +13,23 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 import taximeter
+from taximeter.clients.openai import wrap_post
 from taximeter.guard import faults
-from taximeter.openai import wrap_post
 from taximeter.testing import SpanList
 
 MODULES = (
-    "broken_streams", "call_arguments", "call_cost", "export_queue", "fingerprint", "model_calls",
-    "openai", "pricing.catalog", "pricing.matching", "pricing.traffic", "room", "spans", "streams",
-    "tracing", "usage.counts", "usage.openai_shapes", "usage.shapes",
+    "clients.broken_streams", "clients.openai", "clients.streams", "export.queue", "export.room",
+    "fingerprint", "pricing.catalog", "pricing.matching", "pricing.traffic", "runs.call_cost",
+    "runs.model_calls", "spans", "tools.call_arguments", "tracing", "usage.counts",
+    "usage.openai_shapes", "usage.shapes",
 )  # fmt: skip
 THE_HOSTS = {
-    "taximeter.model_calls.before_model_call": "raises LimitReached by design",
-    "taximeter.openai._Call.sending": "is the application's own call",
+    "taximeter.runs.model_calls.before_model_call": "raises LimitReached by design",
+    "taximeter.clients.openai._Call.sending": "is the application's own call",
     "taximeter.spans.current_span.__init__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__enter__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__exit__": "holds two names; what it calls is broken below",
-    "taximeter.openai.wrap_post": "runs once, at init, guarded there",
+    "taximeter.clients.openai.wrap_post": "runs once, at init, guarded there",
 }
 """What stands between the application and its own work, and why it may raise."""
 ANSWER = ChatCompletion.model_validate(

@@ -21,8 +21,8 @@ from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
 from tests.telemetry import Body, follow, receive
 
 import taximeter
-from taximeter.limits import Limits, Used
-from taximeter.runs import AgentRun, current_agent
+from taximeter.runs.current import AgentRun, current_agent
+from taximeter.runs.limits import Limits, Used
 from taximeter.testing import SpanList
 from taximeter_collector.store import Store
 

@@ -32,8 +32,8 @@ from taximeter.guardrails import (
     trust_boundary,
 )
 from taximeter.guardrails.trust import instructions_in
-from taximeter.limits import GuardrailBlocked, Limits
 from taximeter.policies import Denied, Values
+from taximeter.runs.limits import GuardrailBlocked, Limits
 from taximeter.testing import SpanList
 
 

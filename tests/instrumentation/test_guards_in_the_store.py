@@ -10,13 +10,13 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from tests.telemetry import follow, one, receive, rows
 
 import taximeter
-from taximeter.breaker import Breaker
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Reply
 from taximeter.guardrails import claude_classifier, guardrail, protect
 from taximeter.policies import Denied, Workdir
-from taximeter.retry import Backoff
 from taximeter.testing import SpanList
+from taximeter.tools.breaker import Breaker
+from taximeter.tools.retry import Backoff
 from taximeter_collector.store import Store
 
 

@@ -17,7 +17,7 @@ from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, FakeModel
 import taximeter
 from taximeter import semconv
 from taximeter.guard import faults
-from taximeter.limits import LimitReached, Limits
+from taximeter.runs.limits import LimitReached, Limits
 from taximeter.testing import FixedClock, SpanList
 
 Step = Callable[[], None]

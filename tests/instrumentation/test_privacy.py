@@ -153,7 +153,7 @@ def test_wrong_settings_send_nothing(shim: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_goes_to_a_collector_is_masked_too(shim: Any) -> None:
-    from taximeter.export_queue import Sent
+    from taximeter.export.queue import Sent
 
     plain = shim()
     run_a_tool("mail bob@example.com")

@@ -16,8 +16,8 @@ from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
 
 import taximeter
 from taximeter.guard import faults
-from taximeter.limits import LimitReached, Limits, Used
-from taximeter.runs import current_agent
+from taximeter.runs.current import current_agent
+from taximeter.runs.limits import LimitReached, Limits, Used
 from taximeter.testing import SpanList
 
 CALLS = 50

@@ -12,11 +12,11 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from tests.telemetry import follow, receive, rows
 
 import taximeter
-from taximeter.breaker import Breaker
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Fault, Reply
 from taximeter.routing import Model, Routes
 from taximeter.testing import SpanList
+from taximeter.tools.breaker import Breaker
 from taximeter_collector.store import Store
 
 TABLE = {"plan": ["claude-opus-5-5", "claude-sonnet-5-5"], "title": "claude-haiku-5-5"}

@@ -18,12 +18,18 @@ import pytest
 import requests
 
 import taximeter
-from taximeter.breaker import Breaker
-from taximeter.denied import Denied
-from taximeter.limits import Limits
-from taximeter.rate import Rate
-from taximeter.retry import Backoff, http_status, is_retryable, retry_after_s, wait_before_retry
+from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
+from taximeter.tools.breaker import Breaker
+from taximeter.tools.denied import Denied
+from taximeter.tools.rate import Rate
+from taximeter.tools.retry import (
+    Backoff,
+    http_status,
+    is_retryable,
+    retry_after_s,
+    wait_before_retry,
+)
 
 AT_ONCE = Backoff(first_s=0.0)
 

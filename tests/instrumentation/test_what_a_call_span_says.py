@@ -12,11 +12,12 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 import taximeter
-from taximeter import call_cost, lifecycle, model_calls, semconv
+from taximeter import lifecycle, semconv
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Fault, Reply, Tokens
 from taximeter.guard import faults
-from taximeter.model_calls import account
+from taximeter.runs import call_cost, model_calls
+from taximeter.runs.model_calls import account
 from taximeter.testing import SpanList
 
 CLAUDE = "claude-sonnet-4-5"

@@ -16,7 +16,7 @@ from tests.corpus.archive import Export, Scenario, scenarios
 from tests.corpus.replay import as_protobuf, replay_all
 from tests.telemetry import Tables, put, tables
 
-from taximeter.settings import RedactionSettings
+from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.data_files import ROLLUP_TABLES
 from taximeter_collector.store import Store
 

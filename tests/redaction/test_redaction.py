@@ -15,7 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Sum
 from tests.patience import PATIENCE_S
 from tests.telemetry import BEGINNING_NS, Span, body, chat, follow, put
 
-from taximeter.settings import RedactionSettings, SettingsError, load_settings
+from taximeter.settings.settings import RedactionSettings, SettingsError, load_settings
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.redaction import Redactor
 from taximeter_collector.store import Store

@@ -10,7 +10,8 @@ import pytest
 from tests.poison import follow_past_poison
 from tests.telemetry import BEGINNING_NS, Span, chat, commit, one, send
 
-from taximeter import cli, cli_verify
+from taximeter import cli
+from taximeter.cli import verify as cli_verify
 from taximeter_collector import derive
 from taximeter_collector.derive import Deriver, derived_batch
 from taximeter_collector.sql_files import read_sql

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import FIRST, Notice
 from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.notifiers.web import Answer, Web, refuse_status

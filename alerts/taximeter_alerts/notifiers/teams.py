@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.web import Web, refuse_status

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from taximeter.secret import Secret
+from taximeter.settings.secret import Secret
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.web import Web, refuse_status

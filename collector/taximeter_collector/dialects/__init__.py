@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from taximeter.rule_rows import RuleRow
-from taximeter.settings import ToolsSettings
+from taximeter.settings.rule_rows import RuleRow
+from taximeter.settings.settings import ToolsSettings
 from taximeter_collector.dialects.columns import REPLACES
 from taximeter_collector.dialects.shipped import RULE_FILES, Row, mapped_columns, read_rules
 from taximeter_collector.dialects.user_rows import check_rows

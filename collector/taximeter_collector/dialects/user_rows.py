@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import duckdb
 
-from taximeter.rule_rows import SECTION, RuleRow
-from taximeter.settings import SettingsError
+from taximeter.settings.rule_rows import SECTION, RuleRow
+from taximeter.settings.settings import SettingsError
 from taximeter_collector.dialects.columns import TABLES, TOGETHER, Cell
 from taximeter_collector.dialects.shipped import Row, known_dialects, mapped_columns
 

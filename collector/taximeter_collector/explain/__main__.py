@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from taximeter.cli_options import add_reader_options
-from taximeter.ports import collector_url, served_certificate
+from taximeter.cli.options import add_reader_options
 from taximeter.pricing import PriceFileError, load_catalog
-from taximeter.settings import SettingsError, load_settings
+from taximeter.settings.ports import collector_url, served_certificate
+from taximeter.settings.settings import SettingsError, load_settings
 from taximeter_collector.client import QueryError, ReadClient, plain_rows
 from taximeter_collector.explain import NotExplainable, Proof, Replay, find_trace, gather, prove
 from taximeter_collector.explain.text import as_text

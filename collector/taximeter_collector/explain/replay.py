@@ -15,7 +15,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from taximeter.settings import ToolsSettings
+from taximeter.settings.settings import ToolsSettings
 from taximeter_collector.decode import Rows
 from taximeter_collector.dialects import load_rules, load_tool_rules, rules_table
 from taximeter_collector.normalise import store_spans

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from taximeter.cli_query import as_csv, as_table
+from taximeter.cli.query import as_csv, as_table
 from taximeter_collector.reconcile.cells import sums
 from taximeter_collector.reconcile.compare import Comparison, Finding
 from taximeter_collector.reconcile.gap import PARTS

@@ -14,9 +14,9 @@ from typing import IO, Final, cast
 
 import duckdb
 
-from taximeter.ports import collector_url, live_port, served_certificate
 from taximeter.read_query import QueryFailed, receive
-from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter.settings.ports import collector_url, live_port, served_certificate
+from taximeter.settings.settings import Settings, SettingsError, load_settings
 from taximeter_collector.directory_lock import UnusableStoreError
 from taximeter_collector.read_api import QueryFault
 from taximeter_collector.store import StoreError, open_store

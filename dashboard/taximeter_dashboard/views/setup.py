@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from taximeter.ports import collector_url, live_port, url_of
-from taximeter.settings import load_settings
+from taximeter.settings.ports import collector_url, live_port, url_of
+from taximeter.settings.settings import load_settings
 from taximeter_collector.client import QueryError
 from taximeter_dashboard import blocks, format, frame, queries, session
 from taximeter_dashboard.blocks import Fact

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taximeter.extras import missing_extra
-from taximeter.ports import collector_url
-from taximeter.settings import Settings, SettingsError, load_settings
+from taximeter.settings.ports import collector_url
+from taximeter.settings.settings import Settings, SettingsError, load_settings
 
 DEFAULT_DAYS: Final = 14.0
 DEFAULT_SEED: Final = 7

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from taximeter.guardrails.rail import Guardrail
-from taximeter.limits import GuardrailBlocked
+from taximeter.runs.limits import GuardrailBlocked
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
-from taximeter.denied import Denied
 from taximeter.guard import guarded
 from taximeter.guardrails.verdicts import Verdict, block, verdict_of
-from taximeter.limits import GuardrailBlocked, LimitReached
-from taximeter.runs import ending
-from taximeter.side_work import side_work
+from taximeter.runs.current import ending
+from taximeter.runs.limits import GuardrailBlocked, LimitReached
+from taximeter.runs.side_work import side_work
+from taximeter.tools.denied import Denied
 
 Check = Callable[[Any], Any]
 """Takes a value; returns a Verdict, True, False or None, or an awaitable of one."""

@@ -3,11 +3,11 @@
 ``@taximeter.tool(allow={"path": Workdir("/srv/data"), "url": Hosts("api.example.com")})``
 """
 
-from taximeter.denied import Denied, Policy
 from taximeter.policies.commands import Commands
 from taximeter.policies.hosts import Hosts
 from taximeter.policies.paths import Workdir
 from taximeter.policies.sql import ReadOnlySql
 from taximeter.policies.values import Values
+from taximeter.tools.denied import Denied, Policy
 
 __all__ = ["Commands", "Denied", "Hosts", "Policy", "ReadOnlySql", "Values", "Workdir"]

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from taximeter.denied import Denied
 from taximeter.policies.allow_list import checked_entries
 from taximeter.policies.paths import Workdir
+from taximeter.tools.denied import Denied
 
 _SHELL_SIGNS: Final = ";|&<>`$\n\r\0"
 RISKY_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {

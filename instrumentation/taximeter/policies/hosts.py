@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from taximeter.denied import Denied
 from taximeter.policies.allow_list import checked_entries
+from taximeter.tools.denied import Denied
 
 Resolve = Callable[[str], Iterable[str]]
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}

@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from taximeter.denied import Denied
+from taximeter.tools.denied import Denied
 
 
 class Workdir:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from taximeter.denied import Denied
+from taximeter.tools.denied import Denied
 
 _STARTS: Final = frozenset({"select", "with", "values", "show", "describe", "desc", "explain"})
 _WRITES: Final = frozenset(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-from taximeter.denied import Denied
 from taximeter.policies.allow_list import checked_entries
+from taximeter.tools.denied import Denied
 
 
 class Values:

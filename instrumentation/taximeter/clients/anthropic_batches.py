@@ -1,0 +1,99 @@
+"""Anthropic's batches: one span a result when the results are collected, where their usage is."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry.trace import SpanKind
+
+from taximeter import lifecycle, semconv
+from taximeter.clients.anthropic_calls import describe
+from taximeter.clients.anthropic_events import get
+from taximeter.clients.streams import observe
+from taximeter.guard import guarded
+from taximeter.runs.model_calls import (
+    account,
+    count_model_call,
+)
+
+_BATCHES_REMEMBERED: Final = 100_000
+
+_collected: Final[OrderedDict[str, None]] = OrderedDict()
+
+
+@guarded(default=None)
+def watch_batches() -> None:
+    """Wrap the ways to collect results."""
+    from anthropic.resources.beta.messages import batches as beta
+    from anthropic.resources.messages import batches as stable
+
+    for batches in (stable, beta):
+        setattr(batches.Batches, "results", _watched(batches.Batches.results))
+        setattr(batches.AsyncBatches, "results", _async_watched(batches.AsyncBatches.results))
+
+
+def _watched(results: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(results)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return _watch(results(*args, **kwargs))
+
+    return wrapped
+
+
+def _async_watched(results: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(results)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return _watch(await results(*args, **kwargs))
+
+    return wrapped
+
+
+def _watch(decoder: Any) -> Any:
+    _observe_results(decoder)
+    return decoder
+
+
+@guarded(default=None)
+def _observe_results(decoder: Any) -> None:
+    if lifecycle.is_active() and hasattr(decoder, "_iterator"):
+        observe(decoder, _BatchResults())
+
+
+class _BatchResults:
+    """Makes one span a result; a batch collected twice is counted once."""
+
+    def item(self, item: Any) -> bool:
+        """See one result."""
+        result = get(item, "result")
+        message = get(result, "message")
+        message_id = get(message, "id")
+        if message is not None and message_id not in _collected:
+            _collected[message_id] = None
+            while len(_collected) > _BATCHES_REMEMBERED:
+                _collected.popitem(last=False)
+            _batch_span(message)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """Nothing to end."""
+
+
+def _batch_span(message: Any) -> None:
+    model = get(message, "model")
+    span = lifecycle.tracer().start_span(
+        f"{semconv.CHAT} {model}",
+        kind=SpanKind.CLIENT,
+        attributes={
+            semconv.OPERATION: semconv.CHAT,
+            semconv.PROVIDER: "anthropic",
+            semconv.REQUEST_MODEL: str(model),
+            semconv.BATCH: True,
+        },
+    )
+    count_model_call(span)
+    describe(span, message)
+    account(span, get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True)
+    span.end()

@@ -1,0 +1,365 @@
+"""OpenAI's SDK (and what speaks its API through it): one span a call, with the provider's usage.
+
+The client's one way out, `post`, is wrapped by path, so streams, helpers and retries are covered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from taximeter import lifecycle, semconv
+from taximeter.clients.broken_streams import account_broken
+from taximeter.clients.openai_background import note_started, wrap_async_get, wrap_get
+from taximeter.clients.streams import observe
+from taximeter.guard import guarded
+from taximeter.runs.call_cost import Terms
+from taximeter.runs.deadlines import raise_if_overdue, until_deadline, within_deadline
+from taximeter.runs.model_calls import (
+    account,
+    after_model_call,
+    before_model_call,
+    count_model_call,
+    plain,
+)
+from taximeter.runs.reservations import Owners
+from taximeter.spans import current_span
+
+_MARK: Final = "_taximeter_wrapped"
+_MAX_CONTENT: Final = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    """One path of the API."""
+
+    operation: str
+    api_type: str
+    shape: str
+
+
+_APIS: Final = {
+    "/chat/completions": _Api(semconv.CHAT, "chat_completions", "openai_chat"),
+    "/responses": _Api(semconv.CHAT, "responses", "openai_responses"),
+    "/embeddings": _Api(semconv.EMBEDDINGS, "embeddings", "openai_chat"),
+}
+# Who answers behind an OpenAI-shaped address: (provider, the shape of its chat usage).
+_HOSTS: Final = {
+    "api.deepseek.com": ("deepseek", "deepseek"),
+    "api.x.ai": ("x_ai", "xai_chat"),
+    "api.groq.com": ("groq", "openai_chat"),
+    "api.mistral.ai": ("mistral_ai", "openai_chat"),
+    "api.together.xyz": ("together", "openai_chat"),
+    "api.fireworks.ai": ("fireworks", "openai_chat"),
+    "openrouter.ai": ("openrouter", "openai_chat"),
+    "api.perplexity.ai": ("perplexity", "openai_chat"),
+}
+_answered: Final[ContextVar[dict[str, Any] | None]] = ContextVar("taximeter_openai", default=None)
+
+
+@guarded(default=None)
+def install() -> None:
+    """Wrap the SDK if it is there; once."""
+    try:
+        from openai import _base_client as sdk
+    except ImportError:
+        return
+    if not getattr(sdk.SyncAPIClient.post, _MARK, False):
+        setattr(sdk.SyncAPIClient, "post", wrap_post(sdk.SyncAPIClient.post))
+        setattr(sdk.AsyncAPIClient, "post", wrap_async_post(sdk.AsyncAPIClient.post))
+        setattr(sdk.SyncAPIClient, "get", wrap_get(sdk.SyncAPIClient.get))
+        setattr(sdk.AsyncAPIClient, "get", wrap_async_get(sdk.AsyncAPIClient.get))
+        for client in (sdk.SyncAPIClient, sdk.AsyncAPIClient):
+            setattr(client, "_process_response", _noting(client._process_response))
+
+
+def _noting(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Note how often the SDK sent the request before this answer came."""
+
+    @functools.wraps(process)
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        noted = _answered.get()
+        if noted is not None:
+            noted["retries"] = kwargs.get("retries_taken", 0)
+        return process(self, *args, **kwargs)
+
+    return noting
+
+
+def wrap_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the client's one way out."""
+
+    @functools.wraps(post)
+    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        api = _APIS.get(path)
+        if api is None or not lifecycle.is_active():
+            return post(self, path, **kwargs)
+        call = _new_call(self, api, kwargs)
+        if call is None:
+            return post(self, path, **kwargs)
+        with call.sending():
+            answer = post(self, path, **call.kwargs)
+        call.take(answer)
+        return answer
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+def wrap_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the asynchronous client's one way out."""
+
+    @functools.wraps(post)
+    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        api = _APIS.get(path)
+        if api is None or not lifecycle.is_active():
+            return await post(self, path, **kwargs)
+        call = _new_call(self, api, kwargs)
+        if call is None:
+            return await post(self, path, **kwargs)
+        with call.sending():
+            answer = await until_deadline(post(self, path, **call.kwargs))
+        call.take(answer)
+        return answer
+
+    setattr(wrapped, _MARK, True)
+    return wrapped
+
+
+class _Call:
+    """One call and its span, from the request to the end of the answer or of its stream."""
+
+    def __init__(self, client: Any, api: _Api, kwargs: dict[str, Any]) -> None:
+        self.kwargs = kwargs
+        self._api = api
+        body = kwargs.get("body")
+        self._body: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+        self._usage: Any = None
+        self._hides_usage_chunk = False
+        self._finish_reasons: list[str] = []
+        self._is_stream, self._pieces = False, 0
+        self._noted: dict[str, Any] = {}
+        self._started = time.perf_counter()
+        self._span: Span = trace.INVALID_SPAN
+        self._provider, self._shape = "openai", api.shape
+        self._server: str | None = None
+        self._know(client)
+        is_decision = api.operation == semconv.CHAT
+        held = before_model_call(self._body, self._terms(), is_decision=is_decision)
+        self._owners = Owners.current(held)
+        self.kwargs = within_deadline(client, self.kwargs)
+        self._begin(client)
+
+    @guarded(default=None)
+    def _know(self, client: Any) -> None:
+        """Read who is asked."""
+        self._server = urlsplit(str(client.base_url)).hostname
+        self._provider, self._shape = _provider_of(client, self._server, self._api)
+
+    def _terms(self) -> Terms:
+        model, tier = self._body.get("model"), self._body.get("service_tier")
+        return Terms(self._provider, model, tier, server_address=self._server)
+
+    @guarded(default=None)
+    def _begin(self, client: Any) -> None:
+        self._ask_for_usage()
+        attributes: dict[str, Any] = {
+            semconv.OPERATION: self._api.operation,
+            semconv.PROVIDER: self._provider,
+            semconv.OPENAI_API_TYPE: self._api.api_type,
+            semconv.SERVER_ADDRESS: self._server,
+            semconv.SERVER_PORT: urlsplit(str(client.base_url)).port,
+            semconv.REQUEST_MODEL: self._body.get("model"),
+            semconv.REQUEST_STREAM: True if self.kwargs.get("stream") else None,
+            semconv.REQUEST_MAX_TOKENS: self._body.get("max_completion_tokens")
+            or self._body.get("max_output_tokens") or self._body.get("max_tokens"),
+            semconv.REQUEST_CHOICES: self._body.get("n") if self._body.get("n") != 1 else None,
+            semconv.OPENAI_REQUEST_TIER: self._body.get("service_tier"),
+        }  # fmt: skip
+        if lifecycle.captures_content():
+            said = self._body.get("messages") or self._body.get("input")
+            attributes[semconv.INPUT_MESSAGES] = _content(said)
+        self._span = lifecycle.tracer().start_span(
+            f"{self._api.operation} {self._body.get('model')}",
+            kind=SpanKind.CLIENT,
+            attributes={key: value for key, value in attributes.items() if _is_plain(value)},
+        )
+        count_model_call(self._span, is_decision=self._api.operation == semconv.CHAT)
+
+    def _ask_for_usage(self) -> None:
+        """A chat stream tells its usage only when asked; ask, and keep the extra chunk to us."""
+        if self._api.api_type != "chat_completions" or not self.kwargs.get("stream"):
+            return
+        options = self._body.get("stream_options")
+        options = options if isinstance(options, Mapping) else {}
+        if "include_usage" not in options:
+            self._hides_usage_chunk = True
+            self._body = {**self._body, "stream_options": {**options, "include_usage": True}}
+            self.kwargs = {**self.kwargs, "body": self._body}
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send inside the span; a failure ends it."""
+        token = _answered.set(self._noted)
+        try:
+            with current_span(self._span):
+                yield
+        except BaseException as error:
+            self._fail(error)
+            raise_if_overdue(error)
+            raise
+        finally:
+            _answered.reset(token)
+
+    @guarded(default=None)
+    def _fail(self, error: BaseException) -> None:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int):
+            self._span.set_attribute(semconv.HTTP_STATUS, status)
+        self._span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
+        self._span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
+        self._span.end()
+        after_model_call(self._span, self._owners, failed=True)
+
+    @guarded(default=None)
+    def take(self, answer: Any) -> None:
+        """Record the answer, or watch it stream."""
+        if retries := self._noted.get("retries"):
+            self._span.set_attribute(semconv.RESEND_COUNT, retries)
+        if hasattr(answer, "_iterator"):
+            self._is_stream = True
+            observe(answer, self)
+            return
+        self._read(_data_of(answer))
+        if self._usage is None:
+            note_started(answer, self._owners)
+        self.end(None)
+
+    @guarded(default=None)
+    def _read(self, data: Any) -> None:
+        """Take what a whole answer says: a response, or an event that carries one."""
+        get = data.get if isinstance(data, Mapping) else functools.partial(_attribute, data)
+        self._usage = get("usage") or self._usage
+        values = {
+            semconv.RESPONSE_ID: get("id"),
+            semconv.RESPONSE_MODEL: get("model"),
+            semconv.OPENAI_RESPONSE_TIER: get("service_tier"),
+        }
+        for key, value in values.items():
+            if isinstance(value, str) and value:
+                self._span.set_attribute(key, value)
+        for choice in get("choices") or ():
+            self._choose(choice)
+        if isinstance(status := get("status"), str):
+            self._finish_reasons = [_responses_reason(status, plain(get("incomplete_details")))]
+        if lifecycle.captures_content() and (said := get("choices") or get("output")):
+            self._span.set_attribute(
+                semconv.OUTPUT_MESSAGES, _content([plain(part) for part in said])
+            )
+
+    def _choose(self, choice: Any) -> None:
+        reason = _attribute(choice, "finish_reason")
+        if isinstance(reason, str):
+            self._finish_reasons.append(reason)
+
+    # A stream's observer.
+
+    def item(self, item: Any) -> bool:
+        """See one chunk or event."""
+        if self._started:
+            waited, self._started = time.perf_counter() - self._started, 0.0
+            self._span.set_attribute(semconv.TIME_TO_FIRST_CHUNK, waited)
+        self._pieces += _pieces_of(item)
+        response = _attribute(item, "response")
+        if response is not None:
+            self._read(response)
+        elif self._api.api_type == "chat_completions":
+            self._read(item)
+            is_extra = self._hides_usage_chunk and not _attribute(item, "choices")
+            return not (is_extra and _attribute(item, "usage") is not None)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span with what is known; a stream that broke has no usage, not zero."""
+        span = self._span
+        if self._finish_reasons:
+            span.set_attribute(semconv.FINISH_REASONS, list(dict.fromkeys(self._finish_reasons)))
+        if self._is_stream and (self._usage is None or not self._finish_reasons):
+            self._count(partial(account_broken, pieces=self._pieces))
+        elif self._usage is not None:
+            self._count(account)
+        if error is not None:
+            self._fail(error)
+            return
+        span.end()
+        after_model_call(span, self._owners, failed=False)
+
+    @guarded(default=None)
+    def _count(self, tell: Callable[..., None]) -> None:
+        attributes = getattr(self._span, "attributes", None) or {}
+        tier = attributes.get(semconv.OPENAI_RESPONSE_TIER)
+        tell(
+            self._span, plain(self._usage), self._shape,
+            provider=self._provider,
+            model=attributes.get(semconv.RESPONSE_MODEL) or self._body.get("model"),
+            tier=tier if isinstance(tier, str) else None,
+            server_address=self._server,
+            owners=self._owners,
+        )  # fmt: skip
+
+
+@guarded(default=None)
+def _new_call(client: Any, api: _Api, kwargs: dict[str, Any]) -> _Call | None:
+    return _Call(client, api, kwargs)
+
+
+def _provider_of(client: Any, host: str | None, api: _Api) -> tuple[str, str]:
+    if "Azure" in type(client).__name__:
+        return "azure.ai.openai", api.shape
+    provider, shape = _HOSTS.get(host or "", ("openai", api.shape))
+    return provider, shape if api.api_type == "chat_completions" else api.shape
+
+
+def _data_of(answer: Any) -> Any:
+    """Return the parsed answer, also from a raw response that has been read."""
+    if (response := getattr(answer, "http_response", None)) is None:
+        return answer
+    with contextlib.suppress(Exception):  # not read yet, or not JSON: its span has no usage
+        return json.loads(response.content)
+    return {}
+
+
+def _attribute(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def _pieces_of(item: Any) -> int:
+    """Return how many pieces of text a chunk or event brings; each is a token at least."""
+    if _attribute(item, "type") == "response.output_text.delta":
+        return int(bool(_attribute(item, "delta")))
+    deltas = (_attribute(choice, "delta") for choice in _attribute(item, "choices") or ())
+    return sum(bool(_attribute(delta, "content")) for delta in deltas)
+
+
+def _responses_reason(status: str, details: Any) -> str:
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return reason or {"completed": "stop", "failed": "error"}.get(status, status)
+
+
+def _content(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, default=str)[:_MAX_CONTENT]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)

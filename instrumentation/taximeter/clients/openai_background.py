@@ -1,0 +1,88 @@
+"""Responses that OpenAI makes in the background: their usage is in the answer of a later look, and counts once."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry.trace import SpanKind
+
+from taximeter import lifecycle, semconv
+from taximeter.guard import guarded
+from taximeter.runs.model_calls import account, plain
+from taximeter.runs.reservations import Owners
+
+_PATH: Final = "/responses/"
+_REMEMBERED: Final = 10_000
+_DONE: Final = ("completed", "incomplete", "failed", "cancelled")
+
+_waiting: Final[OrderedDict[str, Owners]] = OrderedDict()
+"""Whose a background response is, from its start to the look that finds it done."""
+
+
+@guarded(default=None)
+def note_started(response: Any, owners: Owners) -> None:
+    """Remember a response that has begun and has no usage yet."""
+    response_id = getattr(response, "id", None)
+    if getattr(response, "background", None) and isinstance(response_id, str):
+        _waiting[response_id] = owners
+        while len(_waiting) > _REMEMBERED:
+            _waiting.popitem(last=False)
+
+
+def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the client's way to look at something."""
+
+    @functools.wraps(get)
+    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        answer = get(self, path, **kwargs)
+        if path.startswith(_PATH):
+            _note_look(answer)
+        return answer
+
+    return wrapped
+
+
+def wrap_async_get(get: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the asynchronous client's way to look at something."""
+
+    @functools.wraps(get)
+    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
+        answer = await get(self, path, **kwargs)
+        if path.startswith(_PATH):
+            _note_look(answer)
+        return answer
+
+    return wrapped
+
+
+@guarded(default=None)
+def _note_look(response: Any) -> None:
+    if getattr(response, "status", None) not in _DONE or not lifecycle.is_active():
+        return
+    owners = _waiting.pop(response.id, None)
+    usage = getattr(response, "usage", None)
+    if owners is None or usage is None:
+        return
+    model, tier = str(response.model), getattr(response, "service_tier", None)
+    span = lifecycle.tracer().start_span(
+        f"{semconv.CHAT} {model}",
+        kind=SpanKind.CLIENT,
+        attributes={
+            semconv.OPERATION: semconv.CHAT,
+            semconv.PROVIDER: "openai",
+            semconv.OPENAI_API_TYPE: "responses",
+            semconv.REQUEST_MODEL: model,
+            semconv.RESPONSE_MODEL: model,
+            semconv.RESPONSE_ID: response.id,
+            semconv.FINISH_REASONS: ["stop" if response.status == "completed" else response.status],
+            **({semconv.OPENAI_RESPONSE_TIER: tier} if tier else {}),
+        },
+    )
+    account(
+        span, plain(usage), "openai_responses",
+        provider="openai", model=model, tier=tier, owners=owners,
+    )  # fmt: skip
+    span.end()

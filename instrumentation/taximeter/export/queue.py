@@ -1,0 +1,215 @@
+"""The way out: ended spans in, batches to the collector from a thread of its own, again until taken.
+
+A batch that the collector can't take now stays where it is and is tried again, so an outage costs
+no span while there is room. It keeps its spans: what is sent twice is the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from contextvars import Context as Variables
+from enum import Enum
+from typing import Final, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from taximeter.export.log import quiet_export
+from taximeter.export.room import Room, size_of
+from taximeter.guard import faults, guarded
+
+BATCH_SPANS: Final = 512
+EXPORT_EVERY_S: Final = 0.4
+"""A call should be on the page within three seconds."""
+RETRY_EVERY_S: Final = 1.0
+EXIT_CAP_S: Final = 3.0
+_SAMPLED: Final = 1
+
+
+class Sent(Enum):
+    """What became of a batch."""
+
+    TAKEN = "taken"
+    LATER = "later"
+    """Not now: nobody answers, or the collector is busy."""
+    REFUSED = "refused"
+    """Never: the collector does not want it."""
+    UNREADABLE = "unreadable"
+    """Never, because of some span in it; the others may go."""
+
+
+class Sender(Protocol):
+    """Sends batches to a collector; called by one thread at a time."""
+
+    def send(self, spans: Sequence[ReadableSpan]) -> Sent:
+        """Send a batch and say what became of it."""
+
+    def renew(self) -> None:
+        """Forget connections that a parent process uses too."""
+
+    def shutdown(self) -> None:
+        """Give up what is under way."""
+
+
+class ExportQueue(SpanProcessor):
+    """Lets ended spans wait and sends them; the application's threads never wait for that."""
+
+    def __init__(self, sender: Sender, room: Room | None = None) -> None:
+        self.room = room or Room()
+        self._sender = sender
+        self._pid = 0
+        """Of the process whose thread sends; 0 before the first span."""
+        self._is_forked = False
+        self._is_stopping = self._has_ended = False
+        self._again = 0
+        """How many spans the batch had that could not be taken: sent again, it is the same bytes."""
+        self._renew_locks()
+        if hasattr(os, "register_at_fork"):
+            here = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _forked(here))
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()  # SIGTERM may come while it is held
+        self._changed = threading.Condition(self._lock)
+        self._wake = threading.Event()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Let an ended span wait, or drop and count it."""
+        context = span.context
+        if context is None or not context.trace_flags & _SAMPLED or self._is_stopping:
+            return
+        if self._pid != os.getpid():
+            self._begin()
+        room, size = self.room, size_of(span)
+        with self._lock:
+            waiting = room.add(span, size)
+        if waiting == BATCH_SPANS:
+            self._wake.set()
+
+    def _begin(self) -> None:
+        """Start the thread: at the first span, and again in a forked child."""
+        if self._pid:  # a fork that Python was not told of, as some servers make
+            self.forked()
+        with self._lock:
+            if self._pid:
+                return
+            if self._is_forked:
+                self._is_forked = False
+                self._sender.renew()
+            self._pid = os.getpid()
+        thread = threading.Thread(target=self._send_for_ever, name="taximeter", daemon=True)
+        Variables().run(thread.start)  # of no request
+
+    def forked(self) -> None:
+        """In a forked child: the thread did not come along, the parent's spans are the parent's."""
+        self._renew_locks()
+        self.room = self.room.emptied()
+        self._pid, self._again, self._is_forked = 0, 0, True
+
+    def _send_for_ever(self) -> None:
+        muted = otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True)
+        otel_context.attach(muted)
+        while not self._is_stopping:
+            self._wake.wait(EXPORT_EVERY_S)
+            self._wake.clear()
+            if not self._send_what_waits() and not self._is_stopping:
+                self._wake.wait(RETRY_EVERY_S)
+            self.room.say_losses()
+        self._send_what_waits()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
+
+    def _send_what_waits(self) -> bool:
+        """Send what waits now; False where the collector can't take it now."""
+        goal, most = self.room.taken, BATCH_SPANS
+        while self._left() < goal:
+            with self._lock:
+                batch = self.room.oldest(self._again or most)
+            sent = self._send(batch)
+            self._again = len(batch) if sent is Sent.LATER else 0
+            if sent is Sent.LATER:
+                return False
+            if sent is Sent.UNREADABLE and len(batch) > 1:
+                most = len(batch) // 2
+                continue
+            most = min(BATCH_SPANS, most * 2)
+            with self._changed:
+                self.room.release(len(batch), lost_for=None if sent is Sent.TAKEN else sent.value)
+                self._changed.notify_all()
+        return True
+
+    def _send(self, batch: Sequence[ReadableSpan]) -> Sent:
+        try:
+            with quiet_export():
+                return self._sender.send(batch)
+        except Exception as error:  # noqa: BLE001 - the export thread must live
+            faults.record("export", error)
+            return Sent.UNREADABLE
+
+    def _left(self) -> int:
+        return self.room.taken - self.room.waiting_spans
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return whether all that waits now left within the time."""
+        if self._pid != os.getpid():
+            return True
+        with self._changed:
+            goal = self.room.taken
+            self._wake.set()
+            return self._changed.wait_for(lambda: self._left() >= goal, timeout_millis / 1_000)
+
+    def shutdown(self) -> None:
+        """Send what waits and end the thread; the most it takes is `EXIT_CAP_S`."""
+        self.stop(EXIT_CAP_S)
+
+    def stop(self, timeout_s: float) -> None:
+        """Send what waits within the time, give the rest up, end the thread."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._pid == os.getpid():
+            with self._changed:  # waiting lets go of it, also where a signal came while it was held
+                self._changed.wait_for(lambda: self._has_ended, timeout_s)
+        self._sender.shutdown()
+        with self._lock:
+            self.room.release(self.room.waiting_spans, lost_for="not_taken")
+        self.room.say_losses()
+
+
+def _forked(queue: weakref.ref[ExportQueue]) -> None:
+    if (here := queue()) is not None:
+        here.forked()
+
+
+class Immediate(SpanProcessor):
+    """Exports each span at once, on the thread that ended it: for tests and simulations."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self.room = Room()
+        self._exporter = exporter
+
+    @guarded(default=None)
+    def on_end(self, span: ReadableSpan) -> None:
+        """Export an ended span."""
+        if span.context is None or not span.context.trace_flags & _SAMPLED:
+            return
+        self.room.add(span, 0)
+        sent = SpanExportResult.FAILURE
+        try:
+            with quiet_export():
+                sent = self._exporter.export((span,))
+        finally:
+            lost = None if sent is SpanExportResult.SUCCESS else "not_taken"
+            self.room.release(1, lost_for=lost)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass on."""
+        return self._exporter.force_flush(timeout_millis) is not False
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop the exporter."""
+        self._exporter.shutdown()
