@@ -5,7 +5,7 @@ The window of the alert is compared with the 24 hours before it, both by the hou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -27,9 +27,24 @@ from taximeter_collector.decompose import (
     periods,
     usage_query,
 )
-from taximeter_collector.metrics import DIMENSIONS, METRICS, REQUEST_DIMENSIONS, metric_query
+from taximeter_collector.metrics import (
+    CALL_DIMENSIONS,
+    METRICS,
+    REQUEST_DIMENSIONS,
+    TOOL_DIMENSIONS,
+    matching,
+    metric_query,
+)
 
 _SQL: Final = files("taximeter_alerts") / "sql" / "cause"
+_ROWS: Final[Mapping[str, Sequence[str]]] = {
+    "examples": REQUEST_DIMENSIONS,
+    "failed_calls": CALL_DIMENSIONS,
+    "failed_requests": REQUEST_DIMENSIONS,
+    "failed_tools": TOOL_DIMENSIONS,
+    "repeated_tools": TOOL_DIMENSIONS,
+}
+"""What the rows that a question reads can be filtered by."""
 _BEFORE_S: Final = 86_400
 _PICO: Final = 1e12
 _LEAST_SHARE: Final = 0.5
@@ -239,11 +254,10 @@ class _Asked:
         return tuple(lines)
 
     def _rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
-        params: dict[str, Any] = {"start": self._start, "end": self._end, **more}
-        sql = (_SQL / f"{name}.sql").read_text(encoding="utf-8")
-        for dimension in DIMENSIONS:
-            if f"${dimension} " in sql:
-                params[dimension] = self._where.get(dimension)
+        known = _ROWS[name]
+        rows = matching({key: v for key, v in self._where.items() if key in known}, known)
+        sql = (_SQL / f"{name}.sql").read_text(encoding="utf-8").replace("{where}", rows.sql)
+        params = {"start": self._start, "end": self._end, **rows.params, **more}
         found: list[dict[str, Any]] = self._reader.query(sql, params).to_pylist()
         return found
 

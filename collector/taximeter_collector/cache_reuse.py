@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from taximeter_collector.metrics import REQUEST_DIMENSIONS, Query
+from taximeter_collector.metrics import Query, request_conditions
 from taximeter_collector.sql_files import read_sql
 
 CAUSES: Final = (
@@ -78,13 +78,9 @@ def reuse_query(
     ``known_until``: when the data ends; what was written less than a lifetime before is not
     judged. Raises ValueError for a filter that is no request dimension.
     """
-    params: dict[str, Any] = dict.fromkeys(REQUEST_DIMENSIONS)
-    for name, values in (where or {}).items():
-        if name not in params:
-            raise ValueError(f"cannot filter by {name!r}; use one of {', '.join(params)}")
-        params[name] = list(values)
-    params |= {"start": start, "end": end, "known_until": known_until}
-    return Query(read_sql("cache/reuse"), params)
+    rows = request_conditions(where or {})
+    params = {"start": start, "end": end, "known_until": known_until}
+    return Query(read_sql("cache/reuse").replace("{where}", rows.sql), params | rows.params)
 
 
 def prices_of(

@@ -11,7 +11,7 @@ from datetime import datetime
 from math import factorial
 from typing import Any, Final, Literal, get_args
 
-from taximeter_collector.metrics import CALL_DIMENSIONS, REQUEST_DIMENSIONS, Query
+from taximeter_collector.metrics import CALL_DIMENSIONS, Query, request_conditions
 from taximeter_collector.sql_files import read_sql
 
 Factor = Literal[
@@ -146,20 +146,13 @@ def usage_query(
 
     Raises ValueError for a dimension that calls or, as a filter, requests don't have.
     """
-    where = where or {}
     if group_by is not None and group_by not in CALL_DIMENSIONS:
         raise ValueError(
             f"calls have no {group_by!r}; group by one of {', '.join(CALL_DIMENSIONS)}"
         )
-    for name in where:
-        if name not in REQUEST_DIMENSIONS:
-            raise ValueError(
-                f"cannot filter by {name!r}; use one of {', '.join(REQUEST_DIMENSIONS)}"
-            )
-    params: dict[str, Any] = {name: None for name in REQUEST_DIMENSIONS}
-    params |= {name: list(values) for name, values in where.items()}
-    params |= {"before_start": before_start, "start": start, "end": end, "group_by": group_by}
-    return Query(read_sql("decompose/usage"), params)
+    rows = request_conditions(where or {})
+    params = {"before_start": before_start, "start": start, "end": end, "group_by": group_by}
+    return Query(read_sql("decompose/usage").replace("{where}", rows.sql), params | rows.params)
 
 
 def periods(

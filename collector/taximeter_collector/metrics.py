@@ -22,6 +22,11 @@ REQUEST_DIMENSIONS = (
 CALL_DIMENSIONS = (*REQUEST_DIMENSIONS, "provider", "model")
 TOOL_DIMENSIONS = (*REQUEST_DIMENSIONS, "tool_name")
 DIMENSIONS = (*CALL_DIMENSIONS, "tool_name")
+SOURCE_DIMENSIONS: dict[Source, tuple[str, ...]] = {
+    "usage_minute": DIMENSIONS,
+    "request": REQUEST_DIMENSIONS,
+    "call": CALL_DIMENSIONS,
+}
 
 USD = "1e12"  # pico-USD in one USD
 
@@ -151,6 +156,31 @@ class Query:
     params: dict[str, Any]
 
 
+def matching(where: Mapping[str, Sequence[str]], dimensions: Sequence[str] = DIMENSIONS) -> Query:
+    """Return the condition on rows with these dimensions that ``where`` (dimension → values) means.
+
+    ``true`` for no filter. Rows that lack one of its dimensions match nothing.
+    """
+    conditions = [
+        f"list_contains($w_{name}, {name})" if name in dimensions else "false" for name in where
+    ]
+    params = {f"w_{name}": list(values) for name, values in where.items() if name in dimensions}
+    return Query(" and ".join(conditions) or "true", params)
+
+
+def request_conditions(where: Mapping[str, Sequence[str]]) -> Query:
+    """Return `matching` for requests and what belongs to one.
+
+    Raises ValueError for a filter that is no request dimension.
+    """
+    for name in where:
+        if name not in REQUEST_DIMENSIONS:
+            raise ValueError(
+                f"cannot filter by {name!r}; use one of {', '.join(REQUEST_DIMENSIONS)}"
+            )
+    return matching(where, REQUEST_DIMENSIONS)
+
+
 def metric_query(
     names: Sequence[str],
     start: datetime,
@@ -178,8 +208,7 @@ def metric_query(
         if dimension not in DIMENSIONS:
             raise ValueError(f"unknown dimension {dimension!r}; use one of {', '.join(DIMENSIONS)}")
     keys = ["bucket", *by] if bucket_s else list(by)
-    params: dict[str, Any] = {"start": start, "end": end}
-    params |= {f"w_{dimension}": list(values) for dimension, values in where.items()}
+    params: dict[str, Any] = {"start": start, "end": end, **matching(where).params}
     if bucket_s:
         params["bucket_s"] = bucket_s
     wanted: dict[str, str] = {}  # output column -> aggregate that folds the sources together
@@ -229,18 +258,13 @@ def _select(
     bucket_s: int | None,
 ) -> str:
     time = TIME_COLUMN[source]
-    known = set(TOOL_DIMENSIONS if source == "usage_minute" else ()) | set(
-        REQUEST_DIMENSIONS if source == "request" else CALL_DIMENSIONS
-    )
+    known = SOURCE_DIMENSIONS[source]
     keys = [f"time_bucket(to_seconds($bucket_s), {time}) as bucket"] if bucket_s else []
     keys += [name if name in known else f"null::varchar as {name}" for name in by]
-    conditions = [f"{time} >= $start", f"{time} < $end"]
-    conditions += [
-        f"list_contains($w_{name}, {name})" if name in known else "false" for name in where
-    ]
+    rows = f"{time} >= $start and {time} < $end and {matching(where, known).sql}"
     body = ", ".join([*keys, *(f"{sql} as {column}" for column, sql in columns.items())])
     grouping = " group by all" if keys else ""
-    return f"select {body} from {_view(source)} where {' and '.join(conditions)}{grouping}"
+    return f"select {body} from {_view(source)} where {rows}{grouping}"
 
 
 def _order(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from taximeter_collector.metrics import metric_query
+from taximeter_collector.metrics import REQUEST_DIMENSIONS, matching, metric_query
 from taximeter_dashboard.scope import Scope
 
 Row = dict[str, Any]
@@ -57,12 +57,9 @@ def over_time_by(reader: Reads, scope: Scope, name: str, dimension: str) -> Seri
 
 def request_filter(scope: Scope) -> tuple[str, dict[str, Any]]:
     """Return the condition on `requests` that a scope means, and its parameters."""
-    conditions = ["start_time >= $start", "start_time < $end"]
-    params: dict[str, Any] = {"start": scope.start, "end": scope.end}
-    for column, values in scope.where.items():
-        conditions.append(f"list_contains($w_{column}, {column})")
-        params[f"w_{column}"] = values
-    return " and ".join(conditions), params
+    rows = matching(scope.where, REQUEST_DIMENSIONS)
+    params = {"start": scope.start, "end": scope.end, **rows.params}
+    return f"start_time >= $start and start_time < $end and {rows.sql}", params
 
 
 def pivoted(scope: Scope, rows: Sequence[tuple[datetime, Any, Any]]) -> Series:

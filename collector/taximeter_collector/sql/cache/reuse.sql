@@ -17,12 +17,7 @@ with seen as materialized (
     from calls
     where is_billed and kind = 'llm' and cache_reported and prompt_tokens > 0
         and start_time >= $start::timestamptz - interval 1 hour and start_time < $end::timestamptz + interval 1 hour
-        and ($agent_name is null or list_contains($agent_name, agent_name))
-        and ($agent_version is null or list_contains($agent_version, agent_version))
-        and ($environment is null or list_contains($environment, environment))
-        and ($service_name is null or list_contains($service_name, service_name))
-        and ($tenant is null or list_contains($tenant, tenant))
-        and ($user_id is null or list_contains($user_id, user_id))
+        and {where}
 ), agent as (
     select agent_name, provider, model, row_number() over () as agent, sum(w) > 0 as has_writes, sum(r) + sum(w) = 0 as is_never,
         case when sum(w_long) > 0 then interval 1 hour when provider = 'openai' then interval 30 minute

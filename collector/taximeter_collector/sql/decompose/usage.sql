@@ -1,5 +1,5 @@
 -- What two neighbouring periods used and paid, by group and model: [$before_start, $start) and [$start, $end).
--- Rows without a model count the requests of a group; a filter that is NULL lets everything through.
+-- Rows without a model count the requests of a group.
 with call_row as (
     select start_time >= $start as is_after,
         case $group_by when 'agent_name' then agent_name when 'agent_version' then agent_version
@@ -12,12 +12,7 @@ with call_row as (
         total_tokens, input_cost_pico, cache_read_cost_pico, cache_write_cost_pico, output_cost_pico
     from calls
     where is_billed and start_time >= $before_start and start_time < $end
-        and ($agent_name is null or list_contains($agent_name, agent_name))
-        and ($agent_version is null or list_contains($agent_version, agent_version))
-        and ($environment is null or list_contains($environment, environment))
-        and ($service_name is null or list_contains($service_name, service_name))
-        and ($tenant is null or list_contains($tenant, tenant))
-        and ($user_id is null or list_contains($user_id, user_id))
+        and {where}
 ), request_row as (
     select minute >= $start as is_after,
         case $group_by when 'agent_name' then agent_name when 'agent_version' then agent_version
@@ -25,12 +20,7 @@ with call_row as (
             when 'user_id' then user_id end as group_name, requests
     from usage_minute
     where requests > 0 and minute >= $before_start and minute < $end
-        and ($agent_name is null or list_contains($agent_name, agent_name))
-        and ($agent_version is null or list_contains($agent_version, agent_version))
-        and ($environment is null or list_contains($environment, environment))
-        and ($service_name is null or list_contains($service_name, service_name))
-        and ($tenant is null or list_contains($tenant, tenant))
-        and ($user_id is null or list_contains($user_id, user_id))
+        and {where}
 )
 select is_after, group_name, model, 0 as requests,
     count(cost_pico) as calls, count(*) - count(cost_pico) as unpriced_calls,
