@@ -54,7 +54,8 @@ def migrate(con: duckdb.DuckDBPyConnection, catalog: str, tables: tuple[str, ...
         con.execute(f"use {catalog}")
         for table in (*tables, "file_format"):
             con.execute(read_sql(f"tables/{table}"))
-            _add_columns(con, catalog, table)
+            if version is not None:
+                _add_columns(con, catalog, table)
         con.execute("use memory")
         for step in range(FORMAT if version is None else version, FORMAT):
             _run_step(con, catalog, step + 1)

@@ -16,6 +16,7 @@ attributes hold what agents say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import duckdb
 import pyarrow as pa
@@ -40,10 +41,20 @@ def load_rules(con: duckdb.DuckDBPyConnection, user: Sequence[RuleRow] = ()) -> 
     for table, file in RULE_FILES.items():
         name = file.removesuffix(".csv")
         first = own.get(name, [])
-        con.register("rule_rows", rules_table(_ranked(first, _shipped(file, name, first))))
+        rows = _with_user_rows(file, name, first) if first else _shipped_table(file, name)
+        con.register("rule_rows", rows)
         con.execute(f"create or replace table {table} as select * from rule_rows")
         con.unregister("rule_rows")
     con.execute('alter table attribute_mapping rename column "column" to column_name')
+
+
+@cache
+def _shipped_table(file: str, name: str) -> pa.Table:
+    return _with_user_rows(file, name, ())
+
+
+def _with_user_rows(file: str, name: str, first: Sequence[Row]) -> pa.Table:
+    return rules_table(_ranked(first, _shipped(file, name, first)))
 
 
 def rules_table(rows: Sequence[dict[str, str | int | None]]) -> pa.Table:

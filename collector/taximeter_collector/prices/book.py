@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -70,7 +72,8 @@ class PriceBook:
         override = b"" if override_path is None else override_path.read_bytes()
         digest = hashlib.sha256(override).hexdigest()[:8] if override else "none"
         self.version = f"{self.catalog.version}, overrides {digest}"
-        self._keys: dict[str, int] = {}
+        standard = _standard_prices(self.catalog)
+        self._keys = dict(standard.keys)
         self._lock = Lock()
         for table, schema in _TABLES.items():
             con.register("empty", schema.empty_table())
@@ -78,7 +81,8 @@ class PriceBook:
             con.execute(f"create or replace {kind} {table} as from empty")
             con.unregister("empty")
         _append(con, "traffic_rule", [_rule_row(*item) for item in enumerate(self.catalog.traffic)])
-        self._add(con, self.catalog.standard_entries())
+        _insert(con, "price_key", standard.price_key)
+        _insert(con, "price_band", standard.price_band)
 
     def __str__(self) -> str:
         return self.version
@@ -117,35 +121,62 @@ class PriceBook:
         return provider, entry.model, self._keys[entry.key], entry.match_quality
 
     def _add(self, con: duckdb.DuckDBPyConnection, entries: Iterable[Resolution]) -> None:
-        keys: list[dict[str, Any]] = []
-        bands: list[dict[str, Any]] = []
-        for entry in entries:
-            if entry.key in self._keys:
-                continue
-            key = self._keys[entry.key] = len(self._keys)
-            keys.append(
-                {
-                    "price_key": key,
-                    "provider_id": entry.provider.partition(">")[0],
-                    "model_id": entry.model,
-                    "context": entry.context,
-                }
-            )
-            bands += [self._band_row(key, band) for band in self.catalog.bands(entry)]
+        keys, bands = _rows_of(self.catalog, entries, self._keys)
         _append(con, "price_key", keys)
         _append(con, "price_band", bands)
 
-    @staticmethod
-    def _band_row(key: int, band: Any) -> dict[str, Any]:
-        row = {name: getattr(band, name) for name in _BAND_SCHEMA.names[1:8]}
-        row |= {f"p_{name}": price for name, price in zip(FIELDS, band.prices, strict=True)}
-        all_day = (band.tod_from, band.tod_to, band.dow_mask) == (0, DAY_S, 127)
-        return row | {
-            "price_key": key,
-            "source": band.provenance,
-            "quality": band.quality,
-            "all_day": all_day,
-        }
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    keys: dict[str, int]
+    price_key: pa.Table
+    price_band: pa.Table
+
+
+@lru_cache(maxsize=2)
+def _standard_prices(catalog: Catalog) -> _Prices:
+    """Return the rows of all entries of the lists, which take longer to make than all other tables."""
+    numbers: dict[str, int] = {}
+    keys, bands = _rows_of(catalog, catalog.standard_entries(), numbers)
+    return _Prices(
+        numbers,
+        pa.Table.from_pylist(keys, _KEY_SCHEMA),
+        pa.Table.from_pylist(bands, _BAND_SCHEMA),
+    )
+
+
+def _rows_of(
+    catalog: Catalog, entries: Iterable[Resolution], numbers: dict[str, int]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Number the entries that have no number yet; return their rows of price_key and price_band."""
+    keys: list[dict[str, Any]] = []
+    bands: list[dict[str, Any]] = []
+    for entry in entries:
+        if entry.key in numbers:
+            continue
+        key = numbers[entry.key] = len(numbers)
+        keys.append(
+            {
+                "price_key": key,
+                "provider_id": entry.provider.partition(">")[0],
+                "model_id": entry.model,
+                "context": entry.context,
+            }
+        )
+        bands += [_band_row(key, band) for band in catalog.bands(entry)]
+    return keys, bands
+
+
+def _band_row(key: int, band: Any) -> dict[str, Any]:
+    row = {name: getattr(band, name) for name in _BAND_SCHEMA.names[1:8]}
+    row |= {f"p_{name}": price for name, price in zip(FIELDS, band.prices, strict=True)}
+    all_day = (band.tod_from, band.tod_to, band.dow_mask) == (0, DAY_S, 127)
+    return row | {
+        "price_key": key,
+        "source": band.provenance,
+        "quality": band.quality,
+        "all_day": all_day,
+    }
 
 
 def _rule_row(rank: int, rule: TrafficRule) -> dict[str, Any]:
@@ -155,6 +186,10 @@ def _rule_row(rank: int, rule: TrafficRule) -> dict[str, Any]:
 
 def _append(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
     if rows:
-        con.register("new_rows", pa.Table.from_pylist(rows, _TABLES[table]))
-        con.execute(f"insert into {table} by name from new_rows")
-        con.unregister("new_rows")
+        _insert(con, table, pa.Table.from_pylist(rows, _TABLES[table]))
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    con.register("new_rows", rows)
+    con.execute(f"insert into {table} by name from new_rows")
+    con.unregister("new_rows")

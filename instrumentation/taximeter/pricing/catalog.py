@@ -383,10 +383,14 @@ def _inherited(band: Band) -> Band:
 
 def load_catalog(override_path: Path | None = None) -> Catalog:
     """Return the shipped price list with the user's file on top. Raises PriceFileError."""
-    files = [shipped_facts()]
-    if override_path is not None:
-        files.append(read_price_file(override_path))
-    return Catalog(shipped_snapshot(), files)
+    if override_path is None:
+        return _shipped_catalog()
+    return Catalog(shipped_snapshot(), [shipped_facts(), read_price_file(override_path)])
+
+
+@lru_cache(maxsize=1)
+def _shipped_catalog() -> Catalog:
+    return Catalog(shipped_snapshot(), [shipped_facts()])
 
 
 @lru_cache(maxsize=1)
