@@ -57,7 +57,7 @@ def measure(store: Store, size: int, rounds: int) -> tuple[float, float]:
             store_spans(cursor, rows, day, batch, now)
             cursor.execute("commit")
             stored = time.process_time()
-            derive_step(cursor, store.prices, batch - 1)
+            derive_step(cursor, store.prices, batch - 1, spans_since=store.files.spans_since)
             taken.append((stored - started, time.process_time() - stored))
     inserts, steps = zip(*taken[1:], strict=True)  # the first one loads
     return statistics.median(inserts), statistics.median(steps)

@@ -26,7 +26,7 @@ from ingest import cpu_seconds, start
 from traffic import request_body
 
 from taximeter.settings.ports import read_ports
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 

@@ -7,7 +7,7 @@ import pytest
 from tests.patience import wait_until
 
 from taximeter_collector import derive
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.prices import PriceBook
 from taximeter_collector.store import Store
 
@@ -18,10 +18,16 @@ def follow_past_poison(
     """Follow so many commits, one of them poisoned; return the follower, closed."""
     real = derive._derive_touched
 
-    def ill(cursor: duckdb.DuckDBPyConnection, prices: PriceBook, after: int, last: int) -> None:
+    def ill(
+        cursor: duckdb.DuckDBPyConnection,
+        prices: PriceBook,
+        after: int,
+        last: int,
+        since: derive.SpansSince,
+    ) -> None:
         if after < poisoned <= last:
             raise duckdb.InvalidInputException("poison")
-        real(cursor, prices, after, last)
+        real(cursor, prices, after, last, since)
 
     monkeypatch.setattr(derive, "_derive_touched", ill)
     deriver = Deriver(store, settle_s=0.01)

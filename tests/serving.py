@@ -18,7 +18,7 @@ from tests.patience import PATIENCE_S, wait_until
 
 from taximeter.settings.ports import live_port
 from taximeter.settings.settings import CollectorSettings, load_settings
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app
 from taximeter_collector.ingest import Ingest

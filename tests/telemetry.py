@@ -123,17 +123,21 @@ def send(store: Store, commits: Iterable[Sequence[Span]]) -> None:
             at = derived_batch(cursor)
             for spans in commits:
                 ingest.submit("traces", body(spans)).result(60)
-                at = derive_step(cursor, store.prices, at)
+                at = derive_step(cursor, store.prices, at, spans_since=store.files.spans_since)
     finally:
         ingest.close()
 
 
 def follow(store: Store) -> None:
     """Derive all that is committed."""
+    since = store.files.spans_since
     with store.cursor() as cursor:
         at, following = -1, derived_batch(cursor)
         while at != following:
-            at, following = following, derive_step(cursor, store.prices, following)
+            at, following = (
+                following,
+                derive_step(cursor, store.prices, following, spans_since=since),
+            )
 
 
 def wipe(store: Store) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from taximeter.pricing import PriceFileError
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter_collector.config import read_settings
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.directory_lock import UnusableStoreError
 from taximeter_collector.grpc_receiver import GrpcReceiver
 from taximeter_collector.http_app import build_app

@@ -39,6 +39,7 @@ ROLLUP_TABLES: Final = (
     "to_derive",
 )
 ROLLUP: Final = "rollup"
+NEWEST_SPANS: Final = "newest_span"
 REATTACH_WITHIN_S: Final = 5.0
 _FULL, _LEAN = "day", "facts"
 """Catalogs of a day's file with what agents say, and without."""
@@ -157,6 +158,27 @@ class DataFiles:
             self._con.execute(
                 f"create or replace view {table} as {' union all by name '.join(selects)}"
             )
+        newest = self._newest() or ["no_day"]
+        selects = [f"select * from {day}.span" for day in newest]
+        self._con.execute(
+            f"create or replace view {NEWEST_SPANS} as {' union all by name '.join(selects)}"
+        )
+
+    def _newest(self) -> list[str]:
+        shown = self._days - self._hidden - self._detached
+        return sorted(shown, key=_day_of)[-2:]
+
+    def spans_since(self, batch: int) -> str:
+        """Return the view that holds all spans of the commits from ``batch`` on.
+
+        A month of files costs a statement ten times what two do. Only a clock that was set back and
+        an import write into older ones.
+        """
+        with self._lock:
+            newest = self._newest()
+            older = self._days - set(newest)
+        marks = (self._high_water.of(self.file_of(name).name).batch for name in older)
+        return "span" if any(mark >= batch for mark in marks) else NEWEST_SPANS
 
     def day_for(self, received_at: datetime) -> str:
         """Return the catalog name of the day's file, created when the day is new."""

@@ -17,7 +17,7 @@ import duckdb
 
 from taximeter.settings.settings import StoreSettings
 from taximeter_collector.content_retention import Interrupted, drop_content
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.lending import transaction
 from taximeter_collector.sql_files import read_sql, run_script
 from taximeter_collector.store import Store

@@ -20,7 +20,7 @@ from tests.telemetry import Span, Value, body, chat, one, put
 
 from taximeter.settings.settings import StoreSettings
 from taximeter_collector import content_retention
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.retention import Retention
 from taximeter_collector.store import Store

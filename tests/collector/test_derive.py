@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.poison import follow_past_poison
 from tests.telemetry import Span, Value, body, chat, commit, follow, one, receive, rows, send
 
+from taximeter_collector.data_files import NEWEST_SPANS
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 
@@ -135,3 +137,28 @@ def test_a_new_day_gets_a_file_of_its_own_and_old_days_stay_readable(tmp_path: P
     store = Store(tmp_path)
     assert one(store, "select count(distinct trace_id) from spans") == (2,)
     store.close()
+
+
+def test_spans_are_followed_whatever_day_their_file_is_of(tmp_path: Path) -> None:
+    """A late span of an old trace, then a clock set back: old files are read, at other times only the newest two."""
+    now = [datetime.now(UTC) - timedelta(days=3)]
+
+    def sent(*spans: Span) -> None:
+        ingest.submit("traces", body(spans)).result(60)
+        follow(store)
+
+    with closing(Store(tmp_path)) as store, closing(Ingest(store, now=lambda: now[0])) as ingest:
+        sent(chat(1, 1))
+        for trace in (2, 3, 4):
+            now[0] += timedelta(days=1)
+            sent(chat(trace, 1))
+        assert store.files.spans_since(4) == store.files.spans_since(3) == NEWEST_SPANS
+        assert store.files.spans_since(2) == "span"
+        sent(chat(1, 2))
+        assert one(store, "select model_calls from requests where request_id like '%1'") == (2,)
+        now[0] -= timedelta(days=3)
+        sent(chat(5, 1))
+        assert store.files.spans_since(6) == "span"
+        now[0] += timedelta(days=3)
+        sent(chat(6, 1))
+        assert one(store, "select count(*), sum(model_calls) from requests") == (6, 7)

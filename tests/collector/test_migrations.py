@@ -18,7 +18,7 @@ from tests.telemetry import body, chat, one
 
 from taximeter_collector import derive
 from taximeter_collector.data_files import DAY_TABLES
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.migrations import FORMAT, NewerFormat
 from taximeter_collector.store import Store

@@ -11,7 +11,7 @@ from tests.serving import collector
 from tests.telemetry import BEGINNING_NS, Span, body, chat, one
 
 from taximeter.settings.settings import StoreSettings
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.retention import Retention
 from taximeter_collector.store import Store

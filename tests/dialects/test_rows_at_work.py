@@ -14,7 +14,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from taximeter.settings.settings import load_settings
 from taximeter_collector.decode import Signal
-from taximeter_collector.derive import Deriver, derive_step, derived_batch
+from taximeter_collector.derive import derive_step, derived_batch
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 from taximeter_collector.verify import verify_window

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.telemetry import body, chat
 
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 

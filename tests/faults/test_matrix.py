@@ -26,7 +26,7 @@ from tests.serving import collecting
 from tests.telemetry import body, chat, follow, one, rows
 
 from taximeter_collector import writer
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.incidents import Incidents
 from taximeter_collector.ingest import Ingest, StoreUnavailable, Undecodable
 from taximeter_collector.store import Store

@@ -15,7 +15,7 @@ from tests.faults import killed
 from tests.patience import wait_until
 from tests.telemetry import Tables, one, rows, tables
 
-from taximeter_collector.derive import Deriver
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.directory_lock import StoreError
 from taximeter_collector.high_water import Mark
 from taximeter_collector.incidents import FILE_NAME, Incidents

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.pricing.replay import Call, export, rows, send, store_with
 
-from taximeter_collector.derive import Deriver, derive_step, derived_batch
+from taximeter_collector.derive import derive_step, derived_batch
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
 from taximeter_collector.read_api import QueryFault

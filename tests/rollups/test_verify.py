@@ -13,7 +13,8 @@ from tests.telemetry import BEGINNING_NS, Span, chat, commit, one, send
 from taximeter import cli
 from taximeter.cli import verify as cli_verify
 from taximeter_collector import derive
-from taximeter_collector.derive import Deriver, derived_batch
+from taximeter_collector.derive import derived_batch
+from taximeter_collector.deriver import Deriver
 from taximeter_collector.sql_files import read_sql
 from taximeter_collector.store import Store
 from taximeter_collector.verify import Report, WindowTooLong, verify_window

@@ -1,16 +1,16 @@
--- $after, $last_batch: the commits to follow → d_touched, the traces to derive again, and d_context, those to look at.
+-- $after, $last_batch, {span}: the commits to follow, and where their spans are → d_touched, the traces to derive again, and d_context, those to look at.
 -- Touched: with new spans, or with another view of their calls, as these were and as they are now: whose call is
 -- billed may change there. Context: also what holds another view of the calls of a touched trace.
 -- History is read by time only (variables are constants to the planner), so that a step reads little more of a long one than of a short one.
 create or replace temp table d_changed as
-select distinct trace_id from span where batch > $after and batch <= $last_batch;
+select distinct trace_id from {span} where batch > $after and batch <= $last_batch;
 
 set variable stored_time = (select rows_between from stored_times('d_changed', 'rollup.request', 'rollup.aside'));
 
 create or replace temp table d_link as
 select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
     prompt_tokens, scope_name
-from span where batch > $after and batch <= $last_batch
+from {span} where batch > $after and batch <= $last_batch
     and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null)
 union all by name
 select * exclude (span_id) from rollup.call_link
