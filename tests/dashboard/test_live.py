@@ -37,6 +37,7 @@ def spans(database: Database) -> Database:
         ("d", 60, {"name": "old", "status": "ok"}),
     ):
         add(database, span_id, NOW - timedelta(minutes=minutes), **values)
+    database.connection.execute("create view shown_span as from span")
     database.connection.execute(
         (files("taximeter_collector") / "sql" / "views" / "spans.sql").read_text()
     )

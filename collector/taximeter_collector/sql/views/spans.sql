@@ -8,4 +8,4 @@ select trace_id, span_id, parent_span_id, name, kind, dialect, signal, service_n
         'name': e."name", 'attributes': e.attributes}) as events,
     received_at, start_unix_nano, end_unix_nano,
     content_bytes, content is null and content_bytes > 0 as content_deleted
-from span;
+from shown_span;
