@@ -64,11 +64,11 @@ def requests_page(reader: Timed, scope: Scope) -> None:
 
 def request_view(reader: Timed, scope: Scope) -> None:
     """Ask what the page of one request asks."""
-    day = timedelta(days=1)
-    first = scope.end - random.randrange(1, 25) * day
+    oldest = plain_rows(reader.client.query("select min(start_time) as oldest from requests"))
+    age = scope.end - oldest[0]["oldest"]
     found = reader.client.query(
         "select request_id from requests where start_time between $first and $last limit 1",
-        {"first": first - day, "last": first},
+        {"first": scope.end - age, "last": scope.end - random.random() * age},
     )
     for row in plain_rows(found):
         one = queries.request(reader, row["request_id"]) or {}

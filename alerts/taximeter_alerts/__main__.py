@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="taximeter rules")
     check = commands.add_parser("check", help="errors in an alerts.yaml, with their lines")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
     past = commands.add_parser("backtest", help="what the rules would have sent in the past")

@@ -173,3 +173,12 @@ def test_a_connection_that_breaks_leaves_no_backup(
     monkeypatch.setattr(tarfile.TarFile, "extractall", broken)
     assert run("backup", tmp_path / "copy", "--data-dir", tmp_path / "data") == 1
     assert not list(tmp_path.glob("copy*"))
+
+
+@pytest.mark.parametrize("command", ["backup", "export"])
+def test_a_data_directory_that_is_not_there_is_said_and_not_made(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, tmp_path / "out", "--data-dir", tmp_path / "typo") == 2
+    assert f"there is no data directory {tmp_path / 'typo'}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -102,11 +102,15 @@ def _fetch(given: argparse.Namespace, settings: Settings, kind: Kind, asked: dic
     target: Path = given.directory
     if target.exists():
         raise NotUsable(f"{target} exists: name a directory that does not.")
+    data_dir = settings.store.data_dir
+    is_remote = given.url or live_port(data_dir, "collector") is not None
+    if not is_remote and not data_dir.is_dir():
+        raise NotUsable(f"there is no data directory {data_dir}: name it with --data-dir.")
     arriving = target.with_name(f"{target.name}.part")
     shutil.rmtree(arriving, ignore_errors=True)
     arriving.mkdir(parents=True)
     try:
-        if given.url or live_port(settings.store.data_dir, "collector") is not None:
+        if is_remote:
             url, token = given.url or collector_url(settings), settings.collector.query_token
             secret = token.reveal() if token else None
             served = served_certificate(settings, given.url)
