@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,24 +14,15 @@ from taximeter_alerts.board import Board
 from taximeter_alerts.cause import Cause, read_cause
 from taximeter_alerts.incidents import Finding
 from taximeter_alerts.judging import find_all, metrics_of
+from taximeter_alerts.live_source import Collector, LiveSource
 from taximeter_alerts.past_day import read_past_day
 from taximeter_alerts.rules import RuleBook
-from taximeter_alerts.windows import (
-    Groups,
-    History,
-    Reader,
-    Shape,
-    read_history,
-    read_samples,
-    shapes_of,
-)
+from taximeter_alerts.windows import Shape, shapes_of
 from taximeter_collector.client import QueryError
 
 CATCH_UP: Final = timedelta(hours=6)
 _FINE: Final = timedelta(minutes=10)
 """The newest part of a gap is evaluated minute by minute, the rest in steps of five."""
-_LEARNING_REFRESH: Final = timedelta(seconds=10)
-_REFRESH: Final = timedelta(minutes=10)
 _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
 """Waited for; a larger one is followed."""
@@ -53,26 +44,19 @@ class Health:
     duration_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    end: datetime
-    read_at: datetime
-    history: History
-
-
 class Evaluator:
     """Keeps the watermark; `tick` may be called as often as one likes."""
 
     def __init__(
         self,
         book: RuleBook,
-        reader: Reader,
+        reader: Collector,
         board: Board,
         clock: Callable[[], datetime],
     ) -> None:
         self._book, self._reader, self._board, self._clock = book, reader, board, clock
         self._shapes = shapes_of(book.rules)
-        self._history: dict[Shape, _Known] = {}
+        self._source = LiveSource(reader, clock, self._is_learning)
         self._sizes: dict[Shape, float] = {}
         self._lock = threading.Lock()
         self.health = Health()
@@ -92,6 +76,7 @@ class Evaluator:
         end = _floor_minute(self._clock() - self._book.settle)
         done = 0
         try:
+            self._source.look()
             self._follow_clock(end)
             self._take_in_late_data(end)
             for at in minutes_to_evaluate(self._board.watermark, end):
@@ -114,7 +99,7 @@ class Evaluator:
 
     def _evaluate(self, at: datetime, *, is_newest: bool) -> None:
         seen = [(name, key, c.labels) for (name, key), c in self._board.current.items()]
-        findings = find_all(self._shapes, self, seen, at)
+        findings = find_all(self._shapes, self._source, seen, at)
         if is_newest:
             findings = self._with_evidence(findings, at)
         self._board.record(at, findings, is_newest=is_newest)
@@ -141,37 +126,19 @@ class Evaluator:
             _log.warning("the cause of %s is not known: %s", finding.rule.name, error.message)
             return None
 
-    def samples(self, shape: Shape, metrics: Sequence[str], at: datetime) -> Groups:
-        """Return each group's trailing windows that end at `at`. Raises QueryError."""
-        return read_samples(self._reader, shape, metrics, at)
-
-    def history(self, shape: Shape, metrics: Sequence[str], at: datetime) -> History:
-        """Return what was usual up to this hour, read again when it may have changed.
-
-        Raises QueryError.
-        """
-        end = at.replace(minute=0, second=0, microsecond=0)
-        known = self._history.get(shape)
-        if known is not None and known.end == end and not self._is_stale(shape, known):
-            return known.history
-        history = read_history(self._reader, shape, metrics, end)
-        self._history[shape] = _Known(end, self._clock(), history)
-        return history
-
-    def _is_stale(self, shape: Shape, known: _Known) -> bool:
+    def _is_learning(self, shape: Shape) -> bool:
         names = {rule.name for rule in self._shapes[shape]}
-        is_learning = not self._board.current or any(
+        return not self._board.current or any(
             current.state.status == "learning"
             for (name, _), current in self._board.current.items()
             if name in names
         )
-        return self._clock() - known.read_at >= (_LEARNING_REFRESH if is_learning else _REFRESH)
 
     def _take_in_late_data(self, end: datetime) -> None:
         """Go back when much history came late (a back-fill, an agent that was offline)."""
         is_late = False
         for shape, rules in self._shapes.items():
-            size = self.history(shape, metrics_of(rules), end).size
+            size = self._source.history(shape, metrics_of(rules), end).size
             before = self._sizes.get(shape)
             self._sizes[shape] = size
             # An hour passing adds its share; only more than that is late.

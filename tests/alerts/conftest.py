@@ -37,10 +37,19 @@ class MemoryStore:
         self._connection.execute("create view calls as select * from call")
         self._connection.execute("create view tool_calls as select * from tool_call")
         self.error: Exception | None = None
+        self.version = 0
+        self.asked = 0
+        """How many queries were answered."""
+
+    def status(self) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return {"data_version": self.version}
 
     def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any:
         if self.error is not None:
             raise self.error
+        self.asked += 1
         return self._connection.sql(sql, params=params or {}).to_arrow_table()
 
     def add_minutes(
@@ -56,6 +65,7 @@ class MemoryStore:
         every: int = 1,
     ) -> None:
         """Put equal minutes of one agent in; every so many minutes has traffic."""
+        self.version += 1
         self._connection.execute(
             "insert into usage_minute (minute, environment, service_name, agent_name, requests,"
             " failed_requests, request_cost_pico, unpriced_requests, loop_length_sum,"
@@ -77,6 +87,7 @@ class MemoryStore:
 
     def add_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Put rows in by their columns' names; other columns are NULL."""
+        self.version += 1
         for row in rows:
             names, marks = ", ".join(row), ", ".join(f"${name}" for name in row)
             self._connection.execute(f"insert into {table} ({names}) values ({marks})", row)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
+from tests.alerts.conftest import Clock, MemoryStore
 
 from taximeter_alerts.board import Board
 from taximeter_alerts.dispatcher import Dispatcher
@@ -27,20 +28,6 @@ OWN = "version: 1\nsettle: 0s\ngroup_wait: 0s\ndefaults: false\n"
 OPS = f"{OWN}notify: {{ops: {{email: ops@example.org}}}}\n"
 
 
-class Clock(Protocol):
-    now: datetime
-
-    def __call__(self) -> datetime: ...
-    def forward(self, **by: float) -> None: ...
-
-
-class Store(Protocol):
-    error: Exception | None
-
-    def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any: ...
-    def add_minutes(self, agent: str, start: datetime, minutes: int, **values: Any) -> None: ...
-
-
 class Inbox:
     """A receiver that takes everything."""
 
@@ -58,7 +45,7 @@ class Inbox:
 class Process:
     """An alerts process without its threads; `restart` is a new one on the same data dir."""
 
-    def __init__(self, data_dir: Path, store: Store, clock: Clock) -> None:
+    def __init__(self, data_dir: Path, store: MemoryStore, clock: Clock) -> None:
         self.data_dir, self.store, self.clock = data_dir, store, clock
         self.inbox = Inbox()
         self.start(OPS + RULE)
@@ -102,7 +89,7 @@ DEAR: dict[str, Any] = {"requests": 6, "cost_usd": 0.6}
 
 
 @pytest.fixture
-def process(tmp_path: Path, store: Store, clock: Clock) -> Iterator[Process]:
+def process(tmp_path: Path, store: MemoryStore, clock: Clock) -> Iterator[Process]:
     start = clock.now.replace(second=0)
     store.add_minutes("support", start - timedelta(days=5), 5 * 1440, **USUAL)
     process = Process(tmp_path, store, clock)
@@ -150,7 +137,7 @@ def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -
 
 
 def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(
-    process: Process, store: Store, clock: Clock
+    process: Process, store: MemoryStore, clock: Clock
 ) -> None:
     at = clock.now.replace(second=0)
     store.add_minutes("support", at, 40, requests=60, cost_usd=3.0)
@@ -162,7 +149,7 @@ def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(
 
 
 def test_a_back_fill_that_comes_late_is_evaluated(
-    tmp_path: Path, store: Store, clock: Clock
+    tmp_path: Path, store: MemoryStore, clock: Clock
 ) -> None:
     process = Process(tmp_path, store, clock)
     process.tick()
@@ -187,7 +174,7 @@ def test_a_clock_set_back_evaluates_nothing_twice_and_goes_on(process: Process) 
     assert (process.status(), process.inbox.kinds) == ("firing", ["firing"])
 
 
-def test_a_collector_that_is_away_changes_no_state(process: Process, store: Store) -> None:
+def test_a_collector_that_is_away_changes_no_state(process: Process, store: MemoryStore) -> None:
     process.run(10, requests=60, cost_usd=3.0)
     store.error = QueryError("unreachable", "No collector answers.")
     process.run(3)

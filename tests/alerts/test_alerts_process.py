@@ -21,6 +21,7 @@ from tests.patience import PATIENCE_S, wait_until
 
 
 class Store(Protocol):
+    def status(self) -> dict[str, Any]: ...
     def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any: ...
     def add_minutes(self, agent: str, start: datetime, minutes: int, **values: Any) -> None: ...
 
@@ -39,6 +40,9 @@ class World:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer(200, json.dumps(store.status()).encode())
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
