@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -26,8 +26,9 @@ from taximeter_alerts.api_input import (
     read_moment,
     read_text,
 )
-from taximeter_alerts.api_rows import alert_row, incident_row
+from taximeter_alerts.api_rows import alert_row, budget_row, incident_row
 from taximeter_alerts.board import Board
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.detect import HISTORY_DAYS
 from taximeter_alerts.dispatcher import alerts_page
 from taximeter_alerts.evaluator import Health
@@ -48,6 +49,8 @@ from taximeter_alerts.silences import (
 
 _MOST_ROWS: Final = 1_000
 _TRIES: Final = 20
+STALE_AFTER_S: Final = 300.0
+"""Beyond the usual age; whoever stops at a budget must not do so on an old answer."""
 _FAILURES_TO_BE_BLIND: Final = 3
 _STATUSES: Final = ("firing", "pending", "resolved", "learning", "no_data", "error", "inactive")
 
@@ -63,6 +66,7 @@ class Api:
     outbox: Outbox
     clock: Callable[[], datetime]
     token: Secret | None = None
+    budgets: Callable[[], Sequence[BudgetStatus]] = tuple
 
     def app(self, hosts: list[str]) -> Starlette:
         """Return the application; `hosts` are the names it answers to ("*": any)."""
@@ -75,6 +79,7 @@ class Api:
                 Route(
                     "/api/incidents/{id}/snooze", self._guarded_write(self.snooze), methods=["POST"]
                 ),
+                Route("/api/budgets", self._guarded(self.spent_budgets)),
                 Route("/api/receivers", self._guarded(self.receivers)),
                 Route("/api/deliveries", self._guarded(self.deliveries)),
                 Route(
@@ -162,6 +167,24 @@ class Api:
             f"select * from incident where id in {newest} order by opened_at desc, id"
         )
         return {"incidents": [incident_row(r, alerts[r["id"]], told[r["id"]]) for r in rows]}
+
+    def spent_budgets(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Where the budgets stand, of how long ago; a label in the URL leaves those of others out."""
+        found = [
+            status
+            for status in self.budgets()
+            if all(status.labels.get(name, value) == value for name, value in asked.items())
+        ]
+        now, as_of = self.clock(), max((s.at for s in found), default=self.board.watermark)
+        age_s = None if as_of is None else (now - as_of).total_seconds()
+        usual = self.book.settle + self.book.every + timedelta(minutes=1)
+        return {
+            "budgets": [budget_row(status) for status in found],
+            "as_of": time_text(as_of),
+            "age_s": age_s,
+            "usual_age_s": usual.total_seconds(),
+            "is_stale": age_s is None or age_s > usual.total_seconds() + STALE_AFTER_S,
+        }
 
     def receivers(self, _: dict[str, Any]) -> dict[str, Any]:
         """The receivers, and what each could not be told."""
@@ -293,7 +316,7 @@ class Api:
         return JSONResponse(body)
 
     def metrics(self, _: Request) -> Response:
-        text = metrics_text(self.board, self.health, self.outbox, self.clock())
+        text = metrics_text(self.board, self.health, self.outbox, self.budgets(), self.clock())
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     def _rule(self, rule: Rule) -> dict[str, Any]:
@@ -326,7 +349,7 @@ class Api:
     def _guarded(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         def handle(request: Request) -> Response:
             self._check_token(request)
-            return JSONResponse(answer({}))
+            return JSONResponse(answer(dict(request.query_params)))
 
         return handle
 

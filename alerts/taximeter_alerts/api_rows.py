@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.incidents import RANK
+from taximeter_alerts.notification_log import time_text
+from taximeter_collector.forecast import Forecast
 
 
 def alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,4 +41,34 @@ def incident_row(
         "extra_usd": lead.get("extra_usd"),
         "alerts": alerts,
         "told": sorted(told),
+    }
+
+
+def budget_row(status: BudgetStatus) -> dict[str, Any]:
+    """A budget as it stands for one group."""
+    budget, found = status.budget, status.forecast
+    forecast = None
+    if isinstance(found, Forecast):
+        forecast = {
+            "low_usd": found.low_usd,
+            "expected_usd": found.expected_usd,
+            "high_usd": found.high_usd,
+        }
+    return {
+        "budget": budget.name,
+        "labels": status.labels,
+        "amount_usd": budget.amount_usd,
+        "period": budget.period,
+        "zone": budget.zone,
+        "period_start": time_text(status.start),
+        "period_end": time_text(status.end),
+        "used_usd": status.used.usd,
+        "used_ratio": status.used_ratio,
+        "left_usd": status.left_usd,
+        "priced_ratio": status.used.priced_ratio,
+        "is_lower_bound": status.is_lower_bound,
+        "forecast": forecast,
+        "forecast_days": found.days,
+        "on_exhausted": budget.on_exhausted,
+        "is_exhausted": status.is_exhausted,
     }

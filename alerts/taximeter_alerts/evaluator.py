@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from taximeter_alerts.board import Board
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.cause import Cause, read_cause
 from taximeter_alerts.incidents import Finding
 from taximeter_alerts.judging import find_all, metrics_of
@@ -60,6 +61,8 @@ class Evaluator:
         self._sizes: dict[Shape, float] = {}
         self._lock = threading.Lock()
         self.health = Health()
+        self.budgets: list[BudgetStatus] = []
+        """Where every budget stood at the last evaluation, for each group."""
         board.restore(clock())
 
     def tick(self) -> int:
@@ -103,6 +106,9 @@ class Evaluator:
         if is_newest:
             findings = self._with_evidence(findings, at)
         self._board.record(at, findings, is_newest=is_newest)
+        if is_newest:
+            stands = {(f.budget.budget.name, f.key): f.budget for f in findings if f.budget}
+            self.budgets = list(stands.values())
 
     def _with_evidence(self, findings: list[Finding], at: datetime) -> list[Finding]:
         """Read last day and cause of what may be told next: its notice shows them."""
@@ -138,7 +144,10 @@ class Evaluator:
         """Go back when much history came late (a back-fill, an agent that was offline)."""
         is_late = False
         for shape, rules in self._shapes.items():
-            size = self._source.history(shape, metrics_of(rules), end).size
+            metrics = metrics_of(rules)
+            if not metrics:
+                continue
+            size = self._source.history(shape, metrics, end).size
             before = self._sizes.get(shape)
             self._sizes[shape] = size
             # An hour passing adds its share; only more than that is late.

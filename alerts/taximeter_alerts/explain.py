@@ -88,6 +88,9 @@ def _one(verdict: Verdict, value: str) -> str:
 
 def _against(rule: Rule, verdict: Verdict) -> str:
     unit = rule.metric.unit
+    if rule.condition.kind == "burning":
+        may_fail = say_amount(verdict.usual or 0.0, unit)
+        return f", {verdict.overshoot or 0.0:.1f}x the {may_fail} that may fail"
     if rule.condition.kind not in ("spike", "drop"):
         limit = say_amount(rule.condition.limit, unit)
         side = rule.condition.kind

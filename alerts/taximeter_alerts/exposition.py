@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from taximeter_alerts.board import Board
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.evaluator import Health
 from taximeter_alerts.notification_log import read_time
 from taximeter_alerts.outbox import Outbox
@@ -13,7 +15,9 @@ from taximeter_alerts.outbox import Outbox
 _STATUSES: Final = ("queued", "sending", "ambiguous", "sent", "merged", "dead")
 
 
-def metrics_text(board: Board, health: Health, outbox: Outbox, now: datetime) -> str:
+def metrics_text(
+    board: Board, health: Health, outbox: Outbox, budgets: Iterable[BudgetStatus], now: datetime
+) -> str:
     """Return what Prometheus reads."""
     counts, waiting = outbox.counts(), outbox.undelivered()
     firing = sum(current.state.is_firing for current in board.current.values())
@@ -34,7 +38,13 @@ def metrics_text(board: Board, health: Health, outbox: Outbox, now: datetime) ->
     for receiver in outbox.receivers:
         dead = sum(row["receiver"] == receiver and row["status"] == "dead" for row in waiting)
         lines.append(f'taximeter_alerts_dead_notices{{receiver="{_escaped(receiver)}"}} {dead}')
+    lines += [f"taximeter_budget_used_ratio{{{_labels(s)}}} {s.used_ratio:.6f}" for s in budgets]
     return "\n".join(lines) + "\n"
+
+
+def _labels(status: BudgetStatus) -> str:
+    pairs = {"budget": status.budget.name, **status.labels}
+    return ",".join(f'{name}="{_escaped(value or "")}"' for name, value in pairs.items())
 
 
 def _escaped(text: str) -> str:

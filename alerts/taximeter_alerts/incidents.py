@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.cause import Cause
 from taximeter_alerts.detect import Verdict
 from taximeter_alerts.notification_log import NotificationLog, time_text
@@ -31,6 +32,8 @@ class Finding:
     """The metric's last day, where somebody may be told of it."""
     cause: Cause | None = None
     """What made it breach, where somebody may be told of it."""
+    budget: BudgetStatus | None = None
+    """Where the budget stands, of a rule that is a level of one."""
 
     @property
     def key(self) -> str:

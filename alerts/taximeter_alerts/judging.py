@@ -7,16 +7,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from taximeter_alerts.budgets import BudgetSpend, budget_sentence, judge_budget, status_of
+from taximeter_alerts.burn_rate import judge_burning
 from taximeter_alerts.detect import Reference, Sample, Verdict, judge
 from taximeter_alerts.explain import explain
 from taximeter_alerts.incidents import Finding
 from taximeter_alerts.quiet import judge_quiet
-from taximeter_alerts.rules import Rule
+from taximeter_alerts.rules import Budget, Rule
 from taximeter_alerts.windows import Group, Groups, History, Shape
 
 _FAILURES_OF_AN_AGENT: Final = 2
 Seen = Iterable[tuple[str, str, dict[str, str | None]]]
 """Rule, group and labels of what was found before."""
+
+
+_Known = dict[str, dict[str, dict[str, str | None]]]
+"""Rule -> group -> labels."""
 
 
 class Source(Protocol):
@@ -28,10 +34,13 @@ class Source(Protocol):
     def history(self, shape: Shape, metrics: Sequence[str], at: datetime) -> History:
         """Return what was usual up to the hour of `at`."""
 
+    def spend(self, shape: Shape, budget: Budget, at: datetime) -> BudgetSpend:
+        """Return what the groups of a budget spent up to `at`."""
+
 
 def metrics_of(rules: Iterable[Rule]) -> list[str]:
-    """Return the metrics that these rules watch, each once."""
-    return list(dict.fromkeys(rule.watch for rule in rules))
+    """Return the metrics that these rules watch in windows, each once."""
+    return list(dict.fromkeys(rule.watch for rule in rules if rule.budget is None))
 
 
 def find_all(
@@ -39,17 +48,40 @@ def find_all(
 ) -> list[Finding]:
     """Return the finding of every rule on every group, with traffic or once seen."""
     findings = []
-    known: dict[str, dict[str, dict[str, str | None]]] = {}
+    known: _Known = {}
     for name, key, labels in seen:
         known.setdefault(name, {})[key] = labels
     for shape, rules in shapes.items():
+        findings += _find_budgets(shape, rules, source, known, at)
         metrics = metrics_of(rules)
+        if not metrics:
+            continue
         groups = source.samples(shape, metrics, at)
         history = source.history(shape, metrics, at)
-        for rule in rules:
+        for rule in (rule for rule in rules if rule.budget is None):
             quiet = {k: Group(labels) for k, labels in known.get(rule.name, {}).items()}
             for key, group in {**quiet, **groups}.items():
                 findings.append(_find(rule, group, history.of(key, rule.watch), source, at))
+    return findings
+
+
+def _find_budgets(
+    shape: Shape, rules: Sequence[Rule], source: Source, known: _Known, at: datetime
+) -> list[Finding]:
+    """Return the findings of the levels of budgets; a group that spent nothing yet has its too."""
+    findings = []
+    for budget in dict.fromkeys(rule.budget for rule in rules if rule.budget is not None):
+        levels = [rule for rule in rules if rule.budget == budget]
+        spend = source.spend(shape, budget, at)
+        groups = {
+            key: labels for rule in levels for key, labels in known.get(rule.name, {}).items()
+        }
+        groups |= {key: labels for key, (labels, _) in spend.current.items()}
+        for key, labels in groups.items():
+            status = status_of(budget, labels, key, spend, at)
+            for rule in levels:
+                verdict, said = judge_budget(rule, status), budget_sentence(rule, status)
+                findings.append(Finding(rule, labels, verdict, said, rule.severity, budget=status))
     return findings
 
 
@@ -92,4 +124,6 @@ def _verdict(
 ) -> Verdict:
     if rule.condition.kind == "silent":
         return judge_quiet(rule, samples, reference, at)
+    if rule.condition.kind == "burning":
+        return judge_burning(rule, samples)
     return judge(rule, samples, reference)

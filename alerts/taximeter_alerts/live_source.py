@@ -9,16 +9,33 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from importlib.resources import files
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from taximeter_alerts.rules import NEWEST_S, WINDOWS_S
-from taximeter_alerts.windows import Groups, History, Reader, Shape, read_history, read_samples
+from taximeter_alerts.budgets import (
+    BudgetSpend,
+    GroupSpend,
+    current_windows,
+    past_days,
+    spend_by_day,
+)
+from taximeter_alerts.rules import NEWEST_S, WINDOWS_S, Budget
+from taximeter_alerts.windows import (
+    Groups,
+    History,
+    Reader,
+    Shape,
+    read_history,
+    read_samples,
+    read_spend,
+)
 
 REFRESH: Final = timedelta(minutes=10)
 """Reads are kept no longer: retention and repairs change data without a new version."""
 LEARNING_REFRESH: Final = timedelta(seconds=10)
+DAYS_REFRESH: Final = timedelta(hours=1)
+"""Complete days of the past change only by what comes late."""
 _ACTIVE_MINUTES: Final = files("taximeter_alerts") / "sql" / "active_minutes.sql"
 _Key = tuple[Shape, tuple[str, ...]]
 T = TypeVar("T")
@@ -54,6 +71,8 @@ class LiveSource:
         self._version = -1
         self._samples: dict[_Key, _Read[Groups]] = {}
         self._histories: dict[_Key, _Read[History]] = {}
+        self._spends: dict[tuple[Shape, Budget], _Read[GroupSpend]] = {}
+        self._days: dict[tuple[Shape, Budget], _Read[dict[str, dict[date, float]]]] = {}
         self._active: _Read[list[float]] | None = None
 
     def look(self) -> None:
@@ -61,6 +80,7 @@ class LiveSource:
         self._version = int(self._reader.status()["data_version"])
         oldest = self._clock() - REFRESH
         self._samples = {k: r for k, r in self._samples.items() if self._is_kept(r, oldest)}
+        self._spends = {k: r for k, r in self._spends.items() if self._is_kept(r, oldest)}
 
     def samples(self, shape: Shape, metrics: Sequence[str], at: datetime) -> Groups:
         """Return each group's trailing windows that end at `at`. Raises QueryError."""
@@ -88,7 +108,34 @@ class LiveSource:
         self._histories[key] = _Read(history, end, self._version, now)
         return history
 
-    def _is_kept(self, read: _Read[Groups], oldest: datetime) -> bool:
+    def spend(self, shape: Shape, budget: Budget, at: datetime) -> BudgetSpend:
+        """Return what each group spent in the period, lately and on past days. Raises QueryError."""
+        key, windows = (shape, budget), current_windows(budget, at)
+        days = self._past_days(shape, budget, at)
+        known = self._spends.get(key)
+        if (
+            known is not None
+            and known.version == self._version
+            and known.end > windows[0][0]  # of this period
+            and self._is_same(known.end, at)
+        ):
+            return BudgetSpend(known.found, days)
+        found = read_spend(self._reader, shape, windows)
+        self._spends[key] = _Read(found, at, self._version, self._clock())
+        return BudgetSpend(found, days)
+
+    def _past_days(
+        self, shape: Shape, budget: Budget, at: datetime
+    ) -> dict[str, dict[date, float]]:
+        key, days, now = (shape, budget), past_days(budget, at), self._clock()
+        (_, end) = list(days.values())[-1]
+        known = self._days.get(key)
+        if known is None or known.end != end or now - known.asked_at >= DAYS_REFRESH:
+            spent = read_spend(self._reader, shape, list(days.values()))
+            known = self._days[key] = _Read(spend_by_day(spent, days), end, self._version, now)
+        return known.found
+
+    def _is_kept(self, read: _Read[Any], oldest: datetime) -> bool:
         return read.version == self._version and read.asked_at >= oldest
 
     def _is_same(self, before: datetime, at: datetime) -> bool:

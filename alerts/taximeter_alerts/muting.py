@@ -32,9 +32,10 @@ def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | N
     """Return the name of the rule whose alert makes this one superfluous, None if there is none.
 
     A model that fails in several agents explains their failures; an agent that went quiet
-    explains all else about it. Nothing in the traffic explains what is wrong with alerting itself.
+    explains all else about it. Nothing in the traffic explains what is wrong with alerting itself,
+    or makes spent money unspent.
     """
-    if rule in OWN_RULES:
+    if rule in OWN_RULES or rule.budget is not None:
         return None
     for cause in causes:
         if cause.rule.condition.kind == "silent":

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final
 
+from taximeter_alerts.budgets import (
+    BudgetSpend,
+    Spend,
+    Window,
+    current_windows,
+    past_days,
+    spend_by_day,
+)
 from taximeter_alerts.detect import HISTORY_DAYS, PastWindow, Reference, Sample
-from taximeter_alerts.rules import NEWEST_S, WINDOWS_S, labels_key
+from taximeter_alerts.rules import NEWEST_S, WINDOWS_S, Budget, labels_key
 from taximeter_alerts.windows import (
     Group,
     Groups,
@@ -33,6 +41,8 @@ from taximeter_collector.metrics import METRICS, metric_query
 
 _COUNT: Final = "sample_requests"
 _MINUTE: Final = 60
+_LONGEST_PERIOD: Final = timedelta(days=31)
+"""Of a budget, which may have begun so long before the first moment."""
 
 
 @dataclass
@@ -66,6 +76,11 @@ class _Minutes:
             row[f"{name}__num"], row[f"{name}__den"] = total(f"{name}__num"), total(f"{name}__den")
             row[name] = self._value(name, low, high, row)
         return sample_of(metric, row)
+
+    def spends(self, windows: Iterable[Window]) -> tuple[Spend, ...]:
+        """Return the spend in each window."""
+        found = (self.sample("cost_usd", a.timestamp(), b.timestamp()) for a, b in windows)
+        return tuple(Spend(s.value or 0.0, s.priced_ratio) if s else Spend() for s in found)
 
     def _value(self, name: str, low: int, high: int, row: Mapping[str, Any]) -> float | None:
         if METRICS[name].numerator.startswith("max("):
@@ -121,6 +136,7 @@ class Replay:
     def __init__(self, reader: Reader, start: datetime, end: datetime) -> None:
         self._reader = reader
         self._start, self._end = start - timedelta(days=HISTORY_DAYS), end
+        self._spent: dict[Shape, dict[str, _Minutes]] = {}
         self._minutes: dict[tuple[Shape, tuple[str, ...]], dict[str, _Minutes]] = {}
         self._histories: dict[tuple[Shape, tuple[str, ...]], tuple[datetime, History]] = {}
 
@@ -159,18 +175,28 @@ class Replay:
         self._histories[shape, tuple(metrics)] = (end, history)
         return history
 
+    def spend(self, shape: Shape, budget: Budget, at: datetime) -> BudgetSpend:
+        """Return what the groups of a budget spent up to `at`."""
+        if shape not in self._spent:
+            self._spent[shape] = self._load(shape, ["cost_usd"], self._start - _LONGEST_PERIOD)
+        minutes, days = self._spent[shape], past_days(budget, at)
+        spent = {group: (m.labels, m.spends(days.values())) for group, m in minutes.items()}
+        current = {
+            group: (m.labels, m.spends(current_windows(budget, at))) for group, m in minutes.items()
+        }
+        return BudgetSpend(current, spend_by_day(spent, days))
+
     def _loaded(self, shape: Shape, metrics: Sequence[str]) -> dict[str, _Minutes]:
         key = (shape, tuple(metrics))
         if key not in self._minutes:
-            self._minutes[key] = self._load(shape, metrics)
+            self._minutes[key] = self._load(shape, metrics, self._start)
         return self._minutes[key]
 
-    def _load(self, shape: Shape, metrics: Sequence[str]) -> dict[str, _Minutes]:
+    def _load(self, shape: Shape, metrics: Sequence[str], start: datetime) -> dict[str, _Minutes]:
         where = {name: list(values) for name, values in shape.where}
         names = asked_metrics(metrics)
         columns = [_COUNT, *(f"{name}__{part}" for name in names for part in ("num", "den"))]
         found: dict[str, _Minutes] = {}
-        start = self._start
         while start < self._end:
             end = min(start + _PIECE, self._end)
             query = metric_query(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from taximeter_alerts.amounts import parse_amount, parse_count, parse_duration
+from taximeter_alerts.budget_grammar import BUDGET_KEYS, HOW, read_budget
 from taximeter_alerts.rules import DEAREST, DROPS, RATES, SPIKES, WINDOWS_S, Condition, Rule
 from taximeter_alerts.yaml_nodes import Nodes
 from taximeter_collector.metrics import METRICS
@@ -16,9 +17,12 @@ from taximeter_collector.metrics import METRICS
 RULE_KEYS: Final = (
     "name", "watch", "by", "where", "when", "critical", "over", "for", "keep_firing_for",
     "at_least", "no_data", "severity", "sensitivity", "notify", "group_by", "repeat_interval",
+    *BUDGET_KEYS,
 )  # fmt: skip
-_NOT_YET: Final = ("budget", "burning")
-_WHEN: Final = "spike, spike 3x, drop, drop 50%, above 5%, above $2, below 60%, silent, silent 1h"
+_WHEN: Final = (
+    "spike, spike 3x, drop, drop 50%, above 5%, above $2, below 60%, silent, silent 1h,"
+    f" burning 99%, {HOW}"
+)
 _NOTHING: Final = Condition("above", float("inf"))
 _DAY: Final = timedelta(days=1)
 
@@ -28,13 +32,18 @@ def read_rules(nodes: Nodes, node: yaml.Node | None, receivers: set[str]) -> lis
     rules: list[Rule] = []
     for item in nodes.sequence(node):
         keys = nodes.mapping(item, RULE_KEYS, _rule_name(item))
-        rule = _Grammar(nodes, keys).rule(item, receivers)
-        if rule is not None and any(rule.name == other.name for other in rules):
-            nodes.fault(keys["name"], f"there are two rules named {rule.name!r}")
-        elif rule is not None:
-            rules.append(rule)
+        found = _Grammar(nodes, keys).rules(item, receivers)
+        if any(written_name(rule) == written_name(other) for rule in found for other in rules):
+            nodes.fault(keys["name"], f"there are two rules named {written_name(found[0])!r}")
+        else:
+            rules += found
         nodes.context = ""
     return rules
+
+
+def written_name(rule: Rule) -> str:
+    """Return the name in alerts.yaml, which is one for all levels of a budget."""
+    return rule.name if rule.budget is None else rule.budget.name
 
 
 def _rule_name(node: yaml.Node) -> str:
@@ -51,24 +60,26 @@ class _Grammar:
     def __init__(self, nodes: Nodes, keys: dict[str, yaml.Node]) -> None:
         self._nodes, self._keys = nodes, keys
 
-    def rule(self, node: yaml.Node, receivers: set[str]) -> Rule | None:
+    def rules(self, node: yaml.Node, receivers: set[str]) -> list[Rule]:
+        """Return the rule; a budget is one a level."""
         nodes, keys = self._nodes, self._keys
         for key in ("name", "watch", "when"):
             if key not in keys and isinstance(node, yaml.MappingNode):
                 nodes.fault(node, f"key {key!r} is missing")
         if not {"name", "watch", "when"} <= keys.keys():
-            return None
+            return []
         watch = nodes.known(keys["watch"], METRICS, "metric")
         if watch is None:
             # Everything else can still be checked, so that one run finds all faults.
             self._names("by", METRICS["cost_usd"].dimensions, "dimension")
             self._duration("for", None)
-            return None
+            return []
+        is_budget = nodes.text(keys["when"]).split()[:1] == ["budget"]
         by = self._names("by", METRICS[watch].dimensions, "dimension") or ()
         rule = Rule(
             name=nodes.text(keys["name"]),
             watch=watch,
-            condition=self._condition(keys["when"], watch),
+            condition=_NOTHING if is_budget else self._condition(keys["when"], watch),
             by=by,
             where=self._where(watch),
             over_s=self._over(),
@@ -81,12 +92,17 @@ class _Grammar:
             group_by=self._names("group_by", ("rule", *by), "label"),
             repeat_interval=self._repeat_interval(),
         )
-        return self._checked(self._at_least(self._with_critical(rule)))
+        if is_budget:
+            return read_budget(nodes, keys, rule)
+        return [self._checked(self._at_least(self._with_critical(rule)))]
 
     def _checked(self, rule: Rule) -> Rule:
         """Say which keys do not go together."""
         kind, keys = rule.condition.kind, self._keys
-        if "over" in keys and kind in ("spike", "drop", "silent"):
+        for key in BUDGET_KEYS:
+            if key in keys:
+                self._nodes.fault(keys[key], f"{key!r} belongs to a budget: when: {HOW}")
+        if "over" in keys and kind in ("spike", "drop", "silent", "burning"):
             self._nodes.fault(keys["over"], f"a {kind} picks its own window; leave 'over' out")
         if "sensitivity" in keys and not rule.has_sensitivity:
             self._nodes.fault(
@@ -101,7 +117,9 @@ class _Grammar:
         if node is None:
             return rule
         critical = self._condition(node, rule.watch)
-        if critical.kind != rule.condition.kind:
+        if rule.condition.kind == "burning":
+            self._nodes.fault(node, "'burning' has no second level; leave 'critical' out")
+        elif critical.kind != rule.condition.kind:
             self._nodes.fault(
                 node, f"'critical' must be of the kind of 'when': {rule.condition.kind}"
             )
@@ -124,10 +142,9 @@ class _Grammar:
         if len(words) == 2 and words[0] in ("above", "below"):
             limit = self._nodes.value(node, lambda _: parse_amount(words[1], unit), 0.0)
             return Condition("above" if words[0] == "above" else "below", limit, text)
-        if words and words[0] in _NOT_YET:
-            self._nodes.fault(node, f"{words[0]!r} is not supported yet; use one of: {_WHEN}")
-        else:
-            self._nodes.fault(node, f"cannot read {text!r}; use one of: {_WHEN}")
+        if words[:1] == ["burning"] and len(words) == 2:
+            return self._burning(node, words, watch)
+        self._nodes.fault(node, f"cannot read {text!r}; use one of: {_WHEN}")
         return _NOTHING
 
     def _spike(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
@@ -159,6 +176,20 @@ class _Grammar:
         if not 0 < gone < 1:
             self._nodes.fault(node, f"cannot read {' '.join(words)!r}; write drop 50%")
         return Condition("drop", gone, " ".join(words))
+
+    def _burning(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
+        if watch not in RATES:
+            self._nodes.fault(
+                node, f"'burning' needs one of: {', '.join(RATES)}; of money it is a budget's level"
+            )
+            return _NOTHING
+        kept = self._nodes.value(node, lambda _: parse_amount(words[1], "ratio"), 0.99)
+        if not 0.5 <= kept < 1:
+            self._nodes.fault(
+                node,
+                f"cannot read {' '.join(words)!r}; write burning 99%, the share that may not fail",
+            )
+        return Condition("burning", kept, " ".join(words))
 
     def _silent(self, node: yaml.Node, words: list[str], watch: str) -> Condition:
         if watch != "requests":

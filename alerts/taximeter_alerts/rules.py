@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 from taximeter.settings.secret import Secret
 from taximeter_collector.metrics import METRICS, Metric
 
-Kind = Literal["spike", "drop", "above", "below", "silent"]
+Kind = Literal["spike", "drop", "above", "below", "silent", "burning", "budget", "forecast", "pace"]
+Period = Literal["day", "week", "month"]
 NoData = Literal["keep", "alert", "ok"]
 Channel = Literal["slack", "slack_bot", "email", "webhook", "pagerduty", "teams", "apprise"]
 Severity = Literal["info", "warning", "critical"]
@@ -55,10 +56,24 @@ class Condition:
     kind: Kind
     limit: float = 0.0
     """For above and below: the limit in the metric's unit. For spike: at least this many times usual.
-    For drop: the share of usual that is gone, 0.5 for half. For silent: the seconds without anything, 0 for less than a quarter of usual."""
+    For drop: the share of usual that is gone, 0.5 for half. For silent: the seconds without anything, 0 for less than a quarter of usual.
+    For burning: the share that must not fail. Of a budget: its used share (budget), its expected share (forecast), its share spent in an hour (pace)."""
 
     text: str = ""
     """As the user wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An amount of money a period, for each group of the rules that watch it, one a level."""
+
+    name: str
+    amount_usd: float
+    period: Period
+    zone: str = "UTC"
+    """The time zone (IANA) of its days."""
+    on_exhausted: Literal["notify", "stop"] = "notify"
+    """What the API tells whoever asks before it spends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,8 @@ class Rule:
     is_default: bool = False
     title: str = ""
     """What it is called in a headline; empty: its metric."""
+    budget: Budget | None = None
+    """The budget of which this is a level."""
 
     @property
     def metric(self) -> Metric:
@@ -178,9 +195,12 @@ class RuleBook:
         return tuple(r for r in self.receivers if rule.notify is None or r.name in rule.notify)
 
     def repeat_interval_of(self, rule: Rule, severity: str) -> timedelta | None:
-        """Return after how long an alert that still fires is told again, None for never."""
+        """Return after how long an alert that still fires is told again, None for never.
+
+        A budget is told once a level: until the period ends there is nothing new to say.
+        """
         interval = rule.repeat_interval
-        if interval is None and severity == "critical":
+        if interval is None and severity == "critical" and rule.budget is None:
             interval = self.repeat_interval
         return interval or None
 
@@ -191,6 +211,8 @@ def group_labels(rule: Rule, labels: Mapping[str, str | None]) -> dict[str, str 
     >>> group_labels(default_rules()[0], {"agent_name": "support", "model": "m"})
     {'agent_name': 'support'}
     """
+    if rule.budget is not None:  # its levels are one story, and no agent's
+        return {"rule": rule.budget.name, **labels}
     known = {"rule": rule.name, **labels}
     if rule.group_by is not None:
         return {name: known[name] for name in rule.group_by if name in known}

@@ -17,7 +17,7 @@ from taximeter_alerts.receivers_file import (
     read_receivers,
     read_silences,
 )
-from taximeter_alerts.rule_grammar import read_rules
+from taximeter_alerts.rule_grammar import read_rules, written_name
 from taximeter_alerts.rules import RuleBook, default_rules
 from taximeter_alerts.yaml_nodes import Fault, Nodes
 from taximeter_collector.metrics import DIMENSIONS
@@ -79,7 +79,7 @@ def _read(nodes: Nodes, root: yaml.Node | None) -> RuleBook:
     mail = read_mail(nodes, keys.get("email"))
     rules = read_rules(nodes, keys.get("rules"), {receiver.name for receiver in receivers})
     if nodes.choice(keys.get("defaults"), ("true", "false"), "true") == "true":
-        own = {rule.name for rule in rules}
+        own = {written_name(rule) for rule in rules}
         rules = [*rules, *(rule for rule in default_rules() if rule.name not in own)]
     return RuleBook(
         rules=tuple(rules),

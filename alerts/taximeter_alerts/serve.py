@@ -69,7 +69,9 @@ def run(
         board = Board(book, log, dispatcher)
         evaluator = Evaluator(book, reader, board, clock)
         guard = None if is_loopback(host) else token
-        api = Api(book, log, board, evaluator.health, outbox, clock, guard)
+        api = Api(
+            book, log, board, evaluator.health, outbox, clock, guard, lambda: evaluator.budgets
+        )
         hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
         scheduler = Scheduler(book.every, evaluator.tick, outbox.receivers, outbox.send_next)
         server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))

@@ -133,7 +133,9 @@ def _still_firing(state: AlertState, rule: Rule, verdict: Verdict, at: datetime)
     if verdict.outcome == "clear":
         state = replace(state, data_at=at)
         if at - (state.breached_at or at) >= keep_firing(rule, state.times):
-            return _resolve(state, at, "back to usual")
+            return _resolve(
+                state, at, "within the budget again" if rule.budget else "back to usual"
+            )
     elif at - (state.data_at or state.breached_at or at) >= HOLD_WITHOUT_DATA:
         return _resolve(state, at, "no traffic")
     return Step(state)

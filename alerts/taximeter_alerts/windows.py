@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+from taximeter_alerts.budgets import GroupSpend, Spend, Window
 from taximeter_alerts.detect import HISTORY_DAYS, PastWindow, Reference, Sample
 from taximeter_alerts.rules import NEWEST_S, RATES, WINDOWS_S, Rule, labels_key
 from taximeter_collector.metrics import METRICS, Query, metric_query
@@ -61,11 +62,16 @@ class History:
 _NOTHING: Final = Reference({})
 
 
+def shape_of(rule: Rule) -> Shape:
+    """Return what a rule's groups and filters are."""
+    return Shape(rule.by, rule.where)
+
+
 def shapes_of(rules: Iterable[Rule]) -> dict[Shape, list[Rule]]:
     """Return the rules by the query that answers them."""
     shapes: dict[Shape, list[Rule]] = {}
     for rule in rules:
-        shapes.setdefault(Shape(rule.by, rule.where), []).append(rule)
+        shapes.setdefault(shape_of(rule), []).append(rule)
     return shapes
 
 
@@ -104,6 +110,25 @@ def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: date
             found.setdefault((group, metric), {}).setdefault(window_s, []).append(past)
     size = sum(past.count for windows in found.values() for past in windows.get(3_600, ()))
     return History({key: Reference(windows) for key, windows in found.items()}, size)
+
+
+def read_spend(reader: Reader, shape: Shape, windows: Sequence[Window]) -> GroupSpend:
+    """Return what each group spent in these windows, from one statement."""
+    where = {name: list(values) for name, values in shape.where}
+    queries = {
+        place: metric_query(["cost_usd"], start, end, by=shape.by, where=where)
+        for place, (start, end) in enumerate(windows)
+    }
+    joined = _union(queries)
+    found: dict[str, tuple[dict[str, str | None], dict[int, Spend]]] = {}
+    for row in reader.query(joined.sql, joined.params).to_pylist():
+        labels = {name: row[name] for name in shape.by}
+        spend = Spend(row["cost_usd"] or 0.0, row["priced_ratio"])
+        found.setdefault(labels_key(labels), (labels, {}))[1][row["window_s"]] = spend
+    return {
+        key: (labels, tuple(spent.get(place, Spend()) for place in range(len(windows))))
+        for key, (labels, spent) in found.items()
+    }
 
 
 def past_window(start: datetime, sample: Sample, window_s: int, end: datetime) -> PastWindow | None:

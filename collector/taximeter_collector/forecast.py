@@ -1,4 +1,4 @@
-"""Spend by day in, spend to the month's end out, as an interval. Pure. Method: docs/metrics.md, "Forecast"."""
+"""Spend by day in, spend to a period's end out, as an interval. Pure. Method: docs/metrics.md, "Forecast"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SATURDAY: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Spend of the month when it ends, in USD: between low and high four times in five."""
+    """Spend of the period when it ends, in USD: between low and high four times in five."""
 
     spent_usd: float
     low_usd: float
@@ -44,16 +44,27 @@ def history_start(now: datetime) -> datetime:
 
 
 def forecast_month(spend: Mapping[date, float], now: datetime) -> Forecast | TooFewDays:
-    """Return what the month (UTC) of ``now`` will cost, from spend in USD by UTC day.
+    """Return what the month (UTC) of ``now`` will cost, from spend in USD by UTC day."""
+    now = now.astimezone(UTC)
+    month = now.date().replace(day=1)
+    spent = sum(usd for day, usd in spend.items() if day.replace(day=1) == month)
+    next_month = (month + timedelta(days=31)).replace(day=1)
+    return forecast_period(spend, spent, now, next_month)
 
-    A day between others that is not in ``spend`` cost nothing; the first day is left out of what
-    is learned, as it may have begun in the middle.
+
+def forecast_period(
+    spend: Mapping[date, float], spent_usd: float, now: datetime, end: date
+) -> Forecast | TooFewDays:
+    """Return what a period that ends before the day ``end`` will cost, in which ``spent_usd`` is spent.
+
+    ``spend`` is in USD by the days of the time zone of ``now``. A day between others that is not
+    in it cost nothing; the first day is left out of what is learned, as it may have begun in the
+    middle.
     """
-    today = now.astimezone(UTC).date()
-    spent = sum(usd for day, usd in spend.items() if day.replace(day=1) == today.replace(day=1))
+    today = now.date()
     days = _complete_days(spend, today)
     if len(days) < NEEDED_DAYS:
-        return TooFewDays(spent, len(days))
+        return TooFewDays(spent_usd, len(days))
     knows_weekends = len(days) >= WEEKEND_FROM_DAYS
 
     def is_weekend(day: date) -> bool:
@@ -65,17 +76,16 @@ def forecast_month(spend: Mapping[date, float], now: datetime) -> Forecast | Too
     }
     freedom = len(days) - len(usual)
     spread = sum((spend.get(day, 0.0) - usual[is_weekend(day)]) ** 2 for day in days) / freedom
-    ahead = _ahead(now, today)
+    ahead = _ahead(now, end)
     more = sum(part * usual[is_weekend(day)] for day, part in ahead.items())
     rest = sum(ahead.values())
     # Days differ by chance, and so does the mean they are taken from.
     reach = (
         _t_quantile((1 + CONFIDENCE) / 2, freedom) * (spread * (rest + rest**2 / len(days))) ** 0.5
     )
-    expected = spent + more
-    return Forecast(
-        spent, max(spent, expected - reach), expected, expected + reach, len(days), knows_weekends
-    )
+    expected = spent_usd + more
+    low, high = max(spent_usd, expected - reach), expected + reach
+    return Forecast(spent_usd, low, expected, high, len(days), knows_weekends)
 
 
 def _complete_days(spend: Mapping[date, float], today: date) -> list[date]:
@@ -85,12 +95,13 @@ def _complete_days(spend: Mapping[date, float], today: date) -> list[date]:
     return [first + timedelta(days=i) for i in range((today - first).days)]
 
 
-def _ahead(now: datetime, today: date) -> dict[date, float]:
+def _ahead(now: datetime, end: date) -> dict[date, float]:
     """Return the days that are left, each with the share of it that is still to come."""
-    midnight = datetime.combine(today, datetime.min.time(), UTC)
+    today = now.date()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     left = {today: 1 - (now - midnight) / timedelta(days=1)}
     day = today + timedelta(days=1)
-    while day.month == today.month:
+    while day < end:
         left[day] = 1.0
         day += timedelta(days=1)
     return left

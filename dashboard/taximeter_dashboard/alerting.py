@@ -110,15 +110,20 @@ def _badges(alert: Alert) -> list[Badge]:
 
 def scope_parameters(alert: Alert, now: datetime) -> dict[str, object]:
     """Return the URL parameters of the requests that an alert is about: filters and window."""
-    parameters: dict[str, object] = {
-        _PARAMETER_OF[column]: [value]
-        for column, value in alert.labels.items()
-        if column in _PARAMETER_OF
-    }
+    parameters = label_parameters(alert.labels)
     if alert.started:
         parameters["start"] = _minute(alert.started - _AROUND)
         parameters["end"] = _minute((alert.ended or now) + _AROUND)
     return parameters
+
+
+def label_parameters(labels: Mapping[str, str]) -> dict[str, object]:
+    """Return the URL parameters that filter by a group's labels."""
+    return {
+        _PARAMETER_OF[column]: [value]
+        for column, value in labels.items()
+        if column in _PARAMETER_OF
+    }
 
 
 RULE_TONE: Final[dict[str, str]] = {

@@ -68,6 +68,9 @@ class AlertsApi:
     def deliveries(self) -> Answer:
         return self._get("deliveries")
 
+    def budgets(self) -> Answer:
+        return self._get("budgets")
+
     def receivers(self) -> Answer:
         return self._get("receivers")
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 import uvicorn
 from tests.alerts.timeline import Timeline
 from tests.patience import wait_until
 
 from taximeter_alerts.api import Api
+from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.evaluator import Health
 
 
 @contextmanager
-def served(timeline: Timeline, health: Health | None = None) -> Iterator[str]:
+def served(
+    timeline: Timeline,
+    health: Health | None = None,
+    budgets: Callable[[], Sequence[BudgetStatus]] = tuple,
+    clock: Callable[[], datetime] | None = None,
+) -> Iterator[str]:
     """Serve until the block is left; give the address."""
     api = Api(
         timeline.book, timeline.log, timeline.board, health or Health(), timeline.outbox,
-        lambda: timeline.now,
+        clock or (lambda: timeline.now), budgets=budgets,
     )  # fmt: skip
     config = uvicorn.Config(
         api.app(["127.0.0.1"]), host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"

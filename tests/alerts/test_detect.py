@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taximeter_alerts.burn_rate import judge_burning
 from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
 from taximeter_alerts.explain import explain
 from taximeter_alerts.rules import Condition, Rule, default_rules
@@ -201,3 +202,39 @@ def test_an_unpriced_share_is_said() -> None:
     verdict = Verdict("breach", 6.0, 900, 30, priced_ratio=0.8)
     rule = Rule("dear", "cost_per_request_usd", Condition("above", 5.0))
     assert explain(rule, {}, verdict).endswith("Only 80 % of the tokens have a price.")
+
+
+BURNING = Rule("slo", "error_rate", Condition("burning", 0.99, "burning 99%"), by=("agent_name",))
+
+
+def rates(**failed: tuple[float, float]) -> dict[int, Sample]:
+    """Return windows by their names: failures of requests."""
+    sizes = {"m5": 300, "m15": 900, "h1": 3_600, "h6": 21_600, "h24": 86_400}
+    return {sizes[k]: Sample(f / n, n, f) for k, (f, n) in failed.items()}
+
+
+@pytest.mark.parametrize(
+    ("samples", "outcome", "window_s"),
+    [
+        (rates(m5=(3, 20), h1=(30, 200)), "breach", 3_600),
+        (rates(m5=(0, 20), h1=(30, 200)), "clear", 3_600),  # it is over
+        (rates(m5=(3, 20), h1=(4, 25)), "clear", 3_600),  # four failures are few
+        (rates(m5=(1, 10), m15=(2, 30), h1=(8, 110), h6=(44, 700)), "breach", 21_600),
+        (rates(m15=(0, 30), h1=(4, 110), h6=(30, 700), h24=(90, 2_900)), "breach", 86_400),
+        (rates(m5=(0, 9), h1=(1, 200), h6=(5, 900), h24=(20, 4_000)), "clear", 3_600),
+        ({}, "no_data", None),
+    ],
+)
+def test_burning_needs_a_long_window_that_counts_and_a_short_one_that_goes_on(
+    samples: dict[int, Sample], outcome: str, window_s: int | None
+) -> None:
+    verdict = judge_burning(BURNING, samples)
+    assert (verdict.outcome, verdict.window_s) == (outcome, window_s)
+
+
+def test_burning_says_how_many_times_what_may_fail() -> None:
+    verdict = judge_burning(BURNING, rates(m5=(3, 20), h1=(30, 200)))
+    assert explain(BURNING, {"agent_name": "a"}, verdict) == (
+        "a: error rate 15 %, 15.0x the 1 % that may fail."
+        " 30 of 200 requests failed in the last 1 h."
+    )

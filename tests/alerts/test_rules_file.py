@@ -59,10 +59,10 @@ f.yaml:6:12: rule cost-spike: unknown metric 'cost_per_requests'; did you mean \
 f.yaml:7:10: rule cost-spike: unknown dimension 'agnt'; did you mean 'agent_name'?
 f.yaml:9:10: rule cost-spike: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
 f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, drop, drop 50%, \
-above 5%, above $2, below 60%, silent, silent 1h
+above 5%, above $2, below 60%, silent, silent 1h, burning 99%, budget $100 per day (or week, or month)
 f.yaml:13:5: rule b: unknown key 'at_leest'; did you mean 'at_least'?
-f.yaml:14:45: rule c: 'burning' is not supported yet; use one of: spike, spike 3x, drop, drop 50%, \
-above 5%, above $2, below 60%, silent, silent 1h
+f.yaml:14:45: rule c: 'burning' needs one of: error_rate, tool_error_rate, call_error_rate; of \
+money it is a budget's level
 f.yaml:15:12: rule c: there are two rules named 'c'
 f.yaml:15:38: rule c: a spike of 'cost_usd' is not supported; use above or below
 f.yaml:15:57: rule c: unknown receiver 'oops'; did you mean 'ops'?

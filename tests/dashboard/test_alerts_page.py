@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,19 @@ from tests.alerts.served import served
 from tests.alerts.timeline import RULES, Timeline
 
 import taximeter_dashboard
+from taximeter_alerts.api_rows import budget_row
+from taximeter_alerts.budgets import BudgetSpend, Spend, status_of
+from taximeter_alerts.rules import Budget
+from taximeter_dashboard.budget_rows import budget_rows
 
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+BUDGET = status_of(
+    Budget("team", 100.0, "day", on_exhausted="stop"),
+    {"tenant": "acme"},
+    "g",
+    BudgetSpend({"g": ({}, (Spend(120.0, 0.9), Spend(), Spend()))}, {}),
+    AT,
+)
 PAGE = Path(taximeter_dashboard.__file__).parent / "views" / "alerts.py"
 
 
@@ -20,7 +33,7 @@ PAGE = Path(taximeter_dashboard.__file__).parent / "views" / "alerts.py"
 def timeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timeline]:
     timeline = Timeline(tmp_path, RULES)
     timeline.run(5, (("cost", "a"), ("errors", "b")))
-    with served(timeline) as url:
+    with served(timeline, budgets=lambda: [BUDGET]) as url:
         monkeypatch.setenv("TAXIMETER_STORE_DATA_DIR", str(tmp_path))
         monkeypatch.setenv("TAXIMETER_ALERTS_PORT", url.rpartition(":")[2])
         monkeypatch.chdir(tmp_path)
@@ -74,3 +87,27 @@ def test_a_test_notice_is_sent_and_a_dead_one_again(timeline: Timeline) -> None:
     (dead,) = (row["id"] for row in timeline.outbox.undelivered())
     press(app, f"retry-{dead}")
     assert [row["status"] for row in timeline.outbox.undelivered()] == ["queued"]
+
+
+def test_a_budget_is_a_row_with_its_bar_and_a_way_to_its_spend(timeline: Timeline) -> None:
+    asked: list[dict[str, object]] = []
+
+    def url(page: str, **parameters: object) -> str:
+        asked.append({"page": page, **parameters})
+        return page
+
+    (row,) = budget_rows([budget_row(BUDGET)], UTC, AT, url)
+    assert asked == [
+        {
+            "page": "costs",
+            "start": "2026-11-20T00:00Z",
+            "end": "2026-11-20T12:00Z",
+            "tenant": ["acme"],
+        }
+    ]
+    name, used, left, expected, ends, stops = row["c"]
+    assert name == ["team: acme", "costs", "", "90% priced"]
+    assert used == ["≥ $120 of $100 a day · 120.0%", 1.2]
+    assert (left, expected) == ("$20.00 over", "learning, 0 of 7 days")
+    assert "21" in ends and stops == "the fleet is told to stop"
+    page()

@@ -21,9 +21,11 @@ from taximeter_dashboard.alerting import (
     silence_text,
 )
 from taximeter_dashboard.alerts_api import AlertsApi, Done
+from taximeter_dashboard.budget_rows import COLUMNS, budget_rows
 from taximeter_dashboard.components import sheet, table
 
 HISTORY: Final = 50
+BUDGETS: Final = 200
 DAYS: Final = 7
 DURATIONS: Final = ("1h", "4h", "1d", "7d")
 RULE_COLUMNS: Final = (
@@ -48,6 +50,7 @@ def draw() -> None:
     every = [as_alert(row) for row in incidents.rows]
     every.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
     _firing(api, current, [alert for alert in every if alert.status == "firing"])
+    _budgets(api)
     _history(every)
     with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
@@ -79,6 +82,17 @@ def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> Non
             )
             if st.button("Snooze: tell me again after that", key="act-snooze"):
                 _say(api.snooze(names[chosen], duration, author), f"Snoozed for {duration}.")
+
+
+def _budgets(api: AlertsApi) -> None:
+    rows = api.budgets().rows
+    if not rows:
+        return
+    full = sum(bool(row.get("is_exhausted")) for row in rows)
+    sub = f"{format.exact(len(rows))} watched, {format.exact(full)} used up"
+    with frame.card("Budgets", sub, key="budgets"):
+        shown = budget_rows(rows, session.zone(), datetime.now(UTC), session.url)[:BUDGETS]
+        table(COLUMNS, shown, key="budgets-table", empty=("No budgets", ""))
 
 
 def _history(every: list[Alert]) -> None:

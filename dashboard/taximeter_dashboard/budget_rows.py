@@ -1,0 +1,68 @@
+"""Budgets of the alerts service as rows of a table. Pure; a field that is missing stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from taximeter_dashboard import format
+from taximeter_dashboard.alerting import label_parameters, moment_in
+
+_MINUTE: Final = "%Y-%m-%dT%H:%MZ"
+COLUMNS: Final = (
+    {"label": "Budget", "type": "main", "prio": "p1", "width": "26%"},
+    {"label": "Used", "type": "meter", "color": "cost", "align": "r", "prio": "p2"},
+    {"label": "Left", "align": "r", "width": "110px"},
+    {"label": "Expected at the end", "align": "r", "hide": "h1"},
+    {"label": "Ends", "cls": "mute", "width": "150px", "hide": "h1"},
+    {"label": "When used up", "cls": "mute", "width": "170px", "hide": "h1"},
+)
+
+
+def budget_rows(
+    rows: Sequence[Mapping[str, Any]], zone: tzinfo, now: datetime, url: Callable[..., str]
+) -> list[dict[str, Any]]:
+    """Return the table's rows, the fullest budget first."""
+    ordered = sorted(rows, key=lambda row: -(row.get("used_ratio") or 0.0))
+    return [_row(row, zone, now, url) for row in ordered]
+
+
+def _row(
+    row: Mapping[str, Any], zone: tzinfo, now: datetime, url: Callable[..., str]
+) -> dict[str, Any]:
+    labels = {k: str(v) for k, v in (row.get("labels") or {}).items() if v is not None}
+    who = " / ".join(labels.values()) or "everything"
+    used, amount, ratio = row.get("used_usd"), row.get("amount_usd"), row.get("used_ratio")
+    least = "≥ " if row.get("is_lower_bound") else ""
+    spent = f"{least}{format.usd(used)} of {format.usd(amount)} a {row.get('period')}"
+    start, end = moment_in(row, "period_start"), moment_in(row, "period_end")
+    left = row.get("left_usd")
+    over = f"{format.usd(-left)} over" if left is not None and left < 0 else format.usd(left)
+    ends = format.moment(end, zone, seconds=False) if end else format.usd(None)
+    covered = format.coverage(row.get("priced_ratio")) or ""
+    name = f"{row.get('budget')}: {who}"
+    href = ""
+    if start and end:
+        window = {"start": start.strftime(_MINUTE), "end": min(end, now).strftime(_MINUTE)}
+        href = url("costs", **window, **label_parameters(labels))
+    stops = "the fleet is told to stop" if row.get("on_exhausted") == "stop" else "people are told"
+    return {
+        "id": name,
+        "sub": f"{spent} ({format.percent(ratio)}) · {over} left · ends {ends}",
+        "c": [
+            [name, href, "", covered],
+            [f"{spent} · {format.percent(ratio)}", ratio],
+            over,
+            _expected(row.get("forecast"), row.get("forecast_days")),
+            ends,
+            stops,
+        ],
+    }
+
+
+def _expected(forecast: Any, days: Any) -> str:
+    if not isinstance(forecast, Mapping):
+        return f"learning, {days or 0} of 7 days"
+    low, high = format.usd(forecast.get("low_usd")), format.usd(forecast.get("high_usd"))
+    return f"{format.usd(forecast.get('expected_usd'))} ({low} – {high})"
