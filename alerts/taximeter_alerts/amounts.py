@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -35,6 +35,18 @@ def parse_moment(text: str) -> datetime:
     if not 2000 <= when.year <= 9000:
         raise ValueError(hint)
     return when.astimezone(UTC) if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def parse_time(text: str) -> time:
+    """Return a time of day. Raises ValueError.
+
+    >>> parse_time("08:30")
+    datetime.time(8, 30)
+    """
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", text)
+    if match is None:
+        raise ValueError(f"not a time of day: {text!r} (write 08:00)")
+    return time(int(match[1]), int(match[2]))
 
 
 def parse_amount(text: str, unit: str) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
 from taximeter_alerts.amounts import parse_amount
+from taximeter_alerts.receivers_file import read_zone
 from taximeter_alerts.rules import Budget, Condition, Period, Rule
 from taximeter_alerts.yaml_nodes import Nodes
 
@@ -39,7 +39,7 @@ def read_budget(nodes: Nodes, keys: Mapping[str, yaml.Node], rule: Rule) -> list
         nodes.fault(keys["when"], "a budget is more than $0")
     period: Period = nodes.choice(None, (), words[3])
     on_exhausted = nodes.choice(keys.get("on_exhausted"), ("notify", "stop"), "notify")
-    budget = Budget(rule.name, amount, period, _zone(nodes, keys.get("zone")), on_exhausted)
+    budget = Budget(rule.name, amount, period, read_zone(nodes, keys.get("zone")), on_exhausted)
     of = f"{words[1]} per {period}"
     levels = [_level(nodes, node, of) for node in _nodes(nodes, keys.get("at"))]
     if "at" not in keys:
@@ -94,14 +94,3 @@ def _share(text: str, most: float) -> float:
     if not 0 < share <= most:
         raise ValueError(text)
     return share
-
-
-def _zone(nodes: Nodes, node: yaml.Node | None) -> str:
-    if node is None:
-        return "UTC"
-    name = nodes.text(node)
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, OSError, ValueError):
-        nodes.fault(node, f"unknown time zone {name!r}; write one as Europe/Berlin")
-        return "UTC"

@@ -97,7 +97,7 @@ def period_of(budget: Budget, at: datetime) -> Window:
     else:
         first = today.replace(day=1)
         end = (first + timedelta(days=31)).replace(day=1)
-    return _midnight(first, zone), _midnight(end, zone)
+    return midnight(first, zone), midnight(end, zone)
 
 
 def past_days(budget: Budget, at: datetime) -> dict[date, Window]:
@@ -105,7 +105,7 @@ def past_days(budget: Budget, at: datetime) -> dict[date, Window]:
     zone = ZoneInfo(budget.zone)
     today = (at - timedelta(microseconds=1)).astimezone(zone).date()
     days = [today - timedelta(days=age) for age in range(HISTORY_DAYS, 0, -1)]
-    return {day: (_midnight(day, zone), _midnight(day + timedelta(days=1), zone)) for day in days}
+    return {day: (midnight(day, zone), midnight(day + timedelta(days=1), zone)) for day in days}
 
 
 def spend_by_day(spent: GroupSpend, days: Iterable[date]) -> dict[str, dict[date, float]]:
@@ -198,5 +198,6 @@ def _time_left(status: BudgetStatus) -> str:
     return f"{left_s / 3_600:.0f} h to go"
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return when a day begins in a time zone, in UTC."""
     return datetime.combine(day, time.min, zone).astimezone(UTC)

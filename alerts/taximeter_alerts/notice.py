@@ -16,9 +16,9 @@ from taximeter_alerts.rules import Rule
 
 Kind = Literal[
     "firing", "firing_again", "joined", "worse", "still_firing", "resolved", "was_firing",
-    "summary", "test",
+    "summary", "digest", "test",
 ]  # fmt: skip
-FIRST: Final = ("firing", "was_firing", "summary", "test")
+FIRST: Final = ("firing", "was_firing", "summary", "digest", "test")
 """Kinds that begin a thread; all others belong into the incident's."""
 GROUP_INTERVAL: Final = timedelta(minutes=5)
 """Alerts that join an incident are told together, at most this often."""
@@ -41,6 +41,7 @@ HEADLINES: Final[dict[str, str]] = {
     "resolved": "Resolved",
     "was_firing": "Was firing",
     "summary": "Many alerts",
+    "digest": "Digest",
     "test": "Test",
 }
 
@@ -110,6 +111,17 @@ class Notice:
     @property
     def is_good_news(self) -> bool:
         return self.kind in ("resolved", "was_firing")
+
+    @property
+    def is_report(self) -> bool:
+        """Nothing happened: it is no alert, and has no rule or severity to show."""
+        return self.kind == "digest"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Rule, severity and since when."""
+        since = (f"since {self.started}",) if self.started else ()
+        return () if self.is_report else (self.rule, self.severity, *since)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -1,16 +1,18 @@
-"""Receivers, the mail server, silences and networks of alerts.yaml: nodes in, values out."""
+"""Receivers, the mail server, silences, digests and networks of alerts.yaml: nodes in, values out."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from taximeter_alerts.amounts import parse_count, parse_moment
-from taximeter_alerts.rules import Channel, MailServer, Receiver, Silence
+from taximeter_alerts.amounts import parse_count, parse_moment, parse_time
+from taximeter_alerts.rules import Channel, Digest, MailServer, Receiver, Silence
 from taximeter_alerts.yaml_nodes import Nodes
 
 _CHANNELS: Final = ("slack", "email", "webhook", "pagerduty", "teams", "apprise")
@@ -115,6 +117,52 @@ def read_silences(
         )
         nodes.context = ""
     return tuple(silences)
+
+
+def read_digests(
+    nodes: Nodes, node: yaml.Node | None, receivers: Sequence[Receiver]
+) -> tuple[Digest, ...]:
+    digests: list[Digest] = []
+    for item in nodes.sequence(node):
+        keys = nodes.mapping(item, ("every", "at", "zone", "notify"), "digest: ")
+        if "every" not in keys and isinstance(item, yaml.MappingNode):
+            nodes.fault(item, "key 'every' is missing: day or week")
+        notify = None
+        if "notify" in keys:
+            notify = _told(nodes, keys["notify"], receivers)
+        digest = Digest(
+            nodes.choice(keys.get("every"), ("day", "week"), "day"),
+            nodes.value(keys.get("at"), parse_time, time(8)),
+            read_zone(nodes, keys.get("zone")),
+            notify,
+        )
+        if any(digest.id == other.id for other in digests):
+            nodes.fault(item, "there is such a digest already")
+        digests.append(digest)
+        nodes.context = ""
+    return tuple(digests)
+
+
+def _told(nodes: Nodes, node: yaml.Node, receivers: Sequence[Receiver]) -> tuple[str, ...]:
+    names = [receiver.name for receiver in receivers]
+    items = [node] if isinstance(node, yaml.ScalarNode) else nodes.sequence(node)
+    found = [nodes.known(item, names, "receiver") for item in items]
+    for receiver in receivers:
+        if receiver.name in found and receiver.channel == "pagerduty":
+            nodes.fault(node, f"{receiver.name} pages somebody; a digest is for reading")
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def read_zone(nodes: Nodes, node: yaml.Node | None) -> str:
+    """Return the name of a time zone, UTC without one."""
+    if node is None:
+        return "UTC"
+    name = nodes.text(node)
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        nodes.fault(node, f"unknown time zone {name!r}; write one as Europe/Berlin")
+        return "UTC"
 
 
 def read_networks(nodes: Nodes, node: yaml.Node | None) -> tuple[Network, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal
 
@@ -164,6 +164,22 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Digest:
+    """A message about each day or week, whatever fires."""
+
+    every: Literal["day", "week"]
+    at: time = time(8)
+    """When it is sent, in its time zone; a week's on Monday."""
+    zone: str = "UTC"
+    notify: tuple[str, ...] | None = None
+    """Receivers; None: all but those that page somebody."""
+
+    @property
+    def id(self) -> str:
+        return short_digest(self.every, self.zone, self.notify)
+
+
+@dataclass(frozen=True, slots=True)
 class MailServer:
     """How mail leaves."""
 
@@ -188,11 +204,17 @@ class RuleBook:
     group_wait: timedelta = timedelta(seconds=60)
     repeat_interval: timedelta = timedelta(hours=4)
     silences: tuple[Silence, ...] = ()
+    digests: tuple[Digest, ...] = ()
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that notices may be sent to."""
 
     def receivers_of(self, rule: Rule) -> tuple[Receiver, ...]:
         return tuple(r for r in self.receivers if rule.notify is None or r.name in rule.notify)
+
+    def receivers_of_digest(self, digest: Digest) -> tuple[Receiver, ...]:
+        if digest.notify is None:
+            return tuple(r for r in self.receivers if r.channel != "pagerduty")
+        return tuple(r for r in self.receivers if r.name in digest.notify)
 
     def repeat_interval_of(self, rule: Rule, severity: str) -> timedelta | None:
         """Return after how long an alert that still fires is told again, None for never.

@@ -12,6 +12,7 @@ import yaml
 
 from taximeter_alerts.amounts import parse_duration
 from taximeter_alerts.receivers_file import (
+    read_digests,
     read_mail,
     read_networks,
     read_receivers,
@@ -24,7 +25,7 @@ from taximeter_collector.metrics import DIMENSIONS
 
 _TOP_KEYS: Final = (
     "version", "every", "settle", "group_wait", "repeat_interval", "dashboard_url", "defaults",
-    "allow_networks", "email", "notify", "silences", "rules",
+    "allow_networks", "email", "notify", "silences", "digest", "rules",
 )  # fmt: skip
 _MOST_BYTES: Final = 1_000_000
 
@@ -91,6 +92,7 @@ def _read(nodes: Nodes, root: yaml.Node | None) -> RuleBook:
         group_wait=_between(nodes, keys, "group_wait", "60s", "0s", "1h"),
         repeat_interval=_between(nodes, keys, "repeat_interval", "4h", "5m", "7d"),
         silences=read_silences(nodes, keys.get("silences"), ("rule", *DIMENSIONS)),
+        digests=read_digests(nodes, keys.get("digest"), receivers),
         allow_networks=read_networks(nodes, keys.get("allow_networks")),
     )
 

@@ -28,6 +28,7 @@ from taximeter.settings.tls import TlsFiles
 from taximeter_alerts.api import Api
 from taximeter_alerts.board import Board
 from taximeter_alerts.channels import notifiers_of
+from taximeter_alerts.digests import Digests
 from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import Evaluator
 from taximeter_alerts.notification_log import NotificationLog
@@ -68,12 +69,21 @@ def run(
         dispatcher = Dispatcher(book, log, outbox, lambda: dashboard_url(settings, book))
         board = Board(book, log, dispatcher)
         evaluator = Evaluator(book, reader, board, clock)
+        digests = Digests(
+            book, reader, log, outbox, clock, lambda: evaluator.budgets,
+            lambda: dashboard_url(settings, book),
+        )  # fmt: skip
+
+        def tick() -> None:
+            evaluator.tick()
+            digests.tick()
+
         guard = None if is_loopback(host) else token
         api = Api(
             book, log, board, evaluator.health, outbox, clock, guard, lambda: evaluator.budgets
         )
         hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
-        scheduler = Scheduler(book.every, evaluator.tick, outbox.receivers, outbox.send_next)
+        scheduler = Scheduler(book.every, tick, outbox.receivers, outbox.send_next)
         server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))
         scheduler.start()
         try:

@@ -27,7 +27,10 @@ class Apprise:
         sender = apprise.Apprise()
         if not sender.add(self._url.reveal()):
             raise NotificationError("apprise does not know this kind of URL", is_permanent=True)
-        level = apprise.NotifyType.SUCCESS if notice.is_good_news else apprise.NotifyType.WARNING
+        kinds = apprise.NotifyType
+        level = kinds.SUCCESS if notice.is_good_news else kinds.WARNING
+        if notice.is_report:
+            level = kinds.INFO
         repeat = " (possible repeat)" if delivery.is_possible_repeat else ""
         examples = [f"Example: {e.text} {e.link or ''}".strip() for e in notice.examples]
         is_sent = sender.notify(

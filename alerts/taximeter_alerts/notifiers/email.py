@@ -113,8 +113,7 @@ def _picture(notice: Notice) -> bytes | None:
 
 
 def _facts(notice: Notice) -> str:
-    since = f", since {notice.started}" if notice.started else ""
-    return f"Rule {notice.rule}, {notice.severity}{since}."
+    return f"Rule {', '.join(notice.facts)}." if notice.facts else ""
 
 
 def _text(notice: Notice) -> str:
@@ -123,12 +122,14 @@ def _text(notice: Notice) -> str:
     details = [*notice.details, *(f"Example: {e.text} {e.link or ''}" for e in notice.examples)]
     told = [f"- {detail.strip()}" for detail in details]
     lines = [notice.headline, "", notice.sentence, *also, "", *told, *([""] if told else [])]
-    lines += [*day, _facts(notice)]
+    lines += [*day, *([_facts(notice)] if notice.facts else [])]
     return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
 
 
 def _html(notice: Notice, *, has_picture: bool) -> str:
     colour = "#1a7f37" if notice.is_good_news else "#c0362c"
+    if notice.is_report:
+        colour = "#333"
     link = (
         f'<p><a href="{html.escape(notice.link)}">Open in taximeter</a></p>' if notice.link else ""
     )
@@ -142,11 +143,12 @@ def _html(notice: Notice, *, has_picture: bool) -> str:
     shown = "".join(f"<li>{html.escape(line)}</li>" for line in notice.details)
     shown += "".join(f"<li>Example: {_anchor(e)}</li>" for e in notice.examples)
     details = f"<ul>{shown}</ul>" if shown else ""
+    facts = f'<p style="color:#666">{html.escape(_facts(notice))}</p>' if notice.facts else ""
     return (
         '<div style="font-family:sans-serif;max-width:40em">'
         f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
         f"<p>{html.escape(notice.sentence)}</p>{also}{details}"
-        f'{picture}<p style="color:#666">{html.escape(_facts(notice))}</p>{link}</div>'
+        f"{picture}{facts}{link}</div>"
     )
 
 

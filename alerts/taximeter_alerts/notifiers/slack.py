@@ -119,13 +119,13 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     if is_possible_repeat:
         headline += " (possible repeat)"
     sentence = _cut(escape(notice.sentence))
-    facts = [f"rule `{escape(notice.rule)}`", escape(notice.severity)]
-    if notice.started:
-        facts.append(f"since {escape(notice.started)}")
+    facts = [escape(fact) for fact in notice.facts]
+    if facts:
+        facts[0] = f"rule `{facts[0]}`"
     if notice.link:
         # A link in text: a button would show a warning without an interactivity endpoint.
         facts.append(f"<{escape(notice.link)}|Open in taximeter>")
-    blocks = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
+    blocks: list[dict[str, Any]] = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
     if notice.also:
         blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
     details = [f"• {escape(line)}" for line in notice.details]
@@ -139,12 +139,14 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
         blocks.append(_section(_cut("\n".join(details))))
     if notice.chart is not None:
         facts.insert(0, f"24 h `{sparkline(notice.chart.values)}`")
-    context = {"type": "mrkdwn", "text": " · ".join(facts), "verbatim": True}
+    if facts:
+        context = {"type": "mrkdwn", "text": " · ".join(facts), "verbatim": True}
+        blocks.append({"type": "context", "elements": [context]})
     return {
         "text": f"{escape(headline)}\n{sentence}",
         "unfurl_links": False,
         "unfurl_media": False,
-        "blocks": [*blocks, {"type": "context", "elements": [context]}],
+        "blocks": blocks,
     }
 
 

@@ -30,9 +30,8 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     """Return the body of the request. Text runs know no markdown, so nothing needs escaping."""
     repeat = " (possible repeat)" if is_possible_repeat else ""
     colour = "Good" if notice.is_good_news else "Attention"
-    facts = [notice.rule, notice.severity]
-    if notice.started:
-        facts.append(f"since {notice.started}")
+    if notice.is_report:
+        colour = "Default"
     lines = [notice.sentence, *notice.also[:_MOST_ALSO], *notice.details]
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -42,7 +41,7 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
         "body": [
             _text(f"{notice.headline}{repeat}", weight="Bolder", color=colour),
             *(_text(line) for line in lines),
-            _text(" · ".join(facts), isSubtle=True),
+            *([_text(" · ".join(notice.facts), isSubtle=True)] if notice.facts else []),
         ],
     }
     links = [("Open in taximeter", notice.link), *((e.text, e.link) for e in notice.examples)]
