@@ -13,6 +13,7 @@ from pathlib import Path
 from taximeter.settings.ports import collector_url, served_certificate
 from taximeter.settings.settings import Settings, SettingsError, load_settings
 from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
+from taximeter_alerts.backtest_job import MOST_DAYS
 from taximeter_alerts.channels import notifiers_of
 from taximeter_alerts.notice import sample_notice
 from taximeter_alerts.notification_log import AlreadyRunning, NewerFile
@@ -113,8 +114,8 @@ def _backtest(settings: Settings, days: int, *, is_json: bool) -> int:
 
 
 def _days(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 366:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 366")
+    if not text.isdigit() or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {MOST_DAYS}")
     return int(text)
 
 

@@ -26,13 +26,13 @@ from taximeter_alerts.api_input import (
     read_moment,
     read_text,
 )
-from taximeter_alerts.api_rows import alert_row, budget_row, incident_row
+from taximeter_alerts.api_rows import STATUSES, alert_row, budget_row, incident_row, rule_row
+from taximeter_alerts.backtest_job import MOST_DAYS, BacktestJob, Job
 from taximeter_alerts.board import Board
 from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.detect import HISTORY_DAYS
 from taximeter_alerts.dispatcher import alerts_page
 from taximeter_alerts.evaluator import Health
-from taximeter_alerts.explain import metric_title
 from taximeter_alerts.exposition import metrics_text
 from taximeter_alerts.muting import explained_by, silenced_by
 from taximeter_alerts.notice import sample_notice
@@ -52,7 +52,6 @@ _TRIES: Final = 20
 STALE_AFTER_S: Final = 300.0
 """Beyond the usual age; whoever stops at a budget must not do so on an old answer."""
 _FAILURES_TO_BE_BLIND: Final = 3
-_STATUSES: Final = ("firing", "pending", "resolved", "learning", "no_data", "error", "inactive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class Api:
     clock: Callable[[], datetime]
     token: Secret | None = None
     budgets: Callable[[], Sequence[BudgetStatus]] = tuple
+    backtests: BacktestJob | None = None
 
     def app(self, hosts: list[str]) -> Starlette:
         """Return the application; `hosts` are the names it answers to ("*": any)."""
@@ -80,6 +80,8 @@ class Api:
                     "/api/incidents/{id}/snooze", self._guarded_write(self.snooze), methods=["POST"]
                 ),
                 Route("/api/budgets", self._guarded(self.spent_budgets)),
+                Route("/api/backtest", self._guarded(self.backtest)),
+                Route("/api/backtest", self._guarded_write(self.start_backtest), methods=["POST"]),
                 Route("/api/receivers", self._guarded(self.receivers)),
                 Route("/api/deliveries", self._guarded(self.deliveries)),
                 Route(
@@ -152,7 +154,7 @@ class Api:
                     "explained_by": explained_by(rule, current.labels, causes),
                 }
             )
-        alerts.sort(key=lambda alert: _STATUSES.index(str(alert["status"])))
+        alerts.sort(key=lambda alert: STATUSES.index(str(alert["status"])))
         return {"alerts": alerts, "evaluated_to": time_text(self.board.watermark)}
 
     def history(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +187,28 @@ class Api:
             "usual_age_s": usual.total_seconds(),
             "is_stale": age_s is None or age_s > usual.total_seconds() + STALE_AFTER_S,
         }
+
+    def backtest(self, _: dict[str, Any]) -> dict[str, Any]:
+        """The newest backtest that was asked for here, and what it found."""
+        job = self.backtests.job if self.backtests is not None else Job("none")
+        return {
+            "backtest": {
+                "status": job.status,
+                "days": job.days,
+                "started_at": time_text(job.started_at),
+                "error": job.error,
+                "result": job.result,
+            }
+        }
+
+    def start_backtest(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Start one of so many days (30), in a process of its own."""
+        days = body.get("days", 30)
+        if not isinstance(days, int) or not 1 <= days <= MOST_DAYS:
+            raise HTTPException(400, f"days must be a whole number from 1 to {MOST_DAYS}.")
+        if self.backtests is None or not self.backtests.start(days, self.clock()):
+            raise HTTPException(409, "A backtest is running: wait for its answer.")
+        return self.backtest({})
 
     def receivers(self, _: dict[str, Any]) -> dict[str, Any]:
         """The receivers, and what each could not be told."""
@@ -323,28 +347,7 @@ class Api:
         current = [c for (name, _), c in self.board.current.items() if name == rule.name]
         statuses = [self._status(c.state.status) for c in current]
         days = max((c.verdict.days for c in current), default=0)
-        status = next((s for s in _STATUSES if s in statuses), "no_data")
-        is_learning = rule.condition.kind in ("spike", "drop") and days < HISTORY_DAYS
-        is_learning &= status not in ("firing", "pending")
-        return {
-            "name": rule.name,
-            "title": metric_title(rule.watch),
-            "watch": rule.watch,
-            "unit": rule.metric.unit,
-            "by": list(rule.by),
-            "where": dict(rule.where),
-            "when": rule.condition.text,
-            "critical": rule.critical.text if rule.critical is not None else None,
-            "for_s": rule.hold_for.total_seconds() if rule.hold_for is not None else None,
-            "no_data": rule.no_data,
-            "severity": rule.severity,
-            "sensitivity": rule.sensitivity,
-            "is_default": rule.is_default,
-            "receivers": [r.name for r in self.book.receivers_of(rule)],
-            "status": status,
-            "groups": {s: statuses.count(s) for s in _STATUSES if s in statuses},
-            "learning": f"learning, {days} of {HISTORY_DAYS} days" if is_learning else None,
-        }
+        return rule_row(rule, statuses, days, self.book.receivers_of(rule))
 
     def _guarded(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         def handle(request: Request) -> Response:

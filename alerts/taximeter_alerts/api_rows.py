@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from taximeter_alerts.budgets import BudgetStatus
+from taximeter_alerts.detect import HISTORY_DAYS
+from taximeter_alerts.explain import metric_title
 from taximeter_alerts.incidents import RANK
 from taximeter_alerts.notification_log import time_text
+from taximeter_alerts.rules import Receiver, Rule
 from taximeter_collector.forecast import Forecast
+
+STATUSES: Final = ("firing", "pending", "resolved", "learning", "no_data", "error", "inactive")
+"""The most important first."""
 
 
 def alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,4 +77,32 @@ def budget_row(status: BudgetStatus) -> dict[str, Any]:
         "forecast_days": found.days,
         "on_exhausted": budget.on_exhausted,
         "is_exhausted": status.is_exhausted,
+    }
+
+
+def rule_row(
+    rule: Rule, statuses: Sequence[str], days: int, receivers: Iterable[Receiver]
+) -> dict[str, Any]:
+    """A rule with the statuses of its groups; `days` are those it has learned from."""
+    status = next((s for s in STATUSES if s in statuses), "no_data")
+    is_learning = rule.condition.kind in ("spike", "drop") and days < HISTORY_DAYS
+    is_learning &= status not in ("firing", "pending")
+    return {
+        "name": rule.name,
+        "title": metric_title(rule.watch),
+        "watch": rule.watch,
+        "unit": rule.metric.unit,
+        "by": list(rule.by),
+        "where": dict(rule.where),
+        "when": rule.condition.text,
+        "critical": rule.critical.text if rule.critical is not None else None,
+        "for_s": rule.hold_for.total_seconds() if rule.hold_for is not None else None,
+        "no_data": rule.no_data,
+        "severity": rule.severity,
+        "sensitivity": rule.sensitivity,
+        "is_default": rule.is_default,
+        "receivers": [r.name for r in receivers],
+        "status": status,
+        "groups": {s: statuses.count(s) for s in STATUSES if s in statuses},
+        "learning": f"learning, {days} of {HISTORY_DAYS} days" if is_learning else None,
     }

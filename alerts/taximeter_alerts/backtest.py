@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from taximeter_alerts.board import Board
 from taximeter_alerts.detect import HISTORY_DAYS
 from taximeter_alerts.dispatcher import Dispatcher
+from taximeter_alerts.guard_backtest import GuardEffect, guards_json, guards_text, read_guards
 from taximeter_alerts.incidents import Finding
 from taximeter_alerts.judging import find_all
 from taximeter_alerts.notice import HEADLINES, Notice
@@ -48,6 +49,7 @@ class Backtest:
     """Groups of any rule that had traffic."""
     rules: dict[str, Fired] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    guards: list[GuardEffect] = field(default_factory=list)
 
     @property
     def weeks(self) -> float:
@@ -91,6 +93,7 @@ def run_backtest(
                 counting.take(source, at)
             progress(at)
         result.groups = past.groups()
+        result.guards = read_guards(reader, start, end)
         past.close()
     return result
 
@@ -187,6 +190,8 @@ def backtest_text(found: Backtest) -> str:
         lines.append(
             f"{name:{width}}  {fired.as_written:4d}  {a_week:6.1f}  {low:>4}  {normal:>6}  {high:>4}"
         )
+    guards = guards_text(found.guards)
+    lines += ["", *guards] if guards else []
     lines += ["", f"What is usual at the start was learned from the {HISTORY_DAYS} days before it."]
     return "\n".join(lines)
 
@@ -199,9 +204,14 @@ def backtest_json(found: Backtest) -> dict[str, Any]:
         "groups": found.groups,
         "incidents": found.incidents,
         "rules": {
-            name: {"fired": fired.as_written, "by_sensitivity": fired.by_sensitivity}
+            name: {
+                "fired": fired.as_written,
+                "a_week": fired.as_written / found.weeks,
+                "by_sensitivity": fired.by_sensitivity,
+            }
             for name, fired in found.rules.items()
         },
+        "guards": guards_json(found.guards),
         "notices": [
             {
                 "at": notice.at,
@@ -209,6 +219,7 @@ def backtest_json(found: Backtest) -> dict[str, Any]:
                 "incident": notice.incident,
                 "rule": notice.rule,
                 "labels": dict(notice.labels),
+                "title": notice.title,
                 "sentence": notice.sentence,
             }
             for notice in found.notices

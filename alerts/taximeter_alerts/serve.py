@@ -26,6 +26,7 @@ from taximeter.settings.ports import (
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter.settings.tls import TlsFiles
 from taximeter_alerts.api import Api
+from taximeter_alerts.backtest_job import BacktestJob, backtest_command
 from taximeter_alerts.board import Board
 from taximeter_alerts.channels import notifiers_of
 from taximeter_alerts.digests import Digests
@@ -79,9 +80,11 @@ def run(
             digests.tick()
 
         guard = None if is_loopback(host) else token
+        backtests = BacktestJob(backtest_command(settings))
         api = Api(
-            book, log, board, evaluator.health, outbox, clock, guard, lambda: evaluator.budgets
-        )
+            book, log, board, evaluator.health, outbox, clock, guard,
+            lambda: evaluator.budgets, backtests,
+        )  # fmt: skip
         hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
         scheduler = Scheduler(book.every, tick, outbox.receivers, outbox.send_next)
         server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))
@@ -90,6 +93,7 @@ def run(
             asyncio.run(_serve(server, listener, settings, book))
         finally:
             remove_ports(data_dir, "alerts")
+            backtests.stop()
             scheduler.stop()
 
 

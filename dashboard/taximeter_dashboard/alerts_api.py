@@ -71,6 +71,13 @@ class AlertsApi:
     def budgets(self) -> Answer:
         return self._get("budgets")
 
+    def backtest(self) -> Row:
+        """Return the newest backtest, an empty row without one."""
+        return next(iter(self._get("backtest").rows), {})
+
+    def start_backtest(self, days: int) -> Done:
+        return self._write("backtest", {"days": days})
+
     def receivers(self) -> Answer:
         return self._get("receivers")
 
@@ -141,6 +148,8 @@ def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None)
     except (OSError, http.client.HTTPException, ValueError):
         return Answer([], is_reachable=False)
     rows = document.get(what, []) if isinstance(document, Mapping) else document
+    if isinstance(rows, Mapping):
+        rows = [rows]
     if not isinstance(rows, list):
         return Answer([], is_reachable=True)
     return Answer([row for row in rows if isinstance(row, dict)], is_reachable=True)

@@ -31,10 +31,11 @@ class MemoryStore:
         self._connection = duckdb.connect()
         self._connection.execute("set timezone = 'UTC'")
         tables = files("taximeter_collector") / "sql" / "tables"
-        for name in ("usage_minute", "request", "call", "tool_call"):
+        for name in ("usage_minute", "request", "call", "tool_call", "agent_run"):
             self._connection.execute((tables / f"{name}.sql").read_text(encoding="utf-8"))
         self._connection.execute("create view requests as select * from request")
         self._connection.execute("create view calls as select * from call")
+        self._connection.execute("create view agent_runs as select * from agent_run")
         self._connection.execute("create view tool_calls as select * from tool_call")
         self.error: Exception | None = None
         self.version = 0
@@ -91,6 +92,15 @@ class MemoryStore:
         for row in rows:
             names, marks = ", ".join(row), ", ".join(f"${name}" for name in row)
             self._connection.execute(f"insert into {table} ({names}) values ({marks})", row)
+
+    def add_copies(self, table: str, row: dict[str, Any], number: int) -> None:
+        """Put so many equal rows in."""
+        self.version += 1
+        names, marks = ", ".join(row), ", ".join(f"${name}" for name in row)
+        self._connection.execute(
+            f"insert into {table} ({names}) select {marks} from range($number)",
+            {**row, "number": number},
+        )
 
 
 @pytest.fixture

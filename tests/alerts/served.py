@@ -12,6 +12,7 @@ from tests.alerts.timeline import Timeline
 from tests.patience import wait_until
 
 from taximeter_alerts.api import Api
+from taximeter_alerts.backtest_job import BacktestJob
 from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.evaluator import Health
 
@@ -22,11 +23,12 @@ def served(
     health: Health | None = None,
     budgets: Callable[[], Sequence[BudgetStatus]] = tuple,
     clock: Callable[[], datetime] | None = None,
+    backtests: BacktestJob | None = None,
 ) -> Iterator[str]:
     """Serve until the block is left; give the address."""
     api = Api(
         timeline.book, timeline.log, timeline.board, health or Health(), timeline.outbox,
-        clock or (lambda: timeline.now), budgets=budgets,
+        clock or (lambda: timeline.now), budgets=budgets, backtests=backtests,
     )  # fmt: skip
     config = uvicorn.Config(
         api.app(["127.0.0.1"]), host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +13,14 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from tests.alerts.served import served
 from tests.alerts.timeline import RULES, Timeline
+from tests.patience import wait_until
 
 import taximeter_dashboard
 from taximeter_alerts.api_rows import budget_row
+from taximeter_alerts.backtest_job import BacktestJob
 from taximeter_alerts.budgets import BudgetSpend, Spend, status_of
 from taximeter_alerts.rules import Budget
+from taximeter_dashboard import backtest_rows
 from taximeter_dashboard.budget_rows import budget_rows
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -26,14 +31,34 @@ BUDGET = status_of(
     BudgetSpend({"g": ({}, (Spend(120.0, 0.9), Spend(), Spend()))}, {}),
     AT,
 )
+FOUND = {
+    "groups": 3,
+    "incidents": 1,
+    "rules": {"dear": {"fired": 2, "a_week": 2.0, "by_sensitivity": {"low": 0, "high": 3}}},
+    "guards": [
+        {"agent_name": "a", "limit_name": "iterations", "limit_value": 10.0, "runs": 102,
+         "completed": 100, "stopped": 2, "stopped_completed": 1, "saved_usd": 2.4, "spent_usd": 8.0}
+    ],
+    "notices": [
+        {"at": "2026-11-20T10:00:00Z", "kind": "firing", "title": "cost, a", "sentence": "a: dear."},
+        {"at": "2026-11-20T11:00:00Z", "kind": "resolved", "title": "cost, a", "sentence": "Over."},
+    ],
+}  # fmt: skip
 PAGE = Path(taximeter_dashboard.__file__).parent / "views" / "alerts.py"
 
 
 @pytest.fixture
-def timeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timeline]:
+def job() -> BacktestJob:
+    return BacktestJob(lambda days: [sys.executable, "-c", f"print({json.dumps(FOUND)!r})"])
+
+
+@pytest.fixture
+def timeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: BacktestJob
+) -> Iterator[Timeline]:
     timeline = Timeline(tmp_path, RULES)
     timeline.run(5, (("cost", "a"), ("errors", "b")))
-    with served(timeline, budgets=lambda: [BUDGET]) as url:
+    with served(timeline, budgets=lambda: [BUDGET], backtests=job) as url:
         monkeypatch.setenv("TAXIMETER_STORE_DATA_DIR", str(tmp_path))
         monkeypatch.setenv("TAXIMETER_ALERTS_PORT", url.rpartition(":")[2])
         monkeypatch.chdir(tmp_path)
@@ -111,3 +136,22 @@ def test_a_budget_is_a_row_with_its_bar_and_a_way_to_its_spend(timeline: Timelin
     assert (left, expected) == ("$20.00 over", "learning, 0 of 7 days")
     assert "21" in ends and stops == "the fleet is told to stop"
     page()
+
+
+def test_a_backtest_is_started_and_its_answer_drawn(timeline: Timeline, job: BacktestJob) -> None:
+    press(page(), "backtest-start")
+    wait_until(lambda: job.job.status == "done")
+    assert (job.job.days, job.job.result) == (7, FOUND)
+    st.cache_resource.clear()
+    page()
+
+
+def test_a_backtest_says_rules_limits_and_notices() -> None:
+    job = {"status": "done", "days": 7, "result": FOUND}
+    assert backtest_rows.summary(job) == "in 7 days and 3 groups: 1 incidents, 2 notices"
+    assert backtest_rows.rule_rows(FOUND) == [["Dear", "2", "2.0", "0", "—", "3"]]
+    assert backtest_rows.guard_rows(FOUND) == [["a", "iterations=10", "2", "102", "1", "$2.40"]]
+    (item,) = backtest_rows.notice_items(FOUND, UTC)
+    assert (item["title"], item["text"]) == ("Firing: cost, a", "a: dear.")
+    assert backtest_rows.summary({"status": "failed", "days": 7, "error": "no"}) == "failed: no"
+    assert "being judged" in backtest_rows.summary({"status": "running", "days": 7})

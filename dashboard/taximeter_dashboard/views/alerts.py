@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from taximeter_dashboard import blocks, charts, format, frame, session
+from taximeter_dashboard import backtest_rows, blocks, charts, format, frame, session
 from taximeter_dashboard.alerting import (
     Alert,
     alert_item,
@@ -25,6 +25,7 @@ from taximeter_dashboard.budget_rows import COLUMNS, budget_rows
 from taximeter_dashboard.components import sheet, table
 
 HISTORY: Final = 50
+BACKTEST_DAYS: Final = (7, 14, 30)
 BUDGETS: Final = 200
 DAYS: Final = 7
 DURATIONS: Final = ("1h", "4h", "1d", "7d")
@@ -55,6 +56,7 @@ def draw() -> None:
     with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
+    _backtest(api)
     with st.grid(2, min_column_width=420, gap="small"):
         _silences(api, current)
         _receivers(api)
@@ -112,6 +114,30 @@ def _history(every: list[Alert]) -> None:
             sheet([blocks.listing([_entry(a) for a in past[:HISTORY]])], key="history-list")
         else:
             sheet([blocks.note("No incident is over yet.")], key="history-none")
+
+
+def _backtest(api: AlertsApi) -> None:
+    job = api.backtest()
+    is_running = job.get("status") == "running"
+    with frame.card("What would have fired", backtest_rows.summary(job), key="backtest"):
+        with st.container(horizontal=True, vertical_alignment="center", key="backtest-ask"):
+            days = st.segmented_control(
+                "Days", BACKTEST_DAYS, default=7, required=True, key="backtest-days"
+            )
+            if st.button("Judge the past", key="backtest-start", disabled=is_running):
+                done = api.start_backtest(days)
+                _say(done, f"{days} days are being judged; that can take minutes.")
+        result = job.get("result")
+        if not result:
+            return
+        rules, guards = backtest_rows.rule_rows(result), backtest_rows.guard_rows(result)
+        shown = [blocks.grid(backtest_rows.RULES_HEAD, rules)]
+        if guards:
+            shown.append(blocks.grid(backtest_rows.GUARDS_HEAD, guards))
+            text = "Each limit is the least that stops at most one completed run in a thousand."
+            shown.append(blocks.note(text))
+        notices = backtest_rows.notice_items(result, session.zone())
+        sheet([*shown, blocks.listing(notices)], key="backtest-result")
 
 
 def _silences(api: AlertsApi, current: list[Alert]) -> None:

@@ -1,0 +1,94 @@
+"""A backtest asked for on the page: run beside the alerts process, one at a time, with its answer kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from taximeter.settings.settings import Settings
+
+MOST_DAYS: Final = 366
+_NICE: Final = 10
+_MOST_ERROR: Final = 500
+Command = Callable[[int], Sequence[str]]
+
+
+def backtest_command(settings: Settings) -> Command:
+    """Return how `taximeter rules backtest` is started on the same configuration."""
+
+    def command(days: int) -> list[str]:
+        config = ["--config", str(settings.file)] if settings.file is not None else []
+        data = ["--data-dir", str(settings.store.data_dir)]
+        part = [sys.executable, "-m", "taximeter_alerts", *config, *data]
+        return [*part, "backtest", "--json", "--days", str(days)]
+
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The newest backtest."""
+
+    status: str
+    """``none``, ``running``, ``done`` or ``failed``."""
+    days: int = 0
+    started_at: datetime | None = None
+    error: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class BacktestJob:
+    """A process of its own: evaluation goes on, and a stop ends it."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._job = Job("none")
+
+    @property
+    def job(self) -> Job:
+        return self._job
+
+    def start(self, days: int, now: datetime) -> bool:
+        """Start one; return false if one runs already."""
+        with self._lock:
+            if self._job.status == "running":
+                return False
+            self._job = job = Job("running", days, now)
+        threading.Thread(target=self._run, args=(job,), name="backtest", daemon=True).start()
+        return True
+
+    def stop(self) -> None:
+        """End a running one."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._process = process = subprocess.Popen(
+                self._command(job.days),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            if sys.platform != "win32":  # whoever waits for an alert comes first
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+            said, error = process.communicate()
+            result = json.loads(said) if process.returncode == 0 else None
+        except (OSError, ValueError) as fault:
+            error, result = str(fault), None
+        if result is None:
+            last = (error.strip().splitlines() or ["it ended without an answer"])[-1]
+            self._job = Job("failed", job.days, job.started_at, last[:_MOST_ERROR])
+        else:
+            self._job = Job("done", job.days, job.started_at, result=result)
