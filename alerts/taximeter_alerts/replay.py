@@ -24,6 +24,7 @@ from taximeter_alerts.budgets import (
     spend_by_day,
 )
 from taximeter_alerts.detect import HISTORY_DAYS, PastWindow, Reference, Sample
+from taximeter_alerts.past_columns import past_window
 from taximeter_alerts.rules import NEWEST_S, WINDOWS_S, Budget, labels_key
 from taximeter_alerts.windows import (
     Group,
@@ -32,7 +33,6 @@ from taximeter_alerts.windows import (
     Reader,
     Shape,
     asked_metrics,
-    past_window,
     read_history,
     read_samples,
     sample_of,

@@ -12,11 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from taximeter_alerts.budgets import GroupSpend, Spend, Window
-from taximeter_alerts.detect import HISTORY_DAYS, PastWindow, Reference, Sample
+from taximeter_alerts.detect import (
+    ENOUGH_IN_REFERENCE,
+    HISTORY_DAYS,
+    Reference,
+    Sample,
+)
+from taximeter_alerts.past_columns import COST, GroupPast, PastColumns
 from taximeter_alerts.rules import NEWEST_S, RATES, WINDOWS_S, Rule, labels_key
 from taximeter_collector.metrics import METRICS, Query, metric_query
 
-_COST = "cost_per_request_usd"
+HOUR_S: Final = 3_600
+MOST_ROWS: Final = 50_000_000
+"""Of one answer: the past of thousands of groups."""
 _CALLS = "call_error_rate"
 """Its denominator counts model calls: the sample size of call metrics."""
 
@@ -53,7 +61,7 @@ class History:
     references: dict[tuple[str, str], Reference]
     """By group and metric."""
     size: float
-    """How many requests and calls it is made of; it grows when data comes late."""
+    """How many requests it is made of; it grows when data comes late."""
 
     def of(self, group: str, metric: str) -> Reference:
         return self.references.get((group, metric), _NOTHING)
@@ -96,20 +104,22 @@ def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: date
     """Return the tumbling windows of the last days before `end`, from one statement."""
     start = end - timedelta(days=HISTORY_DAYS)
     queries = {w: _query(shape, metrics, start, end, bucket_s=w) for w in WINDOWS_S}
-    joined = _union(queries)
-    found: dict[tuple[str, str], dict[int, list[PastWindow]]] = {}
-    for row in reader.query(joined.sql, joined.params).to_pylist():
-        window_s = row["window_s"]
-        if row["bucket"] < start or row["bucket"] + timedelta(seconds=window_s) > end:
-            continue  # a part of a window is no window of this size
-        group = labels_key({name: row[name] for name in shape.by})
-        for metric in metrics:
-            past = past_window(row["bucket"], sample_of(metric, row), window_s, end)
-            if past is None:
-                continue
-            found.setdefault((group, metric), {}).setdefault(window_s, []).append(past)
-    size = sum(past.count for windows in found.values() for past in windows.get(3_600, ()))
-    return History({key: Reference(windows) for key, windows in found.items()}, size)
+    joined = _union({w: query if w == HOUR_S else _enough(query) for w, query in queries.items()})
+    table = reader.query(joined.sql, joined.params, max_rows=MOST_ROWS)
+    if not len(table):
+        return History({}, 0.0)
+    columns = PastColumns(table, shape.by, start, end)
+    by_metric = {name: columns.metric(name, _counted_by(name)) for name in metrics}
+    references = {
+        (labels_key(dict(zip(shape.by, labels, strict=True))), name): Reference(
+            GroupPast(columns, metric, rows)
+        )
+        for labels, rows in columns.rows.items()
+        for name, metric in by_metric.items()
+    }
+    hours = [row for rows in columns.rows.values() for row in rows.get(HOUR_S, ())]
+    requests = columns.column("sample_requests")
+    return History(references, sum(requests[row] for row in hours if requests[row] > 0))
 
 
 def read_spend(reader: Reader, shape: Shape, windows: Sequence[Window]) -> GroupSpend:
@@ -131,29 +141,10 @@ def read_spend(reader: Reader, shape: Shape, windows: Sequence[Window]) -> Group
     }
 
 
-def past_window(start: datetime, sample: Sample, window_s: int, end: datetime) -> PastWindow | None:
-    """Return a window as the reference's end sees it; None if there was nothing in it."""
-    if sample.value is None or sample.count <= 0:
-        return None
-    age = end - start
-    age_s = age.days * 86_400 + age.seconds
-    # From the window's middle to the middle of the hour that is judged.
-    hours = (age_s - window_s / 2 + 1_800) / 3_600 % 24
-    return PastWindow(
-        max(0, age_s - 1) // 86_400,
-        min(hours, 24 - hours),
-        sample.value,
-        sample.count,
-        sample.failures,
-        sample.cost_per_request,
-        start,
-    )
-
-
 def asked_metrics(metrics: Sequence[str]) -> list[str]:
     """Return the metrics to read for these: beside them what they are counted and priced by."""
     calls = [_CALLS] if any(_is_call_metric(metric) for metric in metrics) else []
-    return list(dict.fromkeys([*metrics, _COST, *calls, "priced_ratio"]))
+    return list(dict.fromkeys([*metrics, COST, *calls, "priced_ratio"]))
 
 
 def _query(
@@ -166,6 +157,13 @@ def _query(
     names = asked_metrics(metrics)
     where = {name: list(values) for name, values in shape.where}
     return metric_query(names, start, end, bucket_s=bucket_s, by=shape.by, where=where, parts=True)
+
+
+def _enough(query: Query) -> Query:
+    """Return the windows that can be learned from; by the hour, all are looked at."""
+    counted = [name for name in ("sample_requests", f"{_CALLS}__den") if name in query.sql]
+    least = " or ".join(f"{name} >= {ENOUGH_IN_REFERENCE}" for name in counted)
+    return Query(f"select * from ({query.sql}) where {least}", query.params)
 
 
 def _is_call_metric(name: str) -> bool:
@@ -183,21 +181,21 @@ def _union(queries: Mapping[int, Query]) -> Query:
     return Query(" union all by name ".join(selects), params)
 
 
+def _counted_by(metric: str) -> str:
+    """Return the column that says of how many a metric is made."""
+    if metric in RATES or metric == COST:
+        return f"{metric}__den"
+    return f"{_CALLS}__den" if _is_call_metric(metric) else "sample_requests"
+
+
 def sample_of(metric: str, row: Mapping[str, Any]) -> Sample:
     """Return one metric of a row of `asked_metrics` with their parts."""
     requests = row["sample_requests"] or 0.0
-    if metric in RATES or metric == _COST:
-        count = row[f"{metric}__den"] or 0.0
-    elif _is_call_metric(metric):
-        count = row[f"{_CALLS}__den"] or 0.0
-    else:
-        count = requests
-    value = row[metric]
     return Sample(
-        value=value,
-        count=count,
+        value=row[metric],
+        count=row[_counted_by(metric)] or 0.0,
         failures=(row[f"{metric}__num"] or 0.0) if metric in RATES else 0.0,
-        cost_per_request=row[_COST],
+        cost_per_request=row[COST],
         requests=requests,
         priced_ratio=row["priced_ratio"],
     )

@@ -51,7 +51,12 @@ def test_one_runs_at_a_time_and_a_stop_ends_it(timeline: Timeline) -> None:
         assert httpx.post(f"{url}/api/backtest", json={}).json()["backtest"]["days"] == 30
         again = httpx.post(f"{url}/api/backtest", json={})
         assert (again.status_code, "is running" in again.text) == (409, True)
-        wait_until(lambda: job.stop() or job.job.status == "failed")
+
+        def is_over() -> bool:
+            job.stop()
+            return job.job.status == "failed"
+
+        wait_until(is_over)
 
 
 def test_the_reason_of_a_failure_is_said(timeline: Timeline) -> None:
