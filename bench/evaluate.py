@@ -146,10 +146,10 @@ def measure(store: Store, book: RuleBook, board: Board, rounds: int) -> tuple[fl
     source.history(shape, metrics_of(rules), END)
     history_s = time.process_time() - began
     # The first evaluation works out what is usual, once an hour; so it is not measured.
-    one(store, source, shapes, board, END - timedelta(minutes=rounds), Parts())
+    one(store, source, shapes, board, END + timedelta(minutes=1), Parts())
     parts = Parts()
     for number in range(rounds):
-        one(store, source, shapes, board, END - timedelta(minutes=rounds - 1 - number), parts)
+        one(store, source, shapes, board, END + timedelta(minutes=2 + number), parts)
         parts.bare.append(store.bare(END))
     return history_s, parts
 

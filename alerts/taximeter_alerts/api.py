@@ -33,6 +33,7 @@ from taximeter_alerts.budgets import BudgetStatus
 from taximeter_alerts.detect import HISTORY_DAYS
 from taximeter_alerts.dispatcher import alerts_page
 from taximeter_alerts.evaluator import Health
+from taximeter_alerts.explain import explain
 from taximeter_alerts.exposition import metrics_text
 from taximeter_alerts.muting import explained_by, silenced_by
 from taximeter_alerts.notice import sample_notice
@@ -136,7 +137,9 @@ class Api:
                     "status": self._status(state.status),
                     "since": time_text(state.since),
                     "severity": alert.get("severity") or rule.severity,
-                    "sentence": alert.get("sentence") or current.sentence,
+                    "sentence": alert.get("sentence")
+                    or current.sentence
+                    or explain(rule, current.labels, verdict),
                     "value": verdict.value,
                     "usual": verdict.usual,
                     "high": verdict.high,

@@ -21,12 +21,11 @@ from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.outbox import Outbox
 from taximeter_alerts.replay import Replay
 from taximeter_alerts.rules import Receiver, Rule, RuleBook, Sensitivity
-from taximeter_alerts.state import AlertState, step
+from taximeter_alerts.state import STILL, AlertState, step
 from taximeter_alerts.windows import Reader, shapes_of
 
 STEP: Final = timedelta(minutes=5)
 SENSITIVITIES: Final[tuple[Sensitivity, ...]] = get_args(Sensitivity)
-_STILL: Final = ("inactive", "learning", "no_data")
 _Key = tuple[str, str]
 
 
@@ -134,7 +133,7 @@ class _Past:
             self._labels[key] = finding.labels
             current = self._board.current.get(key)
             if finding.verdict.outcome == "breach" or (
-                current is not None and current.state.status not in _STILL
+                current is not None and current.state.status not in STILL
             ):
                 news.append(finding)
         before = self._firing()

@@ -20,7 +20,7 @@ from taximeter_alerts.notification_log import (
 )
 from taximeter_alerts.rules import RuleBook
 from taximeter_alerts.self_checks import DEAF, OWN_RULES
-from taximeter_alerts.state import AlertState, rewind, step
+from taximeter_alerts.state import STILL, AlertState, rewind, step
 
 Key = tuple[str, str]
 """A rule's name and a group."""
@@ -34,6 +34,7 @@ class Current:
     state: AlertState
     verdict: Verdict
     sentence: str
+    """Why it breaches; empty where it does not."""
 
 
 class Board:
@@ -95,7 +96,8 @@ class Board:
         with self._log.transaction():
             for finding, now in taken:
                 self._incidents.apply(finding, now, at)
-                self._store((finding.rule.name, finding.key), found)
+                if self._is_news(finding, now.state):
+                    self._store((finding.rule.name, finding.key), found)
             if is_told:
                 self._dispatcher.notify(at, self.causes(found))
             if is_minute:
@@ -147,6 +149,11 @@ class Board:
             return replace(state, evaluated_at=None, status="inactive", streak=0)
 
         self._replace(fresh)
+
+    def _is_news(self, finding: Finding, state: AlertState) -> bool:
+        """Return whether a new process must know of it: thousands of groups are as they were."""
+        before = self.current.get((finding.rule.name, finding.key))
+        return before is None or before.state.status != state.status or state.status not in STILL
 
     def _verdict(self, finding: Finding, state: AlertState) -> Verdict:
         """Return the verdict; agents that an outage has hit stay in it until it is over."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import median
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from taximeter_alerts.bounds import quantile, wilson_low
 from taximeter_alerts.rules import LOOPS, NEWEST_S, Rule
@@ -124,6 +124,11 @@ class Reference:
         size = 3_600 if 3_600 in self._windows else min(self._windows, default=0)
         return min(HISTORY_DAYS, len({w.age_days for w in self.windows(size) if w.count > 0}))
 
+    @cached_property
+    def busiest_hour(self) -> float:
+        """Return the most requests of an hour, 0 without any."""
+        return max((window.count for window in self.windows(3_600)), default=0.0)
+
     def windows(self, window_s: int) -> Sequence[PastWindow]:
         """Return the past windows of this size."""
         return self._windows.get(window_s, ())
@@ -192,7 +197,7 @@ def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
     is_out = sample.value > limit if rule.condition.kind == "above" else sample.value < limit
     if rule.is_rate and is_out and rule.condition.kind == "above":
         is_out = sample.failures >= rule.min_errors
-    return replace(_seen(sample, rule.over_s), outcome="breach" if is_out else "clear")
+    return _seen(sample, rule.over_s, "breach" if is_out else "clear")
 
 
 def _judge_value(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
@@ -223,7 +228,7 @@ def _judge_path(
         return None
     usual = reference.usual(window_s)
     if usual is None:
-        return replace(_seen(samples[window_s], window_s), outcome="learning")
+        return _seen(samples[window_s], window_s, "learning")
     return _compare(rule, samples[window_s], window_s, usual, limit)
 
 
@@ -248,9 +253,10 @@ def _compare(rule: Rule, sample: Sample, window_s: int, usual: Usual, limit: flo
         and over > 0
         and is_impact
     )
-    return replace(
-        _seen(sample, window_s),
-        outcome="breach" if is_breach else "clear",
+    return _seen(
+        sample,
+        window_s,
+        "breach" if is_breach else "clear",
         usual=usual.value,
         high=end,
         days=usual.days,
@@ -315,16 +321,16 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
             and overshoot >= ratio
             and _is_going_on(samples, max(2 * floor, sample.value / 2))
         )
-        verdict = replace(
-            _seen(sample, window_s),
-            outcome="breach" if is_breach else "clear",
-            usual=usual,
-            days=days,
-            is_this_hour=False,
-            overshoot=overshoot,
-        )
         if best is None or (is_breach and best.outcome == "clear"):
-            best = verdict
+            best = _seen(
+                sample,
+                window_s,
+                "breach" if is_breach else "clear",
+                usual=usual,
+                days=days,
+                is_this_hour=False,
+                overshoot=overshoot,
+            )
     return best or Verdict("no_data", days=days)
 
 
@@ -373,12 +379,13 @@ def _smallest_sufficient(
     return None
 
 
-def _seen(sample: Sample, window_s: int) -> Verdict:
+def _seen(sample: Sample, window_s: int, outcome: Outcome = "clear", **more: Any) -> Verdict:
     return Verdict(
-        "clear",
+        outcome,
         value=sample.value,
         window_s=window_s,
         count=sample.count,
         failures=sample.failures,
         priced_ratio=sample.priced_ratio,
+        **more,
     )

@@ -97,7 +97,8 @@ def _find(rule: Rule, group: Group, reference: Reference, source: Source, at: da
         agents = _failing_agents(rule, group, verdict, source, at)
         is_enough = len(agents) >= rule.min_agents
         verdict = replace(verdict, outcome="breach" if is_enough else "clear", agents=agents)
-    sentence = explain(rule, group.labels, verdict)
+    # What is well explains itself when somebody asks.
+    sentence = explain(rule, group.labels, verdict) if verdict.outcome == "breach" else ""
     return Finding(rule, group.labels, verdict, sentence, severity)
 
 

@@ -108,13 +108,10 @@ class GroupPast(Mapping[int, Sequence[PastWindow]]):
         self, columns: PastColumns, metric: MetricColumns, rows: Mapping[int, array[int]]
     ) -> None:
         self._columns, self._metric, self._rows = columns, metric, rows
-        self._made: dict[int, Sequence[PastWindow]] = {}
 
     def __getitem__(self, window_s: int) -> Sequence[PastWindow]:
-        if window_s not in self._made:
-            rows = self._rows[window_s]
-            self._made[window_s] = self._columns.windows(self._metric, rows, window_s)
-        return self._made[window_s]
+        # Not kept: what is worked out of them is, and they would take a hundred times the room.
+        return self._columns.windows(self._metric, self._rows[window_s], window_s)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._rows)

@@ -24,6 +24,8 @@ def judge_quiet(
     count = sample.count if sample is not None else 0.0
     if rule.condition.limit:
         return Verdict("breach" if count == 0 else "clear", count, window_s, count)
+    if count > reference.busiest_hour * QUIET_SHARE:  # whatever is usual at this hour
+        return Verdict("clear", count, HOUR_S, count, days=reference.days)
     levels = levels_of(reference.windows(HOUR_S), at)
     if len(levels) < LEAST_DAYS:
         return Verdict("learning", days=len(levels))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal
 
@@ -245,7 +246,12 @@ def group_labels(rule: Rule, labels: Mapping[str, str | None]) -> dict[str, str 
 
 def labels_key(labels: Mapping[str, str | None]) -> str:
     """Return the one text of a group, whatever the order of its labels."""
-    return json.dumps(dict(sorted(labels.items())), ensure_ascii=False)
+    return _key(tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=100_000)
+def _key(labels: tuple[tuple[str, str | None], ...]) -> str:
+    return json.dumps(dict(labels), ensure_ascii=False)
 
 
 def short_digest(*parts: Any) -> str:

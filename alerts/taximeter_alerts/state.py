@@ -12,6 +12,8 @@ from taximeter_alerts.rules import Rule
 Status = Literal["inactive", "pending", "firing", "resolved", "learning", "no_data", "error"]
 Transition = Literal["fired", "resolved"]
 
+STILL: Final = ("inactive", "learning", "no_data")
+"""Statuses of an alert that nothing is known of but this."""
 EVALUATIONS_IN_A_ROW: Final = 3
 RATE_EVALUATIONS_IN_A_ROW: Final = 2
 HOLD_WITHOUT_DATA: Final = timedelta(hours=6)

@@ -11,7 +11,7 @@ from taximeter_dashboard.alerting import moment_in
 from taximeter_dashboard.blocks import Block
 
 RULES_HEAD: Final = ("Rule", ">Fired", ">A week", ">Low", ">Normal", ">High")
-GUARDS_HEAD: Final = ("Agent", "Limit", ">Stopped", ">Of runs", ">Completed", ">Saved")
+GUARDS_HEAD: Final = ("Agent", "Limit", ">Stopped", ">Of runs", ">Wrongly", ">Saved")
 _MOST_NOTICES: Final = 50
 _MOST_GUARDS: Final = 20
 

@@ -11,11 +11,11 @@ from taximeter_dashboard.alerting import label_parameters, moment_in
 
 _MINUTE: Final = "%Y-%m-%dT%H:%MZ"
 COLUMNS: Final = (
-    {"label": "Budget", "type": "main", "prio": "p1", "width": "26%"},
-    {"label": "Used", "type": "meter", "color": "cost", "align": "r", "prio": "p2"},
-    {"label": "Left", "align": "r", "width": "110px"},
-    {"label": "Expected at the end", "align": "r", "hide": "h1"},
-    {"label": "Ends", "cls": "mute", "width": "150px", "hide": "h1"},
+    {"label": "Budget", "type": "main", "prio": "p1", "width": "20%"},
+    {"label": "Used", "type": "meter", "color": "cost"},
+    {"label": "Left", "align": "r", "width": "110px", "prio": "p2"},
+    {"label": "Expected at the end", "align": "r", "width": "210px", "hide": "h1"},
+    {"label": "Ends", "cls": "mute", "width": "120px", "hide": "h1"},
     {"label": "When used up", "cls": "mute", "width": "170px", "hide": "h1"},
 )
 
@@ -38,7 +38,9 @@ def _row(
     spent = f"{least}{format.usd(used)} of {format.usd(amount)} a {row.get('period')}"
     start, end = moment_in(row, "period_start"), moment_in(row, "period_end")
     left = row.get("left_usd")
-    over = f"{format.usd(-left)} over" if left is not None and left < 0 else format.usd(left)
+    over = f"{format.usd(left)} left"
+    if left is not None and left < 0:
+        over = f"{format.usd(-left)} over"
     ends = format.moment(end, zone, seconds=False) if end else format.usd(None)
     covered = format.coverage(row.get("priced_ratio")) or ""
     name = f"{row.get('budget')}: {who}"
@@ -49,7 +51,7 @@ def _row(
     stops = "the fleet is told to stop" if row.get("on_exhausted") == "stop" else "people are told"
     return {
         "id": name,
-        "sub": f"{spent} ({format.percent(ratio)}) · {over} left · ends {ends}",
+        "sub": f"{spent} ({format.percent(ratio)}), ends {ends}",
         "c": [
             [name, href, "", covered],
             [f"{spent} · {format.percent(ratio)}", ratio],

@@ -120,7 +120,7 @@ def _backtest(api: AlertsApi) -> None:
     job = api.backtest()
     is_running = job.get("status") == "running"
     with frame.card("What would have fired", backtest_rows.summary(job), key="backtest"):
-        with st.container(horizontal=True, vertical_alignment="center", key="backtest-ask"):
+        with st.container(horizontal=True, vertical_alignment="bottom", key="backtest-ask"):
             days = st.segmented_control(
                 "Days", BACKTEST_DAYS, default=7, required=True, key="backtest-days"
             )
@@ -134,7 +134,10 @@ def _backtest(api: AlertsApi) -> None:
         shown = [blocks.grid(backtest_rows.RULES_HEAD, rules)]
         if guards:
             shown.append(blocks.grid(backtest_rows.GUARDS_HEAD, guards))
-            text = "Each limit is the least that stops at most one completed run in a thousand."
+            text = (
+                "Each limit is the least that stops at most one completed run in a thousand;"
+                " those are stopped wrongly."
+            )
             shown.append(blocks.note(text))
         notices = backtest_rows.notice_items(result, session.zone())
         sheet([*shown, blocks.listing(notices)], key="backtest-result")
