@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Tone = Literal["", "good", "warn", "bad"]
 Block = dict[str, Any]
-Fact = tuple[str, str] | tuple[str, str, Tone]
+Fact = tuple[str, str] | tuple[str, str, Tone] | tuple[str, str, Tone, str]
 Badge = dict[str, str]
 
 
@@ -28,7 +28,7 @@ def title(text: str, sub: str = "", badges: Sequence[Badge] = ()) -> Block:
 
 
 def facts(items: Sequence[Fact]) -> Block:
-    """Labels above values, side by side."""
+    """Labels above values, side by side; a fourth part is the address a value leads to."""
     return {"type": "facts", "items": [list(item) for item in items]}
 
 

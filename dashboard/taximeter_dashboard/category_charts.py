@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taximeter_dashboard.charts import INK, Spec
+from taximeter_dashboard.charts import INK, Spec, legend
 
 GOOD: Final = INK["cache"]
 BAD: Final = INK["error"]
@@ -60,6 +60,7 @@ def histogram(
     series: Mapping[str, Sequence[float]],
     *,
     colors: Sequence[str],
+    y_format: str,
     tip: str,
 ) -> Spec:
     """Return bars over ordered classes, one colour a series; shares or counts as they come."""
@@ -67,12 +68,12 @@ def histogram(
         "animationDuration": 250,
         "grid": {"left": 4, "right": 12, "top": 42 if len(series) > 1 else 12, "bottom": 2,
                  "containLabel": True},
-        "legend": {"show": len(series) > 1, "top": 0, "left": 0, "itemWidth": 9, "itemHeight": 9,
-                   "icon": "roundRect", "type": "scroll", "textStyle": {"fontSize": 11.5}},
+        "legend": {"show": len(series) > 1, **legend()},
         "tooltip": {"trigger": "axis", "valueFormatter": tip, "confine": True,
                     "textStyle": {"fontSize": 12}, "axisPointer": {"type": "shadow"}},
-        "xAxis": _categories(names),
-        "yAxis": {"type": "value", "splitNumber": 3, "axisLabel": {"fontSize": 11},
+        "xAxis": _categories(names) | {"axisLabel": {"fontSize": 11, "hideOverlap": True, "interval": 0}},
+        "yAxis": {"type": "value", "splitNumber": 3,
+                  "axisLabel": {"fontSize": 11, "formatter": y_format},
                   "splitLine": {"lineStyle": {"opacity": 0.6}}},
         "series": [
             {"type": "bar", "name": name, "data": list(values), "barCategoryGap": "22%",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from taximeter_dashboard.money_axis import bounds, money_axes, money_tip
+
 Spec = dict[str, Any]
 Values = Sequence[float | None]
 
@@ -21,14 +23,25 @@ INK: Final = {
 CATEGORIES: Final = (
     "#4C6FE0", "#E08A1E", "#14A594", "#8F63D6", "#57B4E9", "#C2557F", "#9AA35A", "#7B8494",
 )  # fmt: skip
-CAUSE_INK: Final = {
+OUTCOME_INK: Final = {
+    "completed": "#14A594",
+    "error": "#E5484D",
     "tool": "#E5484D",
-    "provider": "#8B94A5",
-    "throttled": "#F2A541",
+    "throttled": "#57B4E9",
     "timeout": "#E08A1E",
+    "deadline": "#E08A1E",
+    "provider": "#8B94A5",
     "client": "#C2557F",
+    "refused": "#C2557F",
     "internal": "#8F63D6",
+    "thrashing": "#8F63D6",
+    "iteration_cap": "#4C6FE0",
+    "tool_call_cap": "#2F4A9C",
+    "truncated": "#9AA35A",
+    "unknown": "#B4BBC7",
 }
+"""How a request or a run ended, and what made it fail; two that can stand in one chart differ."""
+OTHER_INK: Final = "#7B8494"
 _LONE_POINTS: Final = 40
 
 
@@ -47,16 +60,18 @@ def stacked(
     times: Sequence[datetime],
     series: Mapping[str, Values],
     *,
-    y_format: str,
-    tip: str,
+    is_money: bool = False,
     colors: Mapping[str, str] | None = None,
-    is_count: bool = False,
 ) -> Spec:
-    """Return stacked bars: one series a name, biggest first at the bottom."""
-    spec = _base(y_format=y_format, tip=tip, has_legend=True)
+    """Return stacked bars of counts or dollars: one series a name, biggest first at the bottom."""
+    spec = _base(y_format="{value}", tip="%.0f", has_legend=True)
     spec["tooltip"]["axisPointer"] = {"type": "shadow", "shadowStyle": {"opacity": 0.25}}
     spec["xAxis"] |= _span(times)
-    if is_count:
+    if is_money:
+        low, high = bounds(zip(*series.values(), strict=True))
+        spec["tooltip"]["valueFormatter"] = money_tip(high)
+        spec["yAxis"] = money_axes(spec["yAxis"], low, high)
+    else:
         spec["yAxis"]["minInterval"] = 1
     spec["series"] = [
         {
@@ -81,7 +96,7 @@ def lines(
     y_format: str,
     tip: str,
     y_max: float | None = None,
-    target: tuple[float, str] | None = None,
+    target: float | None = None,
 ) -> Spec:
     """Return lines over time; a gap in the data is a gap in the line. `target` is dotted."""
     spec = _base(y_format=y_format, tip=tip, has_legend=len(series) > 1, y_max=y_max)
@@ -169,20 +184,14 @@ def _span(times: Sequence[datetime]) -> Spec:
     return {"min": times[0].isoformat(), "max": times[-1].isoformat()}
 
 
-def _target(target: tuple[float, str], color: str) -> Spec:
-    value, text = target
+def _target(value: float, color: str) -> Spec:
     return {
         "symbol": "none",
         "silent": True,
         "animation": False,
-        "label": {
-            "formatter": "{b}",
-            "fontSize": 10.5,
-            "color": INK["muted"],
-            "position": "insideStartTop",
-        },
-        "lineStyle": {"color": color, "opacity": 0.7, "type": "dotted", "width": 1},
-        "data": [{"yAxis": value, "name": text}],
+        "label": {"show": False},
+        "lineStyle": {"color": color, "opacity": 0.7, "type": "dotted", "width": 1.2},
+        "data": [{"yAxis": value}],
     }
 
 
@@ -215,7 +224,7 @@ def _base(*, y_format: str, tip: str, has_legend: bool, y_max: float | None = No
         },
     }  # fmt: skip
     if has_legend:
-        spec["legend"] = _legend()
+        spec["legend"] = legend()
     return spec
 
 
@@ -242,7 +251,8 @@ def _time_axis() -> Spec:
     }
 
 
-def _legend() -> Spec:
+def legend() -> Spec:
+    """Return the legend above a plot; what has no room in one line scrolls."""
     return {
         "top": 0,
         "left": 0,

@@ -165,6 +165,19 @@ def moment(when: datetime | None, zone: tzinfo = UTC, *, seconds: bool = True) -
     return when.astimezone(zone).strftime("%d %b %H:%M:%S" if seconds else "%d %b %H:%M")
 
 
+def size(bytes_: Number) -> str:
+    """Return a number of bytes.
+
+    >>> [size(v).replace("\u202f", " ") for v in (512, 115_000_000, 2.5e9, None)]
+    ['512 B', '115 MB', '2.50 GB', '—']
+    """
+    if bytes_ is None or not is_known(bytes_):
+        return UNKNOWN
+    number = count(bytes_).replace("B", "G")
+    unit = number[-1] if number[-1].isalpha() else ""
+    return f"{number.removesuffix(unit)}{NARROW_SPACE}{unit}B"
+
+
 def ago(age: timedelta) -> str:
     """Return an age in its largest unit.
 

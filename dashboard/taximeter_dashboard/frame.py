@@ -42,8 +42,8 @@ _CSS: Final = """<style>
 .st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
-.st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;
-  font-variant-ligatures: none;}
+.st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
+code, .st-key-sql textarea {font-variant-ligatures: none !important;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {
   .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}
@@ -121,7 +121,7 @@ def card(
     title: str, sub: str = "", *, key: str, badges: list[blocks.Badge] | None = None
 ) -> Iterator[None]:
     """Draw a bordered box with a title and a one-line summary behind it."""
-    with st.container(border=True, key=f"card-{key}", gap="xsmall"):
+    with st.container(border=True, key=f"card-{key}", gap="xsmall", height="stretch"):
         sheet([blocks.title(title, sub, badges or [])], key=f"title-{key}")
         yield
 

@@ -59,7 +59,7 @@ def spend_over_time(
         if not series.values:
             sheet([blocks.note("No call in this window has a price.")], key=f"no-{key}")
             return
-        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
+        spec = charts.stacked(series.times, series.values, is_money=True)
         alt = f"{title} over time: {sub}"
         st.echarts_chart(spec, height=height, key=f"chart-{key}", alt=alt)
 
@@ -74,9 +74,7 @@ def failed_by_cause(now: queries.Row, *, height: int) -> None:
             sheet([blocks.note("No request failed in this window.", "good")], key="no-failures")
             return
         named = {format.words(cause): values for cause, values in series.values.items()}
-        inks = {format.words(cause): ink for cause, ink in charts.CAUSE_INK.items()}
-        spec = charts.stacked(
-            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
-        )
+        inks = {format.words(cause): ink for cause, ink in charts.OUTCOME_INK.items()}
+        spec = charts.stacked(series.times, named, colors=inks)
         alt = f"Failed requests by cause: {sub}"
         st.echarts_chart(spec, height=height, key="chart-causes", alt=alt)

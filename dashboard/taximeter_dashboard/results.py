@@ -35,24 +35,32 @@ def heading(field: pa.Field) -> str:
     return f">{field.name}" if is_right else field.name
 
 
-def cell_text(value: Any) -> str:
-    """Return a value as text; unknown is —, a nested value is JSON.
+def column_text(values: Sequence[Any]) -> list[str]:
+    """Return a column as text; unknown is —, a nested value is JSON, times are as exact as needed.
 
-    >>> [cell_text(v) for v in (None, 3, 0.1, True, ["a"], [("k", "v")])]
+    >>> column_text([None, 3, 0.1, True, ["a"], [("k", "v")]])
     ['—', '3', '0.1', 'true', '["a"]', '[["k", "v"]]']
+    >>> column_text([datetime(2026, 11, 24), None]), column_text([datetime(2026, 11, 24, 9, 30)])
+    (['2026-11-24', '—'], ['2026-11-24 09:30:00'])
     """
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, datetime):
-        # All times of an answer are UTC, and a page reads them to the millisecond.
-        return value.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-    return _plain(value)
+    times = [value for value in values if isinstance(value, datetime)]
+    exactness = "milliseconds" if any(time.microsecond for time in times) else "seconds"
+    is_days = all((time.hour, time.minute, time.second) == (0, 0, 0) for time in times)
+    return [
+        UNKNOWN if value is None
+        # All times of an answer are UTC.
+        else value.replace(tzinfo=None).isoformat(" ", exactness)[: 10 if is_days else None]
+        if isinstance(value, datetime)
+        else _plain(value)
+        for value in values
+    ]  # fmt: skip
 
 
 def shown_rows(table: pa.Table, number: int) -> list[list[str]]:
     """Return the first rows as text, long cells cut."""
-    rows = _rows(table.slice(0, number))
-    return [[_cut(cell_text(value)) for value in row] for row in rows]
+    columns = zip(*_rows(table.slice(0, number)), strict=True)
+    texts = [[_cut(text) for text in column_text(column)] for column in columns]
+    return [list(row) for row in zip(*texts, strict=True)]
 
 
 def as_csv(table: pa.Table) -> bytes:
@@ -112,11 +120,11 @@ def figure(
     """Return a Plotly spec: one series an amount, or one a value of `split`."""
     xs = [_axis_value(value) for value in table.column(x).to_pylist()]
     series: dict[str, tuple[list[Any], list[Any]]] = {}
-    splits = table.column(split).to_pylist() if split else [None] * len(xs)
+    splits = column_text(table.column(split).to_pylist()) if split else [""] * len(xs)
     for amount in amounts:
         values = table.column(amount).to_pylist()
         for at, value, part in zip(xs, values, splits, strict=True):
-            name = amount if split is None else cell_text(part)
+            name = amount if split is None else part
             if split is not None and len(amounts) > 1:
                 name = f"{name} · {amount}"
             drawn = series.setdefault(name, ([], []))
@@ -154,7 +162,7 @@ def _axis_value(value: Any) -> Any:
         return value
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    return inert(cell_text(value))
+    return inert(UNKNOWN if value is None else _plain(value))
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:

@@ -146,7 +146,7 @@ def test_from_spend_to_the_guilty_call_in_five_clicks(browser: Browser, site: Si
         page.locator(".st-key-card-who a.main").first.click()
         page.get_by_text("Versions side by side").wait_for()
         page.locator(".st-key-card-tools a.main").first.click()
-        page.wait_for_url("**/requests?*q=*")
+        page.wait_for_url("**/requests?*tool=*")
         page.locator("tbody tr").first.click()
         page.wait_for_url("**/request?*")
         page.locator(".wf .row").nth(1).click()

@@ -34,10 +34,34 @@ def test_a_legend_is_drawn_for_more_than_one_line_only() -> None:
 
 def test_specs_are_json() -> None:
     series: dict[str, list[float | None]] = {"m": [1.0, None, 2.0, 0.0], "n": [None] * 4}
-    json.dumps(charts.stacked(TIMES, series, y_format="${value}", tip="dollar"), allow_nan=False)
+    json.dumps(charts.stacked(TIMES, series, is_money=True), allow_nan=False)
     line = charts.Line("a", [1.0] * 4, "#000", has_area=True)
-    target = charts.lines(TIMES, [line], y_format="{value}", tip="%.0f", target=(50, "target"))
+    target = charts.lines(TIMES, [line], y_format="{value}", tip="%.0f", target=50)
     json.dumps(target, allow_nan=False)
+
+
+def test_money_that_is_lost_is_labelled_with_the_sign_before_the_dollar() -> None:
+    series: dict[str, list[float | None]] = {"m": [90.0, None, 2.0, 0.0], "n": [1.0, -27.0, 0, 0]}
+    gains, losses = charts.stacked(TIMES, series, is_money=True)["yAxis"]
+    assert gains["axisLabel"]["formatter"] == "${value}"
+    assert gains["axisLabel"]["customValues"] == [0, 50, 100]
+    assert losses["axisLabel"]["formatter"] == "−${value}"
+    assert losses["axisLabel"]["customValues"] == [50]
+    # Upside down and mirrored: the label of 50 lost stands where the bars' axis has -50.
+    assert losses["inverse"] and (losses["min"], losses["max"]) == (-gains["max"], -gains["min"])
+
+
+def test_an_axis_of_money_leaves_no_room_below_zero_for_a_cent() -> None:
+    series: dict[str, list[float | None]] = {"m": [90.0, None, 2.0, 0.0], "n": [-0.01, 0, 0, 0]}
+    assert charts.stacked(TIMES, series, is_money=True)["yAxis"]["min"] == 0
+
+
+def test_outcomes_that_can_stand_in_one_chart_have_different_colours() -> None:
+    causes = ("tool", "throttled", "timeout", "provider", "client", "internal", "iteration_cap")
+    endings = ("completed", "error", "iteration_cap", "tool_call_cap", "truncated", "refused",
+               "thrashing", "deadline", "unknown")  # fmt: skip
+    for together in (causes, endings):
+        assert len({charts.OUTCOME_INK[name] for name in together}) == len(together)
 
 
 def span(span_id: str, parent: str | None, **values: Any) -> dict[str, Any]:

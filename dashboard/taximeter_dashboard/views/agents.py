@@ -7,26 +7,17 @@ from typing import Final
 import streamlit as st
 
 from taximeter_dashboard import blocks, category_charts, charts, format, frame, queries, session
+from taximeter_dashboard.agent_rows import COLUMNS, ENDED, agent_rows, found_in
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.headlines import Headline
 from taximeter_dashboard.panels import headline_row
+from taximeter_dashboard.tool_rows import COLUMNS as TOOL_COLUMNS
+from taximeter_dashboard.tool_rows import MEANING, tool_rows
 from taximeter_dashboard.version_rows import comparison_rows
 
 HEIGHT: Final = 226
 SINGLE_LENGTHS: Final = 12
-ENDING_INK: Final = {
-    "completed": INK["cache"],
-    "error": INK["error"],
-    "iteration_cap": INK["latency"],
-    "tool_call_cap": "#F2A541",
-    "truncated": "#9AA35A",
-    "refused": "#C2557F",
-    "thrashing": INK["loop"],
-    "deadline": "#57B4E9",
-    "unknown": INK["muted"],
-}
-OTHER_ENDING: Final = "#7B8494"
 OF_REQUESTS: Final = (
     Headline("Spend", "cost_usd", format.usd, INK["cost"], "lower", 0.1, is_money=True,
              link={"sort": "-cost"}),
@@ -42,7 +33,7 @@ OF_REQUESTS: Final = (
 OF_CALLS: Final = (
     OF_REQUESTS[0],
     Headline("Tokens", "tokens", format.count, INK["latency"], "neutral", 0.1),
-    Headline("Call errors", "call_error_rate", format.percent, INK["error"], "lower", 0.005,
+    Headline("Call error rate", "call_error_rate", format.percent, INK["error"], "lower", 0.005,
              is_ratio=True),
     OF_REQUESTS[4],
 )  # fmt: skip
@@ -60,60 +51,19 @@ def draw() -> None:
     _all_agents(ranked)
 
 
-COLUMNS: Final = (
-    {"label": "Agent", "type": "main", "prio": "p1"},
-    {"label": "Spend", "align": "r", "width": "92px", "prio": "p2"},
-    {"label": "Spend over time", "type": "trend", "width": "15%", "hide": "h2"},
-    {"label": "Requests", "type": "link", "align": "r", "width": "88px"},
-    {"label": "$ / request", "align": "r", "width": "96px"},
-    {"label": "Loop length", "type": "meter", "color": "loop", "align": "r", "width": "100px"},
-    {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "width": "92px"},
-    {"label": "Cache hit", "type": "meter", "color": "cache", "align": "r", "width": "92px",
-     "hide": "h1"},
-    {"label": "How runs ended", "type": "parts", "width": "15%", "hide": "h1"},
-)  # fmt: skip
-
-
 def _all_agents(ranked: list[queries.Row]) -> None:
-    endings = queries.endings_by_agent(session.reader(), session.scope())
-    of_runs = queries.run_lengths(session.reader(), session.scope())
-    loops = {
-        # A sub-agent starts no request: its loop is that of its runs.
-        r["agent_name"]: r["loop_length_mean"] if r["requests"] else of_runs.get(r["agent_name"])
-        for r in ranked
-    }
-    longest = max((loop or 0 for loop in loops.values()), default=0) or 1
-    rows = []
-    for r in ranked:
-        name, ended = r["agent_name"], endings.get(r["agent_name"], {})
-        runs = sum(ended.values())
-        started = format.count(r["requests"]) if r["requests"] else "sub-agent"
-        href = session.requests_with("agent_name", name) if r["requests"] else _found_in(name)
-        coverage = format.coverage(r["priced_ratio"])
-        rows.append({
-            "id": name,
-            "sub": f"{format.count(runs)} runs · {format.usd(r['cost_per_request_usd'])} each ·"
-            f" {format.percent(r['error_rate'])} failed",
-            "c": [
-                [name, session.url("agents", agent=[name]), None, coverage],
-                format.usd(r["cost_usd"]),
-                r["trend"],
-                [started, href],
-                format.usd(r["cost_per_request_usd"]),
-                [format.decimal(loops[name]), (loops[name] or 0) / longest],
-                [format.percent(r["error_rate"]), r["error_rate"]],
-                [format.percent(r["cache_hit_ratio"]), r["cache_hit_ratio"]],
-                [[format.words(reason), n / runs, ENDING_INK.get(reason, OTHER_ENDING),
-                  format.percent(n / runs)] for reason, n in ended.items()],
-            ],
-        })  # fmt: skip
+    reader, scope = session.reader(), session.scope()
+    rows = agent_rows(
+        ranked, queries.run_lengths(reader, scope), queries.endings_by_agent(reader, scope)
+    )
     with frame.card("Agents", f"{len(rows)}, ranked by spend", key="agents"):
-        table(COLUMNS, rows, key="agents-table", empty=("No agent", "Name agents."))
-
-
-def _found_in(agent: str) -> str:
-    """Return the requests in which a sub-agent worked; it started none of them."""
-    return session.url("requests", agent=None, q=agent)
+        table(
+            (*COLUMNS, ENDED), rows, key="agents-table",
+            empty=("No agent named itself", "Name agents with @taximeter.agent."),
+        )  # fmt: skip
+    with st.grid(2, min_column_width=380, gap="small"):
+        _loops()
+        _endings()
 
 
 def _one_agent(agent: str) -> None:
@@ -129,13 +79,13 @@ def _one_agent(agent: str) -> None:
     headline_row(
         OF_REQUESTS if now["requests"] else OF_CALLS, now, key="agent-kpis",
         units={"cost_per_request_usd": f"{format.count(now['requests'])} requests"},
-        href=None if now["requests"] else _found_in(agent),
+        href=None if now["requests"] else found_in(agent),
     )  # fmt: skip
     _versions(agent)
     with st.grid(2, min_column_width=380, gap="small"):
         _loops()
         _endings()
-    _tools(agent)
+    _tools()
     _thrash(agent)
 
 
@@ -178,7 +128,7 @@ def _choice(label: str, key: str, names: list[str], default: int) -> str:
 
 def _of_version(agent: str, version: str | None, counts_requests: bool) -> str:
     if not counts_requests:
-        return _found_in(agent)
+        return found_in(agent)
     return session.url("requests", agent=[agent], version=[version] if version else None)
 
 
@@ -193,7 +143,9 @@ def _loops() -> None:
         periods = {"This period": now} | ({"Previous period": before} if before else {})
         names, series = loop_classes(periods)
         inks = (INK["loop"], INK["muted"])
-        spec = category_charts.histogram(names, series, colors=inks, tip="%.1f%%")
+        spec = category_charts.histogram(
+            names, series, colors=inks, y_format="{value}%", tip="%.1f%%"
+        )
         alt = "Share of runs by loop length, in percent"
         st.echarts_chart(spec, height=HEIGHT, key="chart-agent-loops", alt=alt)
 
@@ -232,49 +184,16 @@ def _endings() -> None:
         if not series.values:
             sheet([blocks.note("No run ended in this window.")], key="no-endings")
             return
-        inks = {format.words(name): ink for name, ink in ENDING_INK.items()}
+        inks = {format.words(name): ink for name, ink in charts.OUTCOME_INK.items()}
         named = {format.words(name): values for name, values in series.values.items()}
-        spec = charts.stacked(
-            series.times, named, y_format="{value}", tip="%.0f", colors=inks, is_count=True
-        )
+        spec = charts.stacked(series.times, named, colors=inks)
         alt = f"Runs by how they ended: {sub}"
         st.echarts_chart(spec, height=HEIGHT, key="chart-endings", alt=alt)
 
 
-TOOL_COLUMNS: Final = (
-    {"label": "Tool", "type": "main", "prio": "p1"},
-    {"label": "Calls", "align": "r", "width": "92px", "prio": "p2"},
-    {"label": "Errors", "type": "meter", "color": "error", "align": "r", "width": "100px"},
-    {"label": "Repeats", "type": "meter", "color": "loop", "align": "r", "width": "100px"},
-    {"label": "p50", "align": "r", "width": "92px", "hide": "h1"},
-    {"label": "p95", "align": "r", "width": "92px"},
-    {"label": "Time in all", "align": "r", "cls": "mute", "width": "104px", "hide": "h1"},
-)  # fmt: skip
-
-
-def _tools(agent: str) -> None:
-    rows = [
-        {
-            "id": r["tool_name"],
-            "sub": f"{format.percent(r['tool_error_rate'])} failed ·"
-            f" {format.percent(r['tool_repeat_ratio'])} repeats · p95 {format.duration(r['p95_ms'])}",
-            "c": [
-                [
-                    r["tool_name"],
-                    session.url("requests", agent=None, q=r["tool_name"], sort="-cost"),
-                    None,
-                ],
-                format.count(r["tool_error_rate__den"]),
-                [format.percent(r["tool_error_rate"]), r["tool_error_rate"]],
-                [format.percent(r["tool_repeat_ratio"]), r["tool_repeat_ratio"]],
-                format.duration(r["p50_ms"]),
-                format.duration(r["p95_ms"]),
-                format.duration(r["total_ms"]),
-            ],
-        }
-        for r in queries.tools(session.reader(), session.scope())
-    ]
-    with frame.card("Tools", "of this agent's own runs; a name leads to its requests", key="tools"):
+def _tools() -> None:
+    rows = tool_rows(queries.tools(session.reader(), session.scope()), agent=None)
+    with frame.card("Tools", f"of this agent's own runs · {MEANING}", key="tools"):
         table(TOOL_COLUMNS, rows, key="tool-table", empty=("No tool", "This agent ran no tool."))
 
 

@@ -31,6 +31,12 @@ HEADLINES: Final = (
              "higher", 0.02, is_ratio=True),
     Headline("Reads per written token", "cache_reuse", format.decimal, INK["cost"], "higher", 0.1),
 )  # fmt: skip
+UNITS: Final = {
+    "cache_hit_ratio": "of prompt tokens",
+    "cache_saved_usd": "net",
+    "cache_saved_ratio": "of the prompts' price",
+    "cache_reuse": "on average",
+}
 CAUSE_TEXT: Final[Mapping[str, tuple[str, str]]] = {
     "prefix_changed": ("Prefix changed", "in time, yet not read: another text, or evicted early"),
     "expired": ("Expired", "the gap since the call before was longer than the lifetime"),
@@ -66,7 +72,7 @@ def draw() -> None:
         )
         sheet([blocks.title("Caching is not reported"), blocks.note(text)], key="not-reported")
         return
-    headline_row(HEADLINES, now, key="cache-kpis")
+    headline_row(HEADLINES, now, units=UNITS, key="cache-kpis")
     with st.grid(2, min_column_width=380, gap="small"):
         _ratio()
         _saved(now)
@@ -118,9 +124,7 @@ def _saved(now: queries.Row) -> None:
     series = queries.over_time_by(reader, scope, "cache_saved_usd", "agent_name")
     sub = f"{format.usd(now['cache_saved_usd'])}, net of what writing costs more"
     with frame.card("Saved by agent", sub, key="saved", badges=priced_badges(now)):
-        spec = charts.stacked(series.times, series.values, y_format="${value}", tip="dollar")
-        if any(v < 0 for values in series.values.values() for v in values if v is not None):
-            del spec["yAxis"]["min"]  # a cache that is written and not read loses money
+        spec = charts.stacked(series.times, series.values, is_money=True)
         st.echarts_chart(spec, height=HEIGHT, key="chart-saved", alt=f"Saved by agent: {sub}")
 
 
@@ -139,7 +143,8 @@ MODEL_COLUMNS: Final = (
 
 def _by_agent_and_model(fates: list[queries.Row], as_of: str) -> None:
     rows = []
-    for r in queries.cache_by_agent_and_model(session.reader(), session.scope())[:ROWS]:
+    found = queries.cache_by_agent_and_model(session.reader(), session.scope())
+    for r in sorted(found, key=lambda r: -(r["cache_saved_usd"] or 0))[:ROWS]:
         own = [f for f in fates if all(f[k] == r[k] for k in ("agent_name", "provider", "model"))]
         wasted, missed = queries.added(own, "unread_usd"), queries.added(own, "missed_usd")
         name = r["agent_name"]
@@ -180,9 +185,11 @@ CAUSE_COLUMNS: Final = (
 
 def _causes(fates: list[queries.Row]) -> None:
     calls = queries.added(fates, "calls") or 0
+    by_cause = {cause: [f for f in fates if f["cause"] == cause] for cause in CAUSES}
+    dear = {cause: queries.added(own, "missed_usd") or 0 for cause, own in by_cause.items()}
     rows = []
-    for cause in CAUSES:
-        own = [f for f in fates if f["cause"] == cause]
+    for cause in sorted(CAUSES, key=lambda cause: -dear[cause]):
+        own = by_cause[cause]
         if not own:
             continue
         name, text = CAUSE_TEXT[cause]

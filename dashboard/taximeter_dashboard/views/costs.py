@@ -65,7 +65,7 @@ def _dimension(label: str, key: str, default: str) -> str:
     options = list(queries.SPEND_DIMENSIONS)
     chosen = st.selectbox(
         label, options, index=options.index(default), key=key, bind="query-params",
-        format_func=dimension_name, width=190,
+        format_func=dimension_name, width=164,
     )  # fmt: skip
     return str(chosen or default)
 
@@ -132,7 +132,7 @@ CHANGE_COLUMNS: Final = (
     {"label": "Now", "align": "r", "width": "96px", "hide": "h1"},
     {"label": "Change", "type": "meter", "color": "cost", "align": "r", "width": "110px",
      "prio": "p2"},
-    {"label": "Most of it", "width": "32%", "hide": "h1"},
+    {"label": "Mostly", "width": "32%", "hide": "h1"},
     {"label": "", "type": "link", "align": "r", "width": "92px"},
 )  # fmt: skip
 
@@ -209,7 +209,7 @@ def _shares(by: str) -> None:
         for r in found[: 2 * GROUPS]
     ]
     use = "tokens" if by in ("provider", "model") else "requests"
-    sub = f"share of spend against share of {use}; weight is one over the other"
+    sub = f"share of spend against share of {use} · weight: the first ÷ the second"
     if len(found) > len(rows):
         sub += f" · the {len(rows)} dearest of {format.exact(len(found))}"
     with frame.card("Spend against use", sub, key="shares"):

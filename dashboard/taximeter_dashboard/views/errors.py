@@ -12,6 +12,7 @@ from taximeter_dashboard.components import table
 from taximeter_dashboard.headlines import Headline
 from taximeter_dashboard.narrowing import WHAT_WORDS, failure_parameters
 from taximeter_dashboard.panels import failed_by_cause, headline_row
+from taximeter_dashboard.tool_rows import COLUMNS, MEANING, tool_rows
 
 HEIGHT: Final = 226
 HEADLINES: Final = (
@@ -144,50 +145,13 @@ def unpriced_badges(row: queries.Row) -> list[blocks.Badge]:
     return [blocks.badge(f"{format.exact(number)} without a price", "warn")] if number else []
 
 
-TOOL_COLUMNS: Final = (
-    {"label": "Tool", "type": "main", "prio": "p1"},
-    {"label": "Executions", "align": "r", "width": "100px", "prio": "p2"},
-    {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "width": "96px"},
-    {"label": "p95 time", "align": "r", "width": "96px"},
-    {"label": "Repeats", "type": "meter", "color": "loop", "align": "r", "width": "90px"},
-    {"label": "Idle repeats", "align": "r", "width": "104px", "hide": "h1"},
-    {"label": "Longest run", "align": "r", "width": "104px", "hide": "h1"},
-    {"label": "Failed", "type": "link", "align": "r", "width": "84px", "hide": "h1"},
-)  # fmt: skip
-
-
 def _tools() -> None:
-    rows = [tool_row(row) for row in queries.tools(session.reader(), session.scope())]
-    sub = (
-        "repeats: the same arguments again · idle: and the same result or error ·"
-        " longest run: of the same call in a row"
-    )
-    with frame.card("Tools", sub, key="tools"):
+    rows = tool_rows(queries.tools(session.reader(), session.scope()))
+    with frame.card("Tools", MEANING, key="tools"):
         table(
-            TOOL_COLUMNS, rows, key="tools-table",
+            COLUMNS, rows, key="tools-table",
             empty=("No tool ran", "Tool executions appear when an agent reports them."),
         )  # fmt: skip
-
-
-def tool_row(row: queries.Row) -> dict[str, object]:
-    """Return one tool as the table component draws it."""
-    name, failed = row["tool_name"], row["tool_error_rate__num"]
-    failures = session.url("requests", failed="tool", tool=name) if failed else ""
-    return {
-        "id": name,
-        "sub": f"{format.percent(row['tool_error_rate'])} failed · p95"
-        f" {format.duration(row['p95_ms'])} · {format.percent(row['tool_repeat_ratio'])} repeats",
-        "c": [
-            [name, session.url("requests", tool=name), None],
-            format.exact(row["tool_error_rate__den"]),
-            [format.percent(row["tool_error_rate"]), row["tool_error_rate"]],
-            format.duration(row["p95_ms"]),
-            [format.percent(row["tool_repeat_ratio"]), row["tool_repeat_ratio"]],
-            format.exact(row["idle_repeats"]),
-            format.exact(row["longest_repeat"]),
-            [format.exact(failed), failures],
-        ],
-    }
 
 
 if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing

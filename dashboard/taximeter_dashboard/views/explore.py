@@ -60,12 +60,24 @@ def draw() -> None:
     sql = (sql or "").strip()
     if not sql:
         state.pop("_answer", None)
+        _views()
         return
     # A shared address runs when it is opened; what is being written does not run by itself.
     if is_asked or state.pop("_run", False) or "_answer" not in state:
         state["_answer"] = _asked(sql)
     answer: Answer = state["_answer"]
     _show(answer, is_current=answer.sql == sql)
+
+
+@frame.guarded
+def _views() -> None:
+    known = queries.view_columns(session.reader())
+    items = [
+        blocks.item(view, format.listing([name for name, _ in columns], 12))
+        for view, columns in known.items()
+    ]
+    with frame.card("Views", "what a statement can read; an example shows how", key="views"):
+        sheet([blocks.listing(items)], key="views-list")
 
 
 def _take_example() -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import streamlit as st
 
 from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.agent_rows import COLUMNS, agent_rows
 from taximeter_dashboard.alerting import as_alert, firing_items
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
@@ -93,56 +94,23 @@ def _cache() -> None:
     series = queries.over_time(session.reader(), session.scope(), ["cache_hit_ratio"])
     values = [None if v is None else v * 100 for v in series.values["cache_hit_ratio"]]
     line = charts.Line("Cache-hit ratio", values, INK["cache"], has_area=True)
-    with frame.card("Cache-hit ratio", "cached prompt tokens ÷ prompt tokens", key="cache"):
+    sub = f"cached prompt tokens ÷ prompt tokens · dotted: target {format.percent(CACHE_TARGET)}"
+    with frame.card("Cache-hit ratio", sub, key="cache"):
         spec = charts.lines(
             series.times, [line], y_format="{value}%", tip="%.1f%%", y_max=100,
-            target=(CACHE_TARGET * 100, f"target {format.percent(CACHE_TARGET)}"),
+            target=CACHE_TARGET * 100,
         )  # fmt: skip
         st.echarts_chart(spec, height=HEIGHT, key="chart-cache", alt="Cache-hit ratio over time")
 
 
-AGENT_COLUMNS: Final = (
-    {"label": "Agent", "type": "main", "prio": "p1"},
-    {"label": "Spend", "align": "r", "width": "96px", "prio": "p2"},
-    {"label": "Spend over time", "type": "trend", "width": "22%", "hide": "h1"},
-    {"label": "Requests", "align": "r", "width": "90px"},
-    {"label": "$ / request", "align": "r", "width": "100px"},
-    {"label": "Loop length", "type": "meter", "color": "loop", "align": "r", "width": "100px"},
-    {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "width": "96px"},
-    {"label": "Cache hit", "type": "meter", "color": "cache", "align": "r", "width": "96px",
-     "hide": "h1"},
-)  # fmt: skip
-
-
 def _agents() -> None:
-    ranked = queries.by_agent(session.reader(), session.scope())
-    longest = max((r["loop_length_mean"] or 0 for r in ranked), default=0) or 1
-    rows = [
-        {
-            "id": r["agent_name"],
-            "sub": f"{format.count(r['requests'])} requests ·"
-            f" {format.usd(r['cost_per_request_usd'])} each ·"
-            f" {format.percent(r['error_rate'])} failed",
-            "c": [
-                [r["agent_name"], session.url("agents", agent=[r["agent_name"]]), None],
-                format.usd(r["cost_usd"]),
-                r["trend"],
-                format.count(r["requests"]),
-                format.usd(r["cost_per_request_usd"]),
-                [format.decimal(r["loop_length_mean"]), (r["loop_length_mean"] or 0) / longest],
-                [format.percent(r["error_rate"]), r["error_rate"]],
-                [format.percent(r["cache_hit_ratio"]), r["cache_hit_ratio"]],
-            ],
-        }
-        for r in ranked
-    ]
+    scope, reader = session.scope(), session.reader()
+    ranked = queries.by_agent(reader, scope)
     with frame.card("Agents", "ranked by spend", key="agents"):
         table(
-            AGENT_COLUMNS,
-            rows,
-            key="agents",
+            COLUMNS, agent_rows(ranked, queries.run_lengths(reader, scope)), key="agents",
             empty=("No agent named itself", "Name agents with @taximeter.agent."),
-        )
+        )  # fmt: skip
 
 
 if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing

@@ -30,7 +30,7 @@ def headlines(who: Who) -> tuple[Headline, ...]:
                  is_money=True, link={"sort": "-cost"}),
         Headline(f"Requests per {who}", "requests_each", format.decimal, INK["loop"], "neutral",
                  0.05),
-        Headline(f"Requests without a {who}", "unnamed_ratio", format.percent, INK["latency"],
+        Headline(f"Without a {who}", "unnamed_ratio", format.percent, INK["latency"],
                  "lower", 0.05, is_ratio=True),
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def columns(who: Who) -> list[dict[str, object]]:
         {"label": who.capitalize(), "type": "main", "prio": "p1"},
         {"label": "Users" if who == "session" else "Sessions", "cls": "mute", "width": "16%",
          "hide": "h1"},
-        {"label": "Agents", "cls": "mute", "width": "20%", "hide": "h2"},
+        {"label": "Agents", "cls": "mute", "width": "20%", "hide": "h1"},
         {"label": "Last seen", "cls": "mute", "sort": "seen", "width": "112px"},
         {"label": "Requests", "align": "r", "sort": "requests", "width": "98px"},
         {"label": "Error rate", "type": "meter", "color": "error", "align": "r", "sort": "errors",
@@ -129,7 +129,7 @@ def as_row(row: queries.Row, who: Who, dearest: float) -> dict[str, object]:
     badge = f"{format.exact(unpriced)} without a price" if unpriced else None
     return {
         "id": name,
-        "sub": f"{format.exact(row['requests'])} requests · {format.percent(row['error_rate'])}"
+        "sub": f"{format.exact(row['requests'])} request{'' if row['requests'] == 1 else 's'} · {format.percent(row['error_rate'])}"
         f" failed · {seen}",
         "c": [
             [name, session.url("requests", **narrowed), None, badge],

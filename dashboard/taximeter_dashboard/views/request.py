@@ -11,9 +11,12 @@ from taximeter_collector.explain import NotExplainable
 from taximeter_dashboard import blocks, format, frame, queries, session, trace
 from taximeter_dashboard.components import sheet, waterfall
 from taximeter_dashboard.proofs import proof_blocks
+from taximeter_dashboard.scope import FILTERS
 
 KINDS: Final = {"llm": "model call"}
 CODE_HEIGHT: Final = 270
+WHO: Final = (("User", "user_id", "user"), ("Session", "session_id", "session"),
+              ("Tenant", "tenant", "tenant"))  # fmt: skip
 TABS: Final = ("Proof", "Input", "Output", "Attributes")
 
 
@@ -65,7 +68,7 @@ def _facts(found: queries.Row | None, spans: list[queries.Row]) -> list[blocks.B
              "cache_write_tokens") if found[name] is not None]  # fmt: skip
     tokens_in = sum(known) if known else None
     facts: list[blocks.Fact] = [
-        ("Agent", found["agent_name"] or found["service_name"] or format.UNKNOWN),
+        _agent(found),
         ("Started", format.moment(found["start_time"], session.zone())),
         ("Duration", format.duration(found["duration_ms"])),
         ("Cost", format.usd(found["cost_usd"])),
@@ -78,11 +81,26 @@ def _facts(found: queries.Row | None, spans: list[queries.Row]) -> list[blocks.B
     ]
     if found["thrash_cost_usd"]:
         facts.append(("Spent on repeats", format.usd(found["thrash_cost_usd"]), "warn"))
-    who = [str(found[name]) for name in ("user_id", "session_id", "tenant") if found[name]]
-    if who:
-        facts.append(("For", " · ".join(who)))
+    facts += [
+        (label, found[column], "", _all_of(**{parameter: found[column]}))
+        for label, column, parameter in WHO
+        if found[column]
+    ]
     facts.append(("Spans", format.exact(len(spans))))
     return [blocks.facts(facts)]
+
+
+def _agent(found: queries.Row) -> blocks.Fact:
+    name = found["agent_name"]
+    if not name:
+        return ("Agent", found["service_name"] or format.UNKNOWN)
+    return ("Agent", name, "", session.url("agents", agent=[name]))
+
+
+def _all_of(**narrowed: str) -> str:
+    """Return the requests of this user, session or tenant in the longest window."""
+    nothing = dict.fromkeys((*FILTERS, "start", "end"))
+    return session.url("requests", **{**nothing, **narrowed, "range": "30d"})
 
 
 @st.fragment(key="trace-fragment")

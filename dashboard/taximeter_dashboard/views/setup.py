@@ -77,7 +77,7 @@ def _health() -> None:
         ("Roll-ups behind", format.duration(_ms(lag_s)), "warn" if (lag_s or 0) > 10 else ""),
         ("Commit, 95th percentile", format.duration(_ms(p95))),
         ("Waiting requests", format.exact(status.get("queue_depth"))),
-        ("Stored", f"{format.count(status.get('store_bytes'))}B"),
+        ("Stored", format.size(status.get("store_bytes"))),
         ("Data lies in", str(status.get("data_dir") or format.UNKNOWN)),
     ]  # fmt: skip
     notes = store_notes(status, in_full=True) + [blocks.note(str(error), "bad") for error in errors]
@@ -130,7 +130,10 @@ def _prices() -> None:
     except QueryError as error:
         unpriced = []
         st.caption(error.message)
-    sub = f"{format.percent(covered['priced_ratio'])} of the tokens in this window have a price"
+    sub = (
+        f"{format.percent(covered['priced_ratio'])} of the tokens in this window have a price"
+        " · below: what has none, of all that is kept"
+    )
     with frame.card("Prices", sub, key="prices"):
         if not unpriced:
             sheet([blocks.note("Every model that was used has a price.", "good")], key="priced")
