@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
 import streamlit as st
 
 from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard.alerting import as_alert
 from taximeter_dashboard.components import kpis, sheet
 from taximeter_dashboard.headlines import Headline, headline_item
+from taximeter_dashboard.marks import (
+    Mark,
+    deploy_marks,
+    incident_marks,
+    mark_items,
+    summary,
+    with_marks,
+)
 
 NO_UNITS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -60,8 +70,7 @@ def spend_over_time(
             sheet([blocks.note("No call in this window has a price.")], key=f"no-{key}")
             return
         spec = charts.stacked(series.times, series.values, is_money=True)
-        alt = f"{title} over time: {sub}"
-        st.echarts_chart(spec, height=height, key=f"chart-{key}", alt=alt)
+        time_chart(spec, series.times, height=height, key=key, alt=f"{title} over time: {sub}")
 
 
 def failed_by_cause(now: queries.Row, *, height: int) -> None:
@@ -77,4 +86,32 @@ def failed_by_cause(now: queries.Row, *, height: int) -> None:
         inks = {format.words(cause): ink for cause, ink in charts.OUTCOME_INK.items()}
         spec = charts.stacked(series.times, named, colors=inks)
         alt = f"Failed requests by cause: {sub}"
-        st.echarts_chart(spec, height=height, key="chart-causes", alt=alt)
+        time_chart(spec, series.times, height=height, key="causes", alt=alt)
+
+
+def happenings() -> list[Mark]:
+    """Return the deploys and the incidents of the window."""
+    scope, zone = session.scope(), session.zone()
+    found = queries.deploys(session.reader(), scope)
+    incidents = [as_alert(row) for row in session.alerts().incidents().rows]
+    return [
+        *deploy_marks(found, zone, session.url),
+        *incident_marks(incidents, scope, datetime.now(UTC), zone, session.url),
+    ]
+
+
+def happened() -> None:
+    """Draw one line that says what was deployed and what fired; it opens to a list that leads on."""
+    marks = happenings()
+    if marks:
+        inside = [blocks.listing(mark_items(marks))]
+        text = "in this window: dashed lines and shaded spans in the charts"
+        sheet([blocks.step("happened", summary(marks), text, inside=inside)], key="happened")
+
+
+def time_chart(
+    spec: charts.Spec, times: Sequence[datetime], *, height: int, key: str, alt: str
+) -> None:
+    """Draw a chart over time with what happened marked on it."""
+    marked = with_marks(spec, happenings(), times)
+    st.echarts_chart(marked, height=height, key=f"chart-{key}", alt=alt)

@@ -37,6 +37,7 @@ from taximeter_dashboard.queries.costs import (
     spend_matrix,
     unpriced_in,
 )
+from taximeter_dashboard.queries.deploys import deploys
 from taximeter_dashboard.queries.failures import (
     Among,
     What,
@@ -89,6 +90,7 @@ __all__ = [
     "cache_by_agent_and_model",
     "call_detail",
     "change_of_spend",
+    "deploys",
     "endings_by_agent",
     "endings_over_time",
     "failures",

@@ -11,7 +11,7 @@ from taximeter_dashboard.agent_rows import COLUMNS, ENDED, agent_rows, found_in
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.headlines import Headline
-from taximeter_dashboard.panels import headline_row
+from taximeter_dashboard.panels import headline_row, time_chart
 from taximeter_dashboard.tool_rows import COLUMNS as TOOL_COLUMNS
 from taximeter_dashboard.tool_rows import MEANING, tool_rows
 from taximeter_dashboard.version_rows import comparison_rows
@@ -188,7 +188,7 @@ def _endings() -> None:
         named = {format.words(name): values for name, values in series.values.items()}
         spec = charts.stacked(series.times, named, colors=inks)
         alt = f"Runs by how they ended: {sub}"
-        st.echarts_chart(spec, height=HEIGHT, key="chart-endings", alt=alt)
+        time_chart(spec, series.times, height=HEIGHT, key="endings", alt=alt)
 
 
 def _tools() -> None:

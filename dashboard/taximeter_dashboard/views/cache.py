@@ -14,7 +14,7 @@ from taximeter_dashboard import blocks, charts, format, frame, queries, session
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.headlines import Headline
-from taximeter_dashboard.panels import headline_row, priced_badges
+from taximeter_dashboard.panels import happened, headline_row, priced_badges, time_chart
 
 HEIGHT: Final = 226
 ROWS: Final = 20
@@ -73,6 +73,7 @@ def draw() -> None:
         sheet([blocks.title("Caching is not reported"), blocks.note(text)], key="not-reported")
         return
     headline_row(HEADLINES, now, units=UNITS, key="cache-kpis")
+    happened()
     with st.grid(2, min_column_width=380, gap="small"):
         _ratio()
         _saved(now)
@@ -116,7 +117,9 @@ def _ratio() -> None:
     sub = "cached prompt tokens ÷ prompt tokens, the agents with most"
     with frame.card("Hit ratio by agent", sub, key="ratio"):
         spec = charts.lines(series.times, drawn, y_format="{value}%", tip="%.1f%%", y_max=100)
-        st.echarts_chart(spec, height=HEIGHT, key="chart-ratio", alt="Hit ratio by agent over time")
+        time_chart(
+            spec, series.times, height=HEIGHT, key="ratio", alt="Hit ratio by agent over time"
+        )
 
 
 def _saved(now: queries.Row) -> None:
@@ -125,7 +128,7 @@ def _saved(now: queries.Row) -> None:
     sub = f"{format.usd(now['cache_saved_usd'])}, net of what writing costs more"
     with frame.card("Saved by agent", sub, key="saved", badges=priced_badges(now)):
         spec = charts.stacked(series.times, series.values, is_money=True)
-        st.echarts_chart(spec, height=HEIGHT, key="chart-saved", alt=f"Saved by agent: {sub}")
+        time_chart(spec, series.times, height=HEIGHT, key="saved", alt=f"Saved by agent: {sub}")
 
 
 MODEL_COLUMNS: Final = (

@@ -14,7 +14,7 @@ from taximeter_dashboard.category_charts import Stage
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.headlines import Headline
-from taximeter_dashboard.panels import headline_row, spend_over_time
+from taximeter_dashboard.panels import happened, headline_row, spend_over_time
 
 HEIGHT: Final = 250
 GROUPS: Final = 12
@@ -44,6 +44,7 @@ def draw() -> None:
         frame.nothing_yet("No spend in this window", "Widen the time range or clear a filter.")
         return
     headline_row(HEADLINES, now, key="cost-kpis")
+    happened()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
         by = _dimension("Split by", "by", "agent_name")
         across = _dimension("and by", "and", "model")

@@ -11,7 +11,7 @@ from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import table
 from taximeter_dashboard.headlines import Headline
 from taximeter_dashboard.narrowing import WHAT_WORDS, failure_parameters
-from taximeter_dashboard.panels import failed_by_cause, headline_row
+from taximeter_dashboard.panels import failed_by_cause, happened, headline_row, time_chart
 from taximeter_dashboard.tool_rows import COLUMNS, MEANING, tool_rows
 
 HEIGHT: Final = 226
@@ -38,6 +38,7 @@ def draw() -> None:
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
     _headlines(now)
+    happened()
     with st.grid(2, min_column_width=380, gap="small"):
         _rates()
         failed_by_cause(now, height=HEIGHT)
@@ -72,8 +73,8 @@ def _rates() -> None:
         "Error rates", "requests, attempts at model calls, tool executions", key="rates"
     ):
         spec = charts.lines(series.times, drawn, y_format="{value}%", tip="%.1f%%")
-        st.echarts_chart(
-            spec, height=HEIGHT, key="chart-rates",
+        time_chart(
+            spec, series.times, height=HEIGHT, key="rates",
             alt="Error rates of requests, model calls and tools over time",
         )  # fmt: skip
 

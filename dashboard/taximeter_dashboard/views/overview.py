@@ -12,7 +12,13 @@ from taximeter_dashboard.alerting import as_alert, firing_items
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.headlines import Headline
-from taximeter_dashboard.panels import failed_by_cause, headline_row, spend_over_time
+from taximeter_dashboard.panels import (
+    failed_by_cause,
+    happened,
+    headline_row,
+    spend_over_time,
+    time_chart,
+)
 
 HEIGHT: Final = 236
 CACHE_TARGET: Final = 0.5
@@ -42,6 +48,7 @@ def draw() -> None:
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
     _headlines(now)
+    happened()
     with st.grid(2, min_column_width=380, gap="small"):
         _spend(now)
         _loops()
@@ -85,8 +92,8 @@ def _loops() -> None:
     ]  # fmt: skip
     with frame.card("Loop length", "model calls per request · p50, p95, p99", key="loops"):
         spec = charts.lines(series.times, drawn, y_format="{value}", tip="%.0f")
-        st.echarts_chart(
-            spec, height=HEIGHT, key="chart-loops", alt="Loop length percentiles over time"
+        time_chart(
+            spec, series.times, height=HEIGHT, key="loops", alt="Loop length percentiles over time"
         )
 
 
@@ -100,7 +107,7 @@ def _cache() -> None:
             series.times, [line], y_format="{value}%", tip="%.1f%%", y_max=100,
             target=CACHE_TARGET * 100,
         )  # fmt: skip
-        st.echarts_chart(spec, height=HEIGHT, key="chart-cache", alt="Cache-hit ratio over time")
+        time_chart(spec, series.times, height=HEIGHT, key="cache", alt="Cache-hit ratio over time")
 
 
 def _agents() -> None:

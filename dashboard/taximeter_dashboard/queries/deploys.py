@@ -1,0 +1,45 @@
+"""Which new versions of agents arrived in a window."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from taximeter_dashboard.queries.core import Reads, Row
+from taximeter_dashboard.scope import Scope
+
+KNOWN_DAYS: Final = 90
+"""How far back an earlier version is looked for."""
+_NARROWED_BY: Final = ("agent_name", "environment", "service_name")
+_SEEN: Final = """select coalesce(agent_name, service_name) as agent_name, agent_version, min(start_time) as first_seen
+from {view} where start_time >= $known and start_time < $end and agent_version is not null and {narrowed}
+group by all"""
+
+
+def deploys(reader: Reads, scope: Scope) -> list[Row]:
+    """Return `agent_name`, `agent_version`, `before` (the version) and `first_seen`, in its order.
+
+    A version is new where its first run or request of the last 90 days lies in the window and
+    another version of the agent was seen before. An agent's very first version is no deploy.
+    """
+    params: dict[str, Any] = {
+        "start": scope.start, "end": scope.end, "known": scope.end - timedelta(days=KNOWN_DAYS),
+    }  # fmt: skip
+    conditions = ["true"]
+    for column in _NARROWED_BY:
+        if column in scope.where:
+            conditions.append(f"list_contains($w_{column}, {column})")
+            params[f"w_{column}"] = scope.where[column]
+    seen = " union all ".join(
+        _SEEN.format(view=view, narrowed=" and ".join(conditions))
+        for view in ("agent_runs", "requests")
+    )
+    return reader.rows(
+        f"with seen as ({seen}), first as (select agent_name, agent_version, min(first_seen) as first_seen from seen"
+        " where agent_name is not null group by all),"
+        " ordered as (select *, lag(agent_version) over (partition by agent_name order by first_seen,"
+        " agent_version) as before from first)"
+        " select agent_name, agent_version, before, first_seen from ordered"
+        " where before is not null and first_seen >= $start order by first_seen, agent_name",
+        params,
+    )

@@ -1,0 +1,120 @@
+"""What happened, on charts over time: deploys from the data, incidents from the alerts service."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from taximeter_dashboard import charts, queries
+from taximeter_dashboard.alerting import Alert, as_alert
+from taximeter_dashboard.marks import Mark, deploy_marks, incident_marks, mark_items, with_marks
+from taximeter_dashboard.scope import Scope, scope_of
+
+from .test_agents import add
+from .test_queries import NOW, Database, add_request, database, scope
+
+__all__ = ["database", "scope"]  # fixtures
+
+MINUTE = timedelta(minutes=1)
+TIMES = [NOW + i * MINUTE for i in range(-60, 0)]
+
+
+def url(page: str, **own: Any) -> str:
+    return f"/{page}?{own}"
+
+
+def found(database: Database, scope: Scope) -> list[tuple[str, str, str]]:
+    rows = queries.deploys(database, scope)
+    return [(row["agent_name"], row["before"], row["agent_version"]) for row in rows]
+
+
+def test_a_deploy_is_the_first_request_of_a_later_version(database: Database, scope: Scope) -> None:
+    for version, age in (("1", 5_000), ("1", 20), ("2", 30), ("2", 10)):
+        add(database, "agent_run", age * MINUTE, agent_name="a", agent_version=version)
+    # Requests know a version by their service; the very first version is no deploy.
+    for version, age in (("7", 900), ("8", 5)):
+        add_request(database, f"r{version}", age * MINUTE, service_name="s", agent_version=version)
+    add(database, "agent_run", 15 * MINUTE, agent_name="new", agent_version="1")
+    add(database, "agent_run", 15 * MINUTE, agent_name="a")
+    assert found(database, scope) == [("a", "1", "2"), ("s", "7", "8")]
+    row = queries.deploys(database, scope)[0]
+    assert row["first_seen"] == NOW - 30 * MINUTE
+
+
+def test_deploys_follow_the_agent_but_not_the_version_that_is_filtered(database: Database) -> None:
+    for agent in ("a", "b"):
+        for version, age in (("1", 500), ("2", 30)):
+            add(database, "agent_run", age * MINUTE, agent_name=agent, agent_version=version)
+    only = scope_of(NOW, "1h", filters={"agent": ["b"], "version": ["2"]})
+    assert found(database, only) == [("b", "1", "2")]
+
+
+def incident(started: timedelta, ended: timedelta | None, **labels: str) -> Alert:
+    return as_alert({
+        "rule": "error-rate", "severity": "critical", "sentence": "Too many.", "labels": labels,
+        "opened_at": (NOW - started).isoformat(),
+        "resolved_at": None if ended is None else (NOW - ended).isoformat(),
+    })  # fmt: skip
+
+
+def test_an_incident_is_marked_where_it_touches_the_window_and_its_filters() -> None:
+    only = scope_of(NOW, "1h", filters={"agent": ["a"]})
+    over, before = incident(90 * MINUTE, 30 * MINUTE, agent_name="a"), 2 * timedelta(hours=1)
+    others = [
+        incident(before, 90 * MINUTE, agent_name="a"),
+        incident(20 * MINUTE, None, agent_name="b"),
+    ]
+    running = incident(10 * MINUTE, None, model="m")
+    first, second = incident_marks([over, *others, running], only, NOW, UTC, url)
+    assert (first.at, first.until) == (only.start, NOW - 30 * MINUTE)
+    assert first.label == "Error rate · a" and first.text.endswith("for 1h 00m: Too many.")
+    assert (second.until, second.text) == (NOW, "firing since 24 Nov 11:32: Too many.")
+
+
+def drawn(marks: list[Mark]) -> dict[str, Any]:
+    line = charts.Line("a", [1.0] * len(TIMES), "#000")
+    spec = charts.lines(TIMES, [line], y_format="{value}", tip="%.0f", target=50)
+    marked = with_marks(spec, marks, TIMES)
+    json.dumps(marked, allow_nan=False)
+    assert len(spec["series"]) == 1, "the chart itself stays as it is"
+    extra: dict[str, Any] = marked["series"][1] if marks else {}
+    return extra
+
+
+def test_a_mark_says_more_when_it_is_pointed_at() -> None:
+    row = {"agent_name": "a", "agent_version": "2", "before": "1", "first_seen": TIMES[30]}
+    (line,) = drawn(deploy_marks([row], UTC, url))["markLine"]["data"]
+    assert line["label"]["formatter"] == "a 2"
+    assert line["name"] == "a 2, first seen 24 Nov 11:12, after 1"
+    assert line["emphasis"]["label"]["formatter"] == "{b}"
+
+
+def test_deploys_that_are_close_share_a_line_and_templates_stay_text() -> None:
+    names = ((0, "{a}", "2"), (40, "b", "3"), (42, "c", "4"))
+    marks = [Mark(TIMES[i], f"{name} {v}", "x", version=v) for i, name, v in names]
+    first, second = drawn(marks)["markLine"]["data"]
+    assert first["label"]["formatter"] == "(a) 2"
+    assert second["label"]["formatter"] == "2 deploys"
+    assert second["name"].splitlines() == ["b 3, x", "c 4, x"]
+    assert (first["label"]["align"], second["label"]["align"]) == ("left", "right")
+
+
+def test_agents_that_got_a_version_together_are_told_as_one() -> None:
+    marks = [Mark(TIMES[40 + i], f"{name} 2.5", "x", version="2.5") for i, name in enumerate("ab")]
+    (line,) = drawn(marks)["markLine"]["data"]
+    assert line["label"]["formatter"] == "2.5 · 2 agents"
+
+
+def test_marks_stay_inside_the_plot() -> None:
+    late, early = NOW + MINUTE, NOW - timedelta(days=1)
+    span = drawn([Mark(early, "i", "", until=late)])["markArea"]["data"][0]
+    assert [end["xAxis"] for end in span] == [TIMES[0].isoformat(), TIMES[-1].isoformat()]
+    (line,) = drawn([Mark(late, "d", "")])["markLine"]["data"]
+    assert line["xAxis"] == TIMES[-1].isoformat()
+    assert drawn([]) == {}
+
+
+def test_the_list_leads_on_with_the_newest_first() -> None:
+    marks = [Mark(datetime(2026, 11, day, tzinfo=UTC), f"d{day}", "", href="/x") for day in (1, 2)]
+    assert [item["title"] for item in mark_items(marks)] == ["d2", "d1"]
