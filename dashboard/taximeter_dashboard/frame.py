@@ -15,7 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from taximeter_collector.client import QueryError
 from taximeter_dashboard import blocks, queries, session
-from taximeter_dashboard.components import sheet
+from taximeter_dashboard.components import page_state, sheet
 from taximeter_dashboard.format import duration
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
 from taximeter_dashboard.store_notes import store_notes
@@ -31,6 +31,15 @@ _LABELS: Final = {
     "tenant": "Tenants",
     "user": "Users",
 }
+KEYS: Final[tuple[blocks.Fact, ...]] = (
+    ("/", "go to the search of the page, or of the spans of a request"),
+    ("Tab, ↑ ↓ or j k", "reach a table, walk its rows"),
+    ("Enter", "open the row"),
+    ("↑ ↓ ← →", "in a request: walk, close and open spans"),
+    ("e", "in a request: the next error"),
+    ("Ctrl + Enter", "in Explore: run the statement"),
+    ("?", "this help"),
+)
 _SCOPED_PAGES: Final = frozenset(
     {"", "requests", "agents", "costs", "cache", "errors", "people", "setup"}
 )
@@ -44,6 +53,8 @@ _CSS: Final = """<style>
 [data-testid="stSidebarNav"] ul {gap: 1px;}
 .st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
 code, .st-key-sql textarea {font-variant-ligatures: none !important;}
+.st-key-run button {background: #4254C8 !important; border-color: #4254C8 !important;}
+.st-key-run button :is(p, kbd) {color: #FFFFFF !important; opacity: 1 !important;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {
   .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}
@@ -58,6 +69,10 @@ def head(page: StreamlitPage) -> None:
     pages only if they are drawn on all of them.
     """
     st.html(_CSS)
+    told = page_state(key="page-state")
+    session.set_hidden(is_hidden=told.is_hidden)
+    if told.asks_for_help:
+        _help()
     is_detail = page.url_path == "request"
     key = "pagehead-hidden" if is_detail else "pagehead"
     with st.container(horizontal=True, vertical_alignment="center", key=key, gap="small"):
@@ -68,6 +83,11 @@ def head(page: StreamlitPage) -> None:
             horizontal=True, vertical_alignment="center", key=bar, gap="small", width="content"
         ):
             _scope_bar()
+
+
+@st.dialog("Keyboard")
+def _help() -> None:
+    sheet([blocks.key_values(KEYS)], key="keyboard")
 
 
 def _scope_bar() -> None:
@@ -170,13 +190,13 @@ def nothing_yet(what: str, hint: str) -> None:
 
 
 def pulse(notices: DeltaGenerator) -> None:
-    """Look for new data every second, and draw the page again when there is some.
+    """Look for new data every second while the tab is seen, and draw the page again when there is some.
 
     What stands in the way is said in ``notices``, above the page.
     """
     state = st.session_state
     state["_drawn_at"] = time.monotonic()
-    if not session.scope().is_live:
+    if not session.scope().is_live or session.is_hidden():
         return
     with notices:
         _beat()

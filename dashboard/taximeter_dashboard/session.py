@@ -16,6 +16,7 @@ from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, Scope, link
 
 _SHARED = ("range", "start", "end", *FILTERS)
 _SCOPE = "_scope"
+_HIDDEN = "_hidden"
 
 
 @st.cache_resource(show_spinner=False)
@@ -61,6 +62,15 @@ def scope() -> Scope:
     """Return the scope that the frame read from the URL in this run."""
     found: Scope = st.session_state[_SCOPE]
     return found
+
+
+def set_hidden(*, is_hidden: bool) -> None:
+    st.session_state[_HIDDEN] = is_hidden
+
+
+def is_hidden() -> bool:
+    """Return whether the browser's tab is hidden: nothing need be asked for it."""
+    return bool(st.session_state.get(_HIDDEN))
 
 
 def zone() -> tzinfo:

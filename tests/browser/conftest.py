@@ -65,6 +65,22 @@ class Visit:
         )
         return width
 
+    def violations(self) -> list[str]:
+        """Return what axe finds serious in the page, without the navigation's list, which is Streamlit's own."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(
+            self.page,
+            context={"exclude": [["[data-testid=stSidebarNav]"]]},
+            options={"resultTypes": ["violations"]},
+        )
+        return [
+            f"{violation['id']}: {node['html'][:200]}"
+            for violation in found.response["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without Chromium a machine skips these tests, the check of a commit does not."""

@@ -30,16 +30,23 @@ EXPLORED = f"/explore?{urlencode({'sql': HOSTILE_SQL})}"
 EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
 PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/cache",
          "/errors?by=Agent", "/people?who=Users", EXPLORED, "/live", "/alerts", "/setup")  # fmt: skip
+HIDE = """hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'))}"""
 
 
-@pytest.mark.parametrize("width", [1440, 1024, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(1440, "light"), (1024, "dark"), (390, "light")],
+    ids=["wide", "mid", "narrow"],
+)
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_opens_without_an_error_and_fits(
-    browser: Browser, site: Site, path: str, width: int
+def test_a_page_opens_without_an_error_fits_and_is_accessible(
+    browser: Browser, site: Site, path: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    with visiting(browser, site.dashboard, width) as visit:
+    with visiting(browser, site.dashboard, width, scheme=scheme) as visit:
         visit.open(path)
         assert visit.overflow() <= 0
+        assert visit.violations() == []
         assert visit.complaints == []
         assert visit.page.locator("[data-testid=stException]").count() == 0
 
@@ -219,9 +226,44 @@ def test_an_export_of_hostile_text_holds_what_was_asked(browser: Browser, site: 
     assert text.splitlines() == ["text,n", f"'=1+1,{row['n']}"]
 
 
+def test_slash_goes_to_the_search_question_mark_to_the_help_and_tab_to_the_rows(
+    browser: Browser, site: Site
+) -> None:
+    focused = """() => {let e = document.activeElement;
+        while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement; return e?.tagName}"""
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/requests?{EVER}")
+        page.locator("tbody tr").first.wait_for()
+        page.keyboard.press("/")
+        page.keyboard.type("on?error")
+        page.wait_for_url("**/requests?*q=on%3Ferror*")
+        page.get_by_label("Search").fill("")
+        page.locator("tbody tr").nth(2).wait_for()
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate(focused) == "TR":
+                break
+        assert page.evaluate(focused) == "TR"
+        page.keyboard.press("?")
+        page.get_by_role("dialog").get_by_text("go to the search of the page").wait_for()
+        assert visit.complaints == []
+
+
+def test_nothing_is_asked_for_a_hidden_tab(browser: Browser, site: Site) -> None:
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open("/requests?range=1h")
+        page.evaluate(HIDE, True)
+        page.wait_for_timeout(1_500)  # a look that was under way comes in
+        started = datetime.now(UTC) - timedelta(seconds=2)
+        spans = Fleet(int(started.timestamp())).request(started, name="unseen", loops=1)
+        send(site.collector, export(spans))
+        page.wait_for_timeout(3_000)
+        assert page.get_by_text("unseen", exact=True).count() == 0
+        page.evaluate(HIDE, False)
+        page.get_by_text("unseen", exact=True).first.wait_for()
+
+
 def test_the_tail_waits_while_it_is_paused_or_hidden(browser: Browser, site: Site) -> None:
-    hide = """hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
-        document.dispatchEvent(new Event('visibilitychange'))}"""
     with visiting(browser, site.dashboard) as visit:
         page = visit.open("/live")
         looked = page.get_by_text("Newest first · looked at")
@@ -233,9 +275,9 @@ def test_the_tail_waits_while_it_is_paused_or_hidden(browser: Browser, site: Sit
             page.wait_for_timeout(3_000)
             return looked.inner_text() == before
 
-        page.evaluate(hide, True)
+        page.evaluate(HIDE, True)
         assert is_waiting()
-        page.evaluate(hide, False)
+        page.evaluate(HIDE, False)
         assert not is_waiting()
         page.get_by_text("Pause", exact=True).click()
         page.get_by_text("Paused at").wait_for()

@@ -1,4 +1,4 @@
-"""The page's own components: KPI row, table, waterfall, blocks of text, and one that watches the tab.
+"""The page's own components: KPI row, table, waterfall, blocks of text, and one that watches the page.
 
 Plain JavaScript and CSS, no build. Whatever comes from data is put in as text nodes only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -26,7 +26,15 @@ _KPI = _declare("kpi")
 _TABLE = _declare("table")
 _WATERFALL = _declare("waterfall")
 _SHEET = _declare("sheet")
-_TAB = _declare("tab")
+_PAGE = _declare("page")
+
+
+class PageState(NamedTuple):
+    """What the browser tells of its tab."""
+
+    is_hidden: bool
+    asks_for_help: bool
+    """In the one run after ? was pressed."""
 
 
 def kpis(items: Sequence[Mapping[str, Any]], times: Sequence[str], *, key: str) -> None:
@@ -71,9 +79,12 @@ def sheet(blocks: Sequence[Block], *, key: str) -> None:
     _SHEET(key=key, data={"blocks": list(blocks)})
 
 
-def tab_is_hidden(*, key: str) -> bool:
-    """Draw nothing; return whether the browser's tab is hidden, and run again when that changes."""
-    return bool(_TAB(key=key, default={"hidden": False}, on_hidden_change=_nothing).hidden)
+def page_state(*, key: str) -> PageState:
+    """Draw nothing; return what the browser tells, and run again when that changes. / goes to the search."""
+    told = _PAGE(
+        key=key, default={"hidden": False}, on_hidden_change=_nothing, on_help_change=_nothing
+    )
+    return PageState(is_hidden=bool(told.hidden), asks_for_help=bool(told.help))
 
 
 def _nothing() -> None:

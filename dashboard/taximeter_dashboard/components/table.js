@@ -3,6 +3,7 @@ const COLOUR = { cache: "var(--st-green-color)", cost: "var(--st-primary-color)"
 const warning = (text) => {
   const e = h("span", "ei", icon(12, { d: "M8 1.5 15 14H1z", "stroke-width": 1.7, "stroke-linejoin": "round" }, { d: "M8 6v4M8 11.3v1.2", "stroke-width": 1.7 }));
   e.title = text;
+  e.setAttribute("role", "img");
   e.setAttribute("aria-label", text);
   return e;
 };
@@ -44,7 +45,7 @@ const cell = (c, v) => {
 const heading = (c, data, sort) => {
   const th = h("th", [c.align, c.hide].filter(Boolean).join(" "));
   th.scope = "col";
-  if (!c.sort) { th.append(c.label); return th; }
+  if (!c.sort) { th.append(c.label || h("span", "vh", c.name || "Status")); return th; }
   th.setAttribute("aria-sort", data.sort === c.sort ? (data.desc ? "descending" : "ascending") : "none");
   const b = h("button", "", c.label, icon(9, { d: "M8 13 2 6h12z", fill: "currentColor", stroke: "none" }));
   b.type = "button";

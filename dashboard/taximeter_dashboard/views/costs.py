@@ -134,7 +134,7 @@ CHANGE_COLUMNS: Final = (
     {"label": "Change", "type": "meter", "color": "cost", "align": "r", "width": "110px",
      "prio": "p2"},
     {"label": "Mostly", "width": "32%", "hide": "h1"},
-    {"label": "", "type": "link", "align": "r", "width": "92px"},
+    {"label": "Requests", "type": "link", "align": "r", "width": "92px"},
 )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def _groups(by: str) -> None:
                 format.usd(group.after.cost_pico / PICO),
                 [signed_usd(group.change_pico / PICO), abs(group.change_pico) / largest],
                 _why(group),
-                ["Requests", session.requests_with(by, name)],
+                ["show", session.requests_with(by, name)],
             ],
         }
         for name, group in list(groups.items())[:GROUPS]

@@ -10,7 +10,7 @@ from typing import Final
 import streamlit as st
 
 from taximeter_dashboard import format, frame, queries, session
-from taximeter_dashboard.components import tab_is_hidden, table
+from taximeter_dashboard.components import table
 from taximeter_dashboard.queries import RequestFilter
 from taximeter_dashboard.request_rows import COLUMNS, request_rows
 from taximeter_dashboard.scope import scope_of
@@ -54,10 +54,9 @@ def draw() -> None:
         )  # fmt: skip
         only_errors = st.toggle("Errors only", key="errors", bind="query-params")
         st.space("stretch")
-        is_hidden = tab_is_hidden(key="tab")
         is_paused = st.toggle("Pause", key="paused")
     asked = (what or "Requests", (text or "").strip(), only_errors)
-    every = None if is_paused or is_hidden else EVERY_S
+    every = None if is_paused or session.is_hidden() else EVERY_S
     st.fragment(frame.guarded(_tail), run_every=every, key="live-fragment")(asked, is_paused)
 
 
