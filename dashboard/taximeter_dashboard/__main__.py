@@ -8,11 +8,13 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 
+from taximeter.settings.exposure import check_dashboard_exposure
 from taximeter.settings.ports import part_tls, part_url, remove_ports, write_ports
 from taximeter.settings.settings import Settings, SettingsError, load_settings
 
@@ -46,6 +48,9 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
     given = parser.parse_args(arguments)
     settings = load_settings(given.config, data_dir=given.data_dir)
+    check_dashboard_exposure(settings)
+    if settings.dashboard.oidc_file is not None and find_spec("authlib") is None:
+        raise SettingsError('dashboard.oidc_file needs authlib: pip install "taximeter[oidc]".')
     # The page runs in Streamlit's own threads, which read their settings from the environment.
     if settings.file is not None:
         os.environ["TAXIMETER_CONFIG"] = str(settings.file.resolve())
@@ -58,8 +63,8 @@ def run(settings: Settings) -> None:
     from taximeter_dashboard.server import build_app
 
     listener = _listen(settings.dashboard.host, settings.dashboard.port)
-    app = build_app(_cache_dir(settings.store.data_dir))
     tls = part_tls(settings, settings.dashboard.host)
+    app = build_app(_cache_dir(settings.store.data_dir), settings.dashboard, is_tls=tls is not None)
     config = uvicorn.Config(
         app, log_config=None, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,

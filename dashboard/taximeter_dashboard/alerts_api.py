@@ -125,7 +125,17 @@ class AlertsApi:
         return answer
 
 
-def alerts_api_for(settings: Settings) -> AlertsApi:
+class ReadOnlyAlertsApi(AlertsApi):
+    """The alerts service for those who may look: every change is refused here, whatever the page draws."""
+
+    def _write(
+        self, path: str, body: Row | None = None, *, method: str = "POST",
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Done:  # fmt: skip
+        return Done({}, "You may look, and not change: sign in as an editor.")
+
+
+def alerts_api_for(settings: Settings, *, may_change: bool = True) -> AlertsApi:
     """Return the service that the settings name, wherever it listens now."""
 
     def url() -> str:
@@ -135,7 +145,7 @@ def alerts_api_for(settings: Settings) -> AlertsApi:
         return part_url(settings, settings.alerts.host, port or settings.alerts.port)
 
     token = settings.collector.query_token
-    return AlertsApi(
+    return (AlertsApi if may_change else ReadOnlyAlertsApi)(
         url, token.reveal() if token is not None else None, served_certificate(settings)
     )
 

@@ -30,6 +30,8 @@ def main() -> None:
         icon_image=str(HERE / "static" / "favicon.svg"),
         size="medium",
     )
+    if not frame.admitted():
+        return
     page = st.navigation(
         {
             "Observe": [
@@ -49,8 +51,9 @@ def main() -> None:
                         url_path="errors"),
                 st.Page("views/people.py", title="Sessions & users", icon=":material/group:",
                         url_path="people"),
-                st.Page("views/explore.py", title="Explore", icon=":material/query_stats:",
-                        url_path="explore"),
+                # One's own SQL reads the spans, and so what agents say.
+                *([st.Page("views/explore.py", title="Explore", icon=":material/query_stats:",
+                           url_path="explore")] if session.may_see_content() else []),
                 st.Page("views/live.py", title="Live tail", icon=":material/stream:",
                         url_path="live"),
             ],

@@ -55,11 +55,45 @@ _CSS: Final = """<style>
 code, .st-key-sql textarea {font-variant-ligatures: none !important;}
 .st-key-run button {background: #4254C8 !important; border-color: #4254C8 !important;}
 .st-key-run button :is(p, kbd) {color: #FFFFFF !important; opacity: 1 !important;}
+.st-key-who a {color: inherit; font-size: 13px;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {
   .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}
 }
 </style>"""
+
+
+def admitted() -> bool:
+    """Return whether this session may see anything; draw the way in if it may not, the way out if it may."""
+    held = session.role()
+    known = session.access()
+    if held is None:
+        _way_in(has_people=bool(known.people))
+        return False
+    if not known.is_open:
+        with st.sidebar, st.container(key="who", gap="xsmall"):
+            who = str(st.user.get("email")) if known.people else "Signed in"
+            sheet([blocks.title("", f"{who} as {held}")], key="who-text")
+            if known.people:
+                st.button("Sign out", on_click=st.logout, key="sign-out", type="tertiary")
+            else:
+                st.html('<a href="/sign-out" target="_self">Sign out</a>')
+    return True
+
+
+def _way_in(*, has_people: bool) -> None:
+    with st.container(border=True, key="card-sign-in", gap="small", width=420):
+        if not has_people:
+            sheet([blocks.title("Your sign-in is over")], key="signed-out")
+            st.html('<a href="/sign-in" target="_self">Sign in again</a>')
+        elif not st.user.get("is_logged_in"):
+            text = "With your account at your organisation's identity provider."
+            sheet([blocks.title("Sign in"), blocks.note(text)], key="sign-in-text")
+            st.button("Sign in", on_click=st.login, key="sign-in", type="primary")
+        else:
+            text = f"{st.user.get('email') or 'This account'} is not among those who may see this dashboard."
+            sheet([blocks.title("No access"), blocks.note(text, "bad")], key="no-access")
+            st.button("Sign out", on_click=st.logout, key="sign-out")
 
 
 def head(page: StreamlitPage) -> None:

@@ -20,6 +20,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.config import set_option
+
+from taximeter.settings.settings import DashboardSettings
+from taximeter_dashboard.sign_in import access_of
+from taximeter_dashboard.sign_in_page import SignIn
 
 HERE: Final = Path(__file__).parent
 BUNDLES: Final = Path(st.__file__).parent / "static"
@@ -165,8 +170,11 @@ def compress_bundles(directory: Path) -> None:
         draft.replace(target)
 
 
-def build_app(cache_dir: Path) -> st.App:
+def build_app(cache_dir: Path, settings: DashboardSettings, *, is_tls: bool) -> st.App:
     """Return the application; `cache_dir` holds the compressed bundles."""
+    access = access_of(settings)
+    if settings.oidc_file is not None:
+        set_option("secrets.files", [str(settings.oidc_file)])
     directory = cache_dir / f"streamlit-{st.__version__}"
     html = page_html()
 
@@ -184,6 +192,7 @@ def build_app(cache_dir: Path) -> st.App:
         routes=[Route("/healthz", _healthz)],
         middleware=[
             Middleware(StrictHeaders, policy=content_security_policy(html)),
+            *([Middleware(SignIn, access=access, is_tls=is_tls)] if access.tokens else []),
             Middleware(OwnPage, html=html),
             Middleware(CompressedBundles, directory=directory),
         ],

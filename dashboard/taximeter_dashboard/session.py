@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from taximeter_collector.explain import Proof, Replay, gather, prove
 from taximeter_dashboard.alerts_api import AlertsApi, alerts_api_for
 from taximeter_dashboard.reading import Reader, reader_from
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, Scope, link
+from taximeter_dashboard.sign_in import COOKIE, Access, Role, access_of
 
 _SHARED = ("range", "start", "end", *FILTERS)
 _SCOPE = "_scope"
@@ -26,9 +28,39 @@ def reader() -> Reader:
 
 
 @st.cache_resource(show_spinner=False)
+def access() -> Access:
+    """Return who may do what, as it stood when this process first asked."""
+    return access_of(load_settings().dashboard)
+
+
+def role() -> Role | None:
+    """Return what this session's person may do, None for nothing."""
+    known = access()
+    if known.is_open:
+        return "editor"
+    if known.people:
+        return known.role_of_person(st.user.to_dict()) if st.user.get("is_logged_in") else None
+    return known.opened(st.context.cookies.get(COOKIE), time.time())
+
+
+def may_edit() -> bool:
+    return role() == "editor"
+
+
+def may_see_content() -> bool:
+    """Return whether this session may read what agents were told and said."""
+    held = role()
+    return held is not None and access().may_see_content(held)
+
+
 def alerts() -> AlertsApi:
-    """Return the alerts service's client that all sessions share."""
-    return alerts_api_for(load_settings())
+    """Return the alerts service's client that all sessions of this role share."""
+    return _alerts(may_edit())
+
+
+@st.cache_resource(show_spinner=False)
+def _alerts(may_change: bool) -> AlertsApi:
+    return alerts_api_for(load_settings(), may_change=may_change)
 
 
 @st.cache_resource(show_spinner=False)

@@ -66,12 +66,12 @@ class Visit:
         return width
 
     def violations(self) -> list[str]:
-        """Return what axe finds serious in the page, without the navigation's list, which is Streamlit's own."""
+        """Return what axe finds serious, but for Streamlit's own list of pages and colours of code."""
         from axe_playwright_python.sync_playwright import Axe
 
         found = Axe().run(
             self.page,
-            context={"exclude": [["[data-testid=stSidebarNav]"]]},
+            context={"exclude": [["[data-testid=stSidebarNav]"], ["[data-testid=stCode]"]]},
             options={"resultTypes": ["violations"]},
         )
         return [
@@ -101,14 +101,14 @@ def environment(data_dir: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def part(name: str, data_dir: Path) -> Iterator[int]:
-    """Run one part of taximeter; yield its HTTP port."""
+def part(name: str, data_dir: Path, **variables: str) -> Iterator[int]:
+    """Run one part of taximeter, with these in its environment; yield its HTTP port."""
     log = data_dir / f"{name}.log"
     data_dir.mkdir(parents=True, exist_ok=True)
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"taximeter_{name}"], env=environment(data_dir), cwd=data_dir,
-            stdout=stream, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", f"taximeter_{name}"], env=environment(data_dir) | variables,
+            cwd=data_dir, stdout=stream, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         yield _port(process, data_dir, name, log)

@@ -36,6 +36,7 @@ def up(tmp_path: Path, served: Pair) -> Iterator[Up]:
         "TAXIMETER_COLLECTOR_TLS_KEY_FILE": str(served.key),
         "TAXIMETER_INGEST_TOKEN": "sender",
         "TAXIMETER_QUERY_TOKEN": "reader",
+        "TAXIMETER_EDITOR_TOKEN": "editor",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "taximeter.cli", "up", "--no-browser", "--host", "0.0.0.0"],

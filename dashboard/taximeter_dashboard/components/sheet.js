@@ -18,7 +18,11 @@ const BLOCK = {
     const align = (i) => (b.cols[i].right ? "r" : "");
     const head = h("tr", "", ...b.cols.map((c, i) => h("th", align(i), c.label)));
     const body = b.rows.map((r) => h("tr", "", ...r.map((v, i) => h("td", align(i), v))));
-    return h("div", "scroll", h("table", "", h("thead", "", head), h("tbody", "", ...body)));
+    const e = h("div", "scroll", h("table", "", h("thead", "", head), h("tbody", "", ...body)));
+    e.tabIndex = 0; // by keyboard, too, one gets at what is beyond the right edge
+    e.setAttribute("role", "group");
+    e.setAttribute("aria-label", "Table");
+    return e;
   },
 };
 // A fold that a person has touched keeps its state while they walk from span to span.

@@ -140,6 +140,9 @@ def _panel(request_id: str, span: queries.Row, since: datetime | None) -> None:
         with tab:
             if name == "Proof":
                 _proof(request_id, span["span_id"])
+            elif not session.may_see_content():
+                text = "What agents were told and said is not shown to you (dashboard.content)."
+                sheet([blocks.note(text)], key=f"no-{name}")
             elif name == "Attributes":
                 _attributes(attributes, detail)
             else:

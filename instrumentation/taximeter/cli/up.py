@@ -11,7 +11,7 @@ from typing import Final
 
 from taximeter.cli.supervisor import Part, StartError, StopAsked, Supervisor
 from taximeter.extras import missing_extra
-from taximeter.settings.exposure import check_exposure, is_loopback
+from taximeter.settings.exposure import check_dashboard_exposure, check_exposure
 from taximeter.settings.ports import (
     collector_url,
     live_port,
@@ -53,6 +53,7 @@ def run_up(options: argparse.Namespace) -> int:
         environment["TAXIMETER_COLLECTOR_INSECURE"] = "true"
     settings = load_settings(options.config, environment, data_dir=options.data_dir)
     check_exposure(settings.collector)
+    check_dashboard_exposure(settings)
     parts = ("collector", "alerts", "dashboard", *(("demo",) if options.demo else ()))
     for sentence in filter(None, map(missing_extra, parts)):
         return _complain(sentence, 2)
@@ -140,8 +141,6 @@ def _banner(
     ]
     if settings.collector.ingest_token is not None:
         lines.append("  with TAXIMETER_INGEST_TOKEN set there as here")
-    if not is_loopback(settings.dashboard.host):
-        lines.append("The page has no login: whoever reaches it sees all. Put a proxy before it.")
     if is_demo:
         lines.append("The demo fleet fills in its history; the page shows it as it comes.")
     return "\n".join([*lines, "", "Ctrl-C stops everything."])

@@ -103,6 +103,13 @@ def _pattern_sets(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _audience(value: Any) -> str:
+    text = _text(value).lower()
+    if text not in ("everyone", "editors", "nobody"):
+        raise ValueError
+    return text
+
+
 def _size(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[1-9]\d*\s*[KMG]i?B", text):
@@ -116,6 +123,7 @@ _HOST: Final = "a host name or address"
 _FILE: Final = "the path of a file"
 _LOOPBACK: Final = "127.0.0.1"
 _KEYS: Final = "a list of attribute names, * for any part of one"
+_ADDRESSES: Final = "a list of e-mail addresses, * for any part of one"
 _TOOLS: Final = "a list of tool names, * for any part of one"
 POLLING: Final = ("*_status", "wait", "sleep", "read_log")
 
@@ -319,4 +327,55 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("dashboard", "host", _HOST, _LOOPBACK, _text, description="where the page listens"),
     Setting("dashboard", "port", _PORT, 8501, _port, description="the web page"),
+    Setting(
+        "dashboard",
+        "viewer_token_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="file with the tokens of who may look, one a line (or TAXIMETER_VIEWER_TOKEN)",
+    ),
+    Setting(
+        "dashboard",
+        "editor_token_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="file with the tokens of who may also change alerts, one a line (or TAXIMETER_EDITOR_TOKEN)",
+    ),
+    Setting(
+        "dashboard",
+        "oidc_file",
+        _FILE,
+        None,
+        _path,
+        is_path=True,
+        description="TOML with the section [auth] of an OpenID Connect provider, in place of tokens",
+    ),
+    Setting(
+        "dashboard",
+        "viewers",
+        _ADDRESSES,
+        (),
+        _names,
+        description="who of the provider's people may look",
+    ),
+    Setting(
+        "dashboard",
+        "editors",
+        _ADDRESSES,
+        (),
+        _names,
+        description="who of them may also change alerts",
+    ),
+    Setting(
+        "dashboard",
+        "content",
+        "everyone, editors or nobody",
+        "everyone",
+        _audience,
+        description="who may read what agents were told and said; the others have no Explore either",
+    ),
 )

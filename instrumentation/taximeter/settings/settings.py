@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from taximeter.settings.keys import DEFAULT_DATA_DIR, POLLING, SETTINGS, Setting, SettingsError
 from taximeter.settings.rule_rows import SECTION as DIALECTS
@@ -93,6 +93,18 @@ class AlertsSettings:
 class DashboardSettings:
     host: str
     port: int
+    viewer_token: Secret | None = None
+    editor_token: Secret | None = None
+    oidc_file: Path | None = None
+    """People sign in at the provider that it names."""
+    viewers: tuple[str, ...] = ()
+    editors: tuple[str, ...] = ()
+    content: Literal["everyone", "editors", "nobody"] = "everyone"
+    """Who may read what agents were told and said."""
+
+    @property
+    def has_sign_in(self) -> bool:
+        return any((self.viewer_token, self.editor_token, self.oidc_file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +225,9 @@ def _parsed(setting: Setting, value: Any, where: str) -> Any:
 
 
 def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Settings:
-    def token(kind: str) -> Secret | None:
-        return _token(environ.get(f"TAXIMETER_{kind.upper()}_TOKEN"), kind, values)
+    def token(kind: str, section: str = "collector") -> Secret | None:
+        setting = f"{section}.{kind}_token_file"
+        return _token(environ.get(f"TAXIMETER_{kind.upper()}_TOKEN"), setting, values[setting])
 
     return Settings(
         collector=CollectorSettings(
@@ -242,7 +255,16 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
             values["tools.polling"], values["tools.mutating"], values["tools.volatile_arguments"]
         ),
         alerts=AlertsSettings(values["alerts.host"], values["alerts.port"], values["alerts.rules"]),
-        dashboard=DashboardSettings(values["dashboard.host"], values["dashboard.port"]),
+        dashboard=DashboardSettings(
+            values["dashboard.host"],
+            values["dashboard.port"],
+            token("viewer", "dashboard"),
+            token("editor", "dashboard"),
+            values["dashboard.oidc_file"],
+            values["dashboard.viewers"],
+            values["dashboard.editors"],
+            values["dashboard.content"],
+        ),
         redaction=RedactionSettings(
             *(values[f"redaction.{key}"] for key in RedactionSettings.__slots__)
         ),
@@ -257,22 +279,19 @@ def _rules_at_hand(data_dir: Path) -> Path | None:
     return next((file.resolve() for file in candidates if file.is_file()), None)
 
 
-def _token(from_environment: str | None, kind: str, values: Mapping[str, Any]) -> Secret | None:
+def _token(from_environment: str | None, setting: str, file: Path | None) -> Secret | None:
     if from_environment:
         return Secret(from_environment)
-    file = values[f"collector.{kind}_token_file"]
     if file is None:
         return None
     try:
         return SecretFile(file)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"collector.{kind}_token_file: {file} cannot be read ({type(error).__name__})."
+            f"{setting}: {file} cannot be read ({type(error).__name__})."
         ) from error
     except ValueError:
-        raise SettingsError(
-            f"collector.{kind}_token_file: {file} is empty; write the token in it."
-        ) from None
+        raise SettingsError(f"{setting}: {file} is empty; write the token in it.") from None
 
 
 def _tls(values: Mapping[str, Any]) -> TlsFiles | None:

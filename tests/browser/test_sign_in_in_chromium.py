@@ -1,0 +1,79 @@
+"""Signing in by token in a real browser, and what each role is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import Site, part, visiting
+from .test_pages_in_chromium import HOSTILE_ID
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+REQUEST = f"/request?id={HOSTILE_ID}"
+
+
+@pytest.fixture(scope="module")
+def guarded(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard of the same collector, with tokens, and content for editors only."""
+    data_dir: Path = tmp_path_factory.mktemp("guarded")
+    variables = {
+        "TAXIMETER_VIEWER_TOKEN": "look",
+        "TAXIMETER_EDITOR_TOKEN": "change",
+        "TAXIMETER_DASHBOARD_CONTENT": "editors",
+        "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
+    }
+    with part("dashboard", data_dir, **variables) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_viewer_sees_the_pages_but_no_content_and_signs_out(
+    browser: Browser, guarded: str
+) -> None:
+    with visiting(browser, guarded) as visit:
+        page = visit.page
+        page.goto(guarded + REQUEST)
+        assert visit.violations() == []
+        sign_in(page, "look")
+        page.wait_for_url(f"**{REQUEST}")
+        page.locator(".wf .row").first.wait_for()
+        page.get_by_role("tab", name="Input").click()
+        page.get_by_text("is not shown to you").filter(visible=True).wait_for()
+        page.get_by_text("as viewer").wait_for()
+        assert page.get_by_role("link", name="Explore").count() == 0
+        assert visit.complaints == []
+        page.goto(guarded + "/explore?sql=select+1")
+        page.get_by_text("Page not found").wait_for()
+        visit.settle()
+        assert page.locator("textarea").count() == 0
+        visit.open("/setup")
+        page.get_by_role("link", name="Sign out").click()
+        page.get_by_label("Token").wait_for()
+        page.goto(guarded + "/")
+        page.get_by_label("Token").wait_for()
+
+
+def test_an_editor_sees_content_and_a_wrong_token_nothing(browser: Browser, guarded: str) -> None:
+    with visiting(browser, guarded, scheme="dark") as visit:
+        page = visit.page
+        page.goto(guarded + REQUEST)
+        assert visit.violations() == []
+        sign_in(page, "guess")
+        page.get_by_text("This is no token of this dashboard.").wait_for()
+        sign_in(page, "change")
+        page.wait_for_url(f"**{REQUEST}")
+        page.get_by_text("as editor").wait_for()
+        page.get_by_role("link", name="Explore").wait_for()
+        page.get_by_role("tab", name="Attributes").click()
+        page.locator(".wf .row").first.wait_for()
+        assert page.get_by_text("is not shown to you").count() == 0
