@@ -27,6 +27,7 @@ from .conftest import CHROMIUM, FLAGS, environment, part, visiting
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 Scheme = Literal["light", "dark"]
 NARROW = (390, 844)
+NARROW_PAGES = ("overview", "request", "errors", "people", "explore", "live")
 WIDE = (1440, 900)
 # A request with many steps and something that went wrong tells most.
 _TELLING = """select request_id from requests where is_complete and cost_usd is not null
@@ -85,7 +86,7 @@ def shoot(data_dir: Path, only: Sequence[str] = ()) -> None:
     }
     schemes: tuple[Scheme, ...] = ("light", "dark")
     shots = [(name, scheme, WIDE) for name in pages for scheme in schemes]
-    shots += [("overview", scheme, NARROW) for scheme in schemes]
+    shots += [(name, scheme, NARROW) for name in NARROW_PAGES for scheme in schemes]
     shots = [shot for shot in shots if not only or shot[0] in only]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))

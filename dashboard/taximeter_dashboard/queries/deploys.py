@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
+from taximeter_collector.metrics import matching
 from taximeter_dashboard.queries.core import Reads, Row
 from taximeter_dashboard.scope import Scope
 
@@ -22,17 +23,11 @@ def deploys(reader: Reads, scope: Scope) -> list[Row]:
     A version is new where its first run or request of the last 90 days lies in the window and
     another version of the agent was seen before. An agent's very first version is no deploy.
     """
-    params: dict[str, Any] = {
-        "start": scope.start, "end": scope.end, "known": scope.end - timedelta(days=KNOWN_DAYS),
-    }  # fmt: skip
-    conditions = ["true"]
-    for column in _NARROWED_BY:
-        if column in scope.where:
-            conditions.append(f"list_contains($w_{column}, {column})")
-            params[f"w_{column}"] = scope.where[column]
+    own = {name: scope.where[name] for name in _NARROWED_BY if name in scope.where}
+    narrowed = matching(own)
+    known = scope.end - timedelta(days=KNOWN_DAYS)
     seen = " union all ".join(
-        _SEEN.format(view=view, narrowed=" and ".join(conditions))
-        for view in ("agent_runs", "requests")
+        _SEEN.format(view=view, narrowed=narrowed.sql) for view in ("agent_runs", "requests")
     )
     return reader.rows(
         f"with seen as ({seen}), first as (select agent_name, agent_version, min(first_seen) as first_seen from seen"
@@ -41,5 +36,5 @@ def deploys(reader: Reads, scope: Scope) -> list[Row]:
         " agent_version) as before from first)"
         " select agent_name, agent_version, before, first_seen from ordered"
         " where before is not null and first_seen >= $start order by first_seen, agent_name",
-        params,
+        {"start": scope.start, "end": scope.end, "known": known, **narrowed.params},
     )
