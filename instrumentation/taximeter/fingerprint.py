@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 VOLATILE_KEYS: Final = frozenset({"_meta", "nonce", "request_id", "timestamp", "tool_call_id"})
 """Keys that differ from call to call without changing what is asked."""
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_quoted: Final = json.encoder.encode_basestring
+_NAMES: Final = {None: "null", True: "true", False: "false"}
 _JSON_BEGINS: Final = frozenset('{["-0123456789tfnNI \t\n\r')
 """What JSON text, as Python reads it, can begin with."""
 
@@ -47,7 +48,39 @@ def canonical(value: Any) -> str:
     >>> canonical({"é": [1.0, None, True], "a": "x"})
     '{"a":"x","é":[1,null,true]}'
     """
-    return _encode(_plain(value))
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or isinstance(value, bool):
+        return _NAMES[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return _number(value)
+    if type(value) is dict or isinstance(value, Mapping):
+        return _object(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(canonical, value))}]"
+    return _quoted(str(value))
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return _quoted(str(value))
+    is_integral = value.is_integer() and abs(value) < 1e21
+    return int.__repr__(int(value)) if is_integral else float.__repr__(value)
+
+
+def _object(value: Mapping[Any, Any]) -> str:
+    pairs = {str(key): item for key, item in value.items()}
+    keys: Iterable[str] = pairs
+    if len(pairs) > 1:
+        is_plain = all(map(str.isascii, pairs))
+        keys = sorted(pairs) if is_plain else sorted(pairs, key=_utf16)
+    return f"{{{','.join([f'{_quoted(key)}:{canonical(pairs[key])}' for key in keys])}}}"
+
+
+def _utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
 
 
 def _digest(text: str) -> str:
@@ -84,26 +117,3 @@ def _without(value: Any, volatile: AbstractSet[str]) -> Any:
     if isinstance(value, Mapping):
         return {key: item for key, item in value.items() if key not in volatile}
     return value
-
-
-def _plain(value: Any) -> Any:
-    if type(value) is str:
-        return value
-    if isinstance(value, bool) or value is None or isinstance(value, int | str):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return str(value)
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value
-    if type(value) is dict or isinstance(value, Mapping):
-        pairs = {str(key): _plain(item) for key, item in value.items()}
-        if len(pairs) < 2:
-            return pairs
-        if all(map(str.isascii, pairs)):
-            return dict(sorted(pairs.items()))
-        return dict(
-            sorted(pairs.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
-        )
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value)

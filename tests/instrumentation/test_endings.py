@@ -314,7 +314,7 @@ def test_a_broken_estimate_costs_nothing_but_the_reservation(
 ) -> None:
     """The host is safe: the call is made, and its use is counted."""
     monkeypatch.setattr(faults, "reraise", False)
-    monkeypatch.setattr("taximeter.estimates._walk", None)
+    monkeypatch.setattr("taximeter.runs.estimates._walk", None)
     model = FakeModel()
 
     @taximeter.agent("worker", limits=Limits(cost_usd=0.0005))

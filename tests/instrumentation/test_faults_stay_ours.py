@@ -18,7 +18,8 @@ from taximeter.guard import faults
 from taximeter.testing import SpanList
 
 MODULES = (
-    "clients.broken_streams", "clients.openai", "clients.streams", "export.queue", "export.room",
+    "clients.broken_streams", "clients.fields", "clients.openai", "clients.servers",
+    "clients.streams", "export.queue", "export.room",
     "fingerprint", "pricing.catalog", "pricing.matching", "pricing.traffic", "runs.call_cost",
     "runs.model_calls", "spans", "tools.call_arguments", "tracing", "usage.counts",
     "usage.openai_shapes", "usage.shapes",
@@ -26,6 +27,9 @@ MODULES = (
 THE_HOSTS = {
     "taximeter.runs.model_calls.before_model_call": "raises LimitReached by design",
     "taximeter.clients.openai._Call.sending": "is the application's own call",
+    "taximeter.clients.openai._Sending.__init__": "is the application's own call",
+    "taximeter.clients.openai._Sending.__enter__": "is the application's own call",
+    "taximeter.clients.openai._Sending.__exit__": "is the application's own call",
     "taximeter.spans.current_span.__init__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__enter__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__exit__": "holds two names; what it calls is broken below",

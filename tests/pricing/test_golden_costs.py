@@ -53,6 +53,8 @@ def test_the_cost_is_exact(catalog: Catalog, row: dict[str, Any]) -> None:
         row["provider"], row["model"], tier=row["tier"], batch=row["batch"], region_class=region
     )
     assert entry is not None
-    cost = catalog.price(usage_of(row), entry, datetime.fromisoformat(row["timestamp"]))
+    at = datetime.fromisoformat(row["timestamp"])
+    cost = catalog.price(usage_of(row), entry, at)
     assert cost is not None
     assert cost.total_pico == Decimal(row["expected_usd"]) * 10**12
+    assert catalog.total_pico(usage_of(row), entry, int(at.timestamp())) == cost.total_pico

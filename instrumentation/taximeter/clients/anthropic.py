@@ -29,8 +29,9 @@ from taximeter.clients.anthropic_calls import (
     traced_async_post,
     traced_post,
 )
-from taximeter.clients.anthropic_events import StreamedUsage, get
+from taximeter.clients.anthropic_events import StreamedUsage
 from taximeter.clients.broken_streams import account_broken
+from taximeter.clients.fields import field
 from taximeter.guard import guarded
 from taximeter.runs.deadlines import raise_if_overdue, until_deadline, within_deadline
 from taximeter.runs.model_calls import (
@@ -187,7 +188,7 @@ class _Unseen:
 @guarded(default=False)
 def _has_spans_here(client: Any) -> bool:
     """Return whether the client makes spans, and with the provider that we have joined."""
-    own = get(getattr(client, "_open_telemetry", None), "tracer_provider")
+    own = field(getattr(client, "_open_telemetry", None), "tracer_provider")
     return own is None and getattr(client, "_tracer", None) is not None
 
 
@@ -200,8 +201,8 @@ def _add_usage() -> None:
 
     def with_object(span: Any, message: Any, **known: Any) -> None:
         sums(span, message, **known)
-        if (usage := get(message, "usage")) is not None:
-            _account_native(span, account, usage, get(message, "model"))
+        if (usage := field(message, "usage")) is not None:
+            _account_native(span, account, usage, field(message, "model"))
 
     setattr(_api_call, "set_usage_sums", with_object)
     item, end = _streaming.StreamedMessage.item, _streaming.StreamedMessage.end

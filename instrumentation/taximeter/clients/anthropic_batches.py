@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.anthropic_calls import describe
-from taximeter.clients.anthropic_events import get
+from taximeter.clients.fields import field
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.model_calls import (
@@ -67,9 +67,9 @@ class _BatchResults:
 
     def item(self, item: Any) -> bool:
         """See one result."""
-        result = get(item, "result")
-        message = get(result, "message")
-        message_id = get(message, "id")
+        result = field(item, "result")
+        message = field(result, "message")
+        message_id = field(message, "id")
         if message is not None and message_id not in _collected:
             _collected[message_id] = None
             while len(_collected) > _BATCHES_REMEMBERED:
@@ -82,7 +82,7 @@ class _BatchResults:
 
 
 def _batch_span(message: Any) -> None:
-    model = get(message, "model")
+    model = field(message, "model")
     span = lifecycle.tracer().start_span(
         f"{semconv.CHAT} {model}",
         kind=SpanKind.CLIENT,
@@ -95,5 +95,7 @@ def _batch_span(message: Any) -> None:
     )
     count_model_call(span)
     describe(span, message)
-    account(span, get(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True)
+    account(
+        span, field(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True
+    )
     span.end()

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
-from taximeter.clients.anthropic_events import StreamedUsage, get, usage_of
+from taximeter.clients.anthropic_events import StreamedUsage, usage_of
 from taximeter.clients.broken_streams import account_broken
+from taximeter.clients.fields import field
+from taximeter.clients.servers import server_of
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
@@ -40,8 +41,7 @@ def is_message(path: str) -> bool:
 @guarded(default=None)
 def terms_of(client: Any, body: Any) -> Terms | None:
     """Return what is known of a call's price before it."""
-    server = urlsplit(str(getattr(client, "base_url", ""))).hostname
-    return Terms("anthropic", get(body, "model"), server_address=server)
+    return Terms("anthropic", field(body, "model"), server_address=server_of(client).host)
 
 
 def traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,20 +148,20 @@ class Call:
             observe(answer, self)
             return
         describe(self.span, answer)
-        self._told.model, self._told.usage = get(answer, "model"), usage_of(answer)
+        self._told.model, self._told.usage = field(answer, "model"), usage_of(answer)
         self._told.is_complete = True
         self.end(None)
 
     def item(self, event: Any) -> bool:
         """See one stream event."""
-        kind = get(event, "type")
+        kind = field(event, "type")
         self._told.item(event)
         if kind == "message_start":
             self.span.set_attribute(
                 semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
             )
-            describe(self.span, get(event, "message"))
-        elif isinstance(reason := get(get(event, "delta"), "stop_reason"), str):
+            describe(self.span, field(event, "message"))
+        elif isinstance(reason := field(field(event, "delta"), "stop_reason"), str):
             self.span.set_attribute(semconv.FINISH_REASONS, [reason])
         return True
 
@@ -187,9 +187,9 @@ class Call:
 def describe(span: Span, message: Any) -> None:
     """Say what an answer says of itself."""
     for key, name in ((semconv.RESPONSE_ID, "id"), (semconv.RESPONSE_MODEL, "model")):
-        if isinstance(value := get(message, name), str):
+        if isinstance(value := field(message, name), str):
             span.set_attribute(key, value)
-    if isinstance(reason := get(message, "stop_reason"), str):
+    if isinstance(reason := field(message, "stop_reason"), str):
         span.set_attribute(semconv.FINISH_REASONS, [reason])
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from taximeter.clients.fields import field
 from taximeter.runs.model_calls import plain
 
 
@@ -21,25 +21,20 @@ class StreamedUsage:
 
     def item(self, event: Any) -> None:
         """See one event."""
-        kind = get(event, "type")
+        kind = field(event, "type")
         if kind == "message_start":
-            message = get(event, "message")
-            self.model = get(message, "model")
+            message = field(event, "message")
+            self.model = field(message, "model")
             self.usage |= usage_of(message)
         elif kind == "message_delta":
             last = usage_of(event)
             self.usage |= last
             self.is_complete = self.is_complete or "output_tokens" in last
-        elif kind == "content_block_delta" and get(get(event, "delta"), "text"):
+        elif kind == "content_block_delta" and field(field(event, "delta"), "text"):
             self.pieces += 1
 
 
 def usage_of(message: Any) -> dict[str, Any]:
     """Return the usage of a message or an event without what is null; empty where there is none."""
-    usage = plain(get(message, "usage"))
+    usage = plain(field(message, "usage"))
     return {key: value for key, value in usage.items() if value is not None} if usage else {}
-
-
-def get(item: Any, name: str) -> Any:
-    """Return a field of a model or of a decoded body; None where it is missing."""
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)

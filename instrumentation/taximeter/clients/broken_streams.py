@@ -8,7 +8,6 @@ providers stream today, but none promises it. The request's limit is certain, so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span
@@ -17,7 +16,7 @@ from taximeter import semconv
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms, bound_pico, cost_pico
 from taximeter.runs.levels import Amount
-from taximeter.runs.model_calls import plain, stamp_usage
+from taximeter.runs.model_calls import json_text, plain, read_usage
 from taximeter.runs.reservations import Owners
 
 if TYPE_CHECKING:
@@ -62,7 +61,11 @@ def account_broken(
     prompt, raw, most = None, {}, None
     if isinstance(seen := plain(usage), Mapping):
         raw = {key: value for key, value in seen.items() if key not in _OUTPUT}
-        prompt, terms = stamp_usage(span, raw, shape, terms)
+        said: dict[str, Any] = {semconv.USAGE: json_text(raw)}
+        try:
+            prompt, terms = read_usage(span, raw, shape, terms, said)
+        finally:
+            span.set_attributes(said)
         most = limit
     whole = _whole(prompt, max(least, most or 0))
     cost = cost_pico(span, whole, raw, terms)
@@ -82,7 +85,7 @@ def _whole(prompt: Usage | None, output: int) -> Usage:
     from taximeter.usage import Usage
 
     known = prompt or Usage(uncached_input=0, cache_read=0, cache_write_short=0, cache_write_long=0)
-    return replace(known, output=output)
+    return known._replace(output=output)
 
 
 def _counted(usage: Any) -> int:

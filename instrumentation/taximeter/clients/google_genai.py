@@ -16,6 +16,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
+from taximeter.clients.fields import field
 from taximeter.clients.streams import observed
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
@@ -232,13 +233,8 @@ def _provider_of(models: Any) -> tuple[str, str | None]:
 
 @guarded(default={})
 def _limits_of(config: Any) -> dict[str, int]:
-    get = config.get if isinstance(config, dict) else functools.partial(_attribute, config)
     asked = {
-        semconv.REQUEST_MAX_TOKENS: get("max_output_tokens"),
-        semconv.REQUEST_CHOICES: get("candidate_count"),
+        semconv.REQUEST_MAX_TOKENS: field(config, "max_output_tokens"),
+        semconv.REQUEST_CHOICES: field(config, "candidate_count"),
     }
     return {key: value for key, value in asked.items() if isinstance(value, int)}
-
-
-def _attribute(item: Any, name: str) -> Any:
-    return getattr(item, name, None)

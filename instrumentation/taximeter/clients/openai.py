@@ -9,19 +9,21 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
+from taximeter.clients.fields import field
 from taximeter.clients.openai_background import note_started, wrap_async_get, wrap_get
+from taximeter.clients.servers import NOBODY, Server, server_of
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
@@ -38,6 +40,7 @@ from taximeter.spans import current_span
 
 _MARK: Final = "_taximeter_wrapped"
 _MAX_CONTENT: Final = 262_144
+_PLAIN: Final = (str, int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,11 @@ _APIS: Final = {
     "/responses": _Api(semconv.CHAT, "responses", "openai_responses"),
     "/embeddings": _Api(semconv.EMBEDDINGS, "embeddings", "openai_chat"),
 }
-# Who answers behind an OpenAI-shaped address: (provider, the shape of its chat usage).
-_HOSTS: Final = {
-    "api.deepseek.com": ("deepseek", "deepseek"),
-    "api.x.ai": ("x_ai", "xai_chat"),
-    "api.groq.com": ("groq", "openai_chat"),
-    "api.mistral.ai": ("mistral_ai", "openai_chat"),
-    "api.together.xyz": ("together", "openai_chat"),
-    "api.fireworks.ai": ("fireworks", "openai_chat"),
-    "openrouter.ai": ("openrouter", "openai_chat"),
-    "api.perplexity.ai": ("perplexity", "openai_chat"),
-}
+_TOLD: Final = (
+    (semconv.RESPONSE_ID, "id"),
+    (semconv.RESPONSE_MODEL, "model"),
+    (semconv.OPENAI_RESPONSE_TIER, "service_tier"),
+)
 _answered: Final[ContextVar[dict[str, Any] | None]] = ContextVar("taximeter_openai", default=None)
 
 
@@ -149,53 +146,48 @@ class _Call:
         self._hides_usage_chunk = False
         self._finish_reasons: list[str] = []
         self._is_stream, self._pieces = False, 0
-        self._noted: dict[str, Any] = {}
+        self.noted: dict[str, Any] = {}
         self._started = time.perf_counter()
-        self._span: Span = trace.INVALID_SPAN
-        self._provider, self._shape = "openai", api.shape
-        self._server: str | None = None
-        self._know(client)
+        self.span: Span = trace.INVALID_SPAN
+        self._told: dict[str, Any] = {}  # what the answer says of itself, for the span's end
+        self._server = _known_server(client)
+        self._shape = self._server.chat_shape if api.api_type == "chat_completions" else api.shape
         is_decision = api.operation == semconv.CHAT
         held = before_model_call(self._body, self._terms(), is_decision=is_decision)
         self._owners = Owners.current(held)
         self.kwargs = within_deadline(client, self.kwargs)
-        self._begin(client)
-
-    @guarded(default=None)
-    def _know(self, client: Any) -> None:
-        """Read who is asked."""
-        self._server = urlsplit(str(client.base_url)).hostname
-        self._provider, self._shape = _provider_of(client, self._server, self._api)
+        self._begin()
 
     def _terms(self) -> Terms:
         model, tier = self._body.get("model"), self._body.get("service_tier")
-        return Terms(self._provider, model, tier, server_address=self._server)
+        return Terms(self._server.provider, model, tier, server_address=self._server.host)
 
     @guarded(default=None)
-    def _begin(self, client: Any) -> None:
+    def _begin(self) -> None:
         self._ask_for_usage()
+        asked = self._body.get
+        model, choices = asked("model"), asked("n")
         attributes: dict[str, Any] = {
             semconv.OPERATION: self._api.operation,
-            semconv.PROVIDER: self._provider,
+            semconv.PROVIDER: self._server.provider,
             semconv.OPENAI_API_TYPE: self._api.api_type,
-            semconv.SERVER_ADDRESS: self._server,
-            semconv.SERVER_PORT: urlsplit(str(client.base_url)).port,
-            semconv.REQUEST_MODEL: self._body.get("model"),
+            semconv.SERVER_ADDRESS: self._server.host,
+            semconv.SERVER_PORT: self._server.port,
+            semconv.REQUEST_MODEL: model,
             semconv.REQUEST_STREAM: True if self.kwargs.get("stream") else None,
-            semconv.REQUEST_MAX_TOKENS: self._body.get("max_completion_tokens")
-            or self._body.get("max_output_tokens") or self._body.get("max_tokens"),
-            semconv.REQUEST_CHOICES: self._body.get("n") if self._body.get("n") != 1 else None,
-            semconv.OPENAI_REQUEST_TIER: self._body.get("service_tier"),
+            semconv.REQUEST_MAX_TOKENS: asked("max_completion_tokens")
+            or asked("max_output_tokens") or asked("max_tokens"),
+            semconv.REQUEST_CHOICES: choices if choices != 1 else None,
+            semconv.OPENAI_REQUEST_TIER: asked("service_tier"),
         }  # fmt: skip
         if lifecycle.captures_content():
-            said = self._body.get("messages") or self._body.get("input")
-            attributes[semconv.INPUT_MESSAGES] = _content(said)
-        self._span = lifecycle.tracer().start_span(
-            f"{self._api.operation} {self._body.get('model')}",
+            attributes[semconv.INPUT_MESSAGES] = _content(asked("messages") or asked("input"))
+        self.span = lifecycle.tracer().start_span(
+            f"{self._api.operation} {model}",
             kind=SpanKind.CLIENT,
             attributes={key: value for key, value in attributes.items() if _is_plain(value)},
         )
-        count_model_call(self._span, is_decision=self._api.operation == semconv.CHAT)
+        count_model_call(self.span, is_decision=self._api.operation == semconv.CHAT)
 
     def _ask_for_usage(self) -> None:
         """A chat stream tells its usage only when asked; ask, and keep the extra chunk to us."""
@@ -208,36 +200,27 @@ class _Call:
             self._body = {**self._body, "stream_options": {**options, "include_usage": True}}
             self.kwargs = {**self.kwargs, "body": self._body}
 
-    @contextlib.contextmanager
-    def sending(self) -> Iterator[None]:
+    def sending(self) -> _Sending:
         """Send inside the span; a failure ends it."""
-        token = _answered.set(self._noted)
-        try:
-            with current_span(self._span):
-                yield
-        except BaseException as error:
-            self._fail(error)
-            raise_if_overdue(error)
-            raise
-        finally:
-            _answered.reset(token)
+        return _Sending(self)
 
     @guarded(default=None)
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the span with what went wrong."""
         status = getattr(error, "status_code", None)
         if isinstance(status, int):
-            self._span.set_attribute(semconv.HTTP_STATUS, status)
-        self._span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
-        self._span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
-        self._span.end()
-        after_model_call(self._span, self._owners, failed=True)
+            self.span.set_attribute(semconv.HTTP_STATUS, status)
+        self.span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
+        self.span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
+        self.span.end()
+        after_model_call(self.span, self._owners, failed=True)
 
     @guarded(default=None)
     def take(self, answer: Any) -> None:
         """Record the answer, or watch it stream."""
-        if retries := self._noted.get("retries"):
-            self._span.set_attribute(semconv.RESEND_COUNT, retries)
-        if hasattr(answer, "_iterator"):
+        if retries := self.noted.get("retries"):
+            self._told[semconv.RESEND_COUNT] = retries
+        if field(answer, "_iterator") is not None:
             self._is_stream = True
             observe(answer, self)
             return
@@ -249,29 +232,21 @@ class _Call:
     @guarded(default=None)
     def _read(self, data: Any) -> None:
         """Take what a whole answer says: a response, or an event that carries one."""
-        get = data.get if isinstance(data, Mapping) else functools.partial(_attribute, data)
-        self._usage = get("usage") or self._usage
-        values = {
-            semconv.RESPONSE_ID: get("id"),
-            semconv.RESPONSE_MODEL: get("model"),
-            semconv.OPENAI_RESPONSE_TIER: get("service_tier"),
-        }
-        for key, value in values.items():
+        self._usage = field(data, "usage") or self._usage
+        for key, name in _TOLD:
+            value = field(data, name)
             if isinstance(value, str) and value:
-                self._span.set_attribute(key, value)
-        for choice in get("choices") or ():
-            self._choose(choice)
-        if isinstance(status := get("status"), str):
-            self._finish_reasons = [_responses_reason(status, plain(get("incomplete_details")))]
-        if lifecycle.captures_content() and (said := get("choices") or get("output")):
-            self._span.set_attribute(
-                semconv.OUTPUT_MESSAGES, _content([plain(part) for part in said])
-            )
-
-    def _choose(self, choice: Any) -> None:
-        reason = _attribute(choice, "finish_reason")
-        if isinstance(reason, str):
-            self._finish_reasons.append(reason)
+                self._told[key] = value
+        for choice in field(data, "choices") or ():
+            if isinstance(reason := field(choice, "finish_reason"), str):
+                self._finish_reasons.append(reason)
+        if isinstance(status := field(data, "status"), str):
+            details = plain(field(data, "incomplete_details"))
+            self._finish_reasons = [_responses_reason(status, details)]
+        if lifecycle.captures_content() and (
+            said := field(data, "choices") or field(data, "output")
+        ):
+            self._told[semconv.OUTPUT_MESSAGES] = _content([plain(part) for part in said])
 
     # A stream's observer.
 
@@ -279,44 +254,74 @@ class _Call:
         """See one chunk or event."""
         if self._started:
             waited, self._started = time.perf_counter() - self._started, 0.0
-            self._span.set_attribute(semconv.TIME_TO_FIRST_CHUNK, waited)
+            self._told[semconv.TIME_TO_FIRST_CHUNK] = waited
         self._pieces += _pieces_of(item)
-        response = _attribute(item, "response")
+        response = field(item, "response")
         if response is not None:
             self._read(response)
         elif self._api.api_type == "chat_completions":
             self._read(item)
-            is_extra = self._hides_usage_chunk and not _attribute(item, "choices")
-            return not (is_extra and _attribute(item, "usage") is not None)
+            is_extra = self._hides_usage_chunk and not field(item, "choices")
+            return not (is_extra and field(item, "usage") is not None)
         return True
 
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known; a stream that broke has no usage, not zero."""
-        span = self._span
+        span = self.span
         if self._finish_reasons:
-            span.set_attribute(semconv.FINISH_REASONS, list(dict.fromkeys(self._finish_reasons)))
+            self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._finish_reasons))
+        span.set_attributes(self._told)
         if self._is_stream and (self._usage is None or not self._finish_reasons):
             self._count(partial(account_broken, pieces=self._pieces))
         elif self._usage is not None:
             self._count(account)
         if error is not None:
-            self._fail(error)
+            self.fail(error)
             return
         span.end()
         after_model_call(span, self._owners, failed=False)
 
-    @guarded(default=None)
     def _count(self, tell: Callable[..., None]) -> None:
-        attributes = getattr(self._span, "attributes", None) or {}
-        tier = attributes.get(semconv.OPENAI_RESPONSE_TIER)
         tell(
-            self._span, plain(self._usage), self._shape,
-            provider=self._provider,
-            model=attributes.get(semconv.RESPONSE_MODEL) or self._body.get("model"),
-            tier=tier if isinstance(tier, str) else None,
-            server_address=self._server,
+            self.span, self._usage, self._shape,
+            provider=self._server.provider,
+            model=self._told.get(semconv.RESPONSE_MODEL) or self._body.get("model"),
+            tier=self._told.get(semconv.OPENAI_RESPONSE_TIER),
+            server_address=self._server.host,
             owners=self._owners,
         )  # fmt: skip
+
+
+class _Sending:
+    """The time in which a request is under way: inside its span, which a failure ends."""
+
+    __slots__ = ("_call", "_inside", "_noted")
+
+    def __init__(self, call: _Call) -> None:
+        self._call, self._inside = call, current_span(call.span)
+        self._noted: Token[dict[str, Any] | None] | None = None
+
+    def __enter__(self) -> None:
+        self._noted = _answered.set(self._call.noted)
+        self._inside.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._inside.__exit__(kind, error, traceback)
+        if self._noted is not None:
+            _answered.reset(self._noted)
+        if error is not None:
+            self._call.fail(error)
+            raise_if_overdue(error)
+
+
+@guarded(default=NOBODY)
+def _known_server(client: Any) -> Server:
+    return server_of(client)
 
 
 @guarded(default=None)
@@ -324,32 +329,21 @@ def _new_call(client: Any, api: _Api, kwargs: dict[str, Any]) -> _Call | None:
     return _Call(client, api, kwargs)
 
 
-def _provider_of(client: Any, host: str | None, api: _Api) -> tuple[str, str]:
-    if "Azure" in type(client).__name__:
-        return "azure.ai.openai", api.shape
-    provider, shape = _HOSTS.get(host or "", ("openai", api.shape))
-    return provider, shape if api.api_type == "chat_completions" else api.shape
-
-
 def _data_of(answer: Any) -> Any:
     """Return the parsed answer, also from a raw response that has been read."""
-    if (response := getattr(answer, "http_response", None)) is None:
+    if (response := field(answer, "http_response")) is None:
         return answer
     with contextlib.suppress(Exception):  # not read yet, or not JSON: its span has no usage
         return json.loads(response.content)
     return {}
 
 
-def _attribute(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
-
-
 def _pieces_of(item: Any) -> int:
     """Return how many pieces of text a chunk or event brings; each is a token at least."""
-    if _attribute(item, "type") == "response.output_text.delta":
-        return int(bool(_attribute(item, "delta")))
-    deltas = (_attribute(choice, "delta") for choice in _attribute(item, "choices") or ())
-    return sum(bool(_attribute(delta, "content")) for delta in deltas)
+    if field(item, "type") == "response.output_text.delta":
+        return int(bool(field(item, "delta")))
+    deltas = (field(choice, "delta") for choice in field(item, "choices") or ())
+    return sum(bool(field(delta, "content")) for delta in deltas)
 
 
 def _responses_reason(status: str, details: Any) -> str:
@@ -362,4 +356,4 @@ def _content(value: Any) -> str | None:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
+    return isinstance(value, _PLAIN)

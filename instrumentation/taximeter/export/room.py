@@ -42,7 +42,7 @@ def _attributes_size(attributes: Mapping[str, Any] | None) -> int:
         kind = type(value)
         if kind is str:
             size += len(value)
-        elif kind is not int and kind is not float:
+        elif kind is not int and kind is not float and kind is not bool:
             size += _value_size(value)
     return size
 

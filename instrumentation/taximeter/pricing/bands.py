@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from math import floor
+from operator import attrgetter
 from typing import Final
 
 from taximeter.usage import Usage
@@ -25,6 +27,8 @@ FIELDS: Final = (
 """The kinds of unit that have a price, in the order of `Band.prices`."""
 ENDLESS: Final = 2**62
 DAY_S: Final = 86_400
+_FIRST_WEEKDAY: Final = 3
+"""Of Unix time: 0 is a Monday."""
 PICO: Final = 10**12
 
 _SUMMED: Final = ("total_pico", "input_pico", "cache_read_pico", "cache_write_pico", "output_pico",
@@ -42,6 +46,8 @@ _LEAF_OF: Final = {
     "image_output": "image_output",
     "web_search": "web_searches",
 }
+_units: Final = attrgetter(*(_LEAF_OF[name] for name in FIELDS))
+"""The units that a usage has, in the order of FIELDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,19 @@ class Band:
 
     def holds(self, at: datetime, prompt: int) -> bool:
         """Return whether a call that started at ``at`` with such a prompt falls into the box."""
-        at = at.astimezone(UTC)
-        second = at.hour * 3600 + at.minute * 60 + at.second
+        return self.holds_at(floor(at.timestamp()), prompt)
+
+    def holds_at(self, second: int, prompt: int) -> bool:
+        """Return the same of a call that started in that Unix second.
+
+        >>> Band((), dow_mask=0b0100000, tod_to=3_600).holds_at(1_795_824_000, 0)  # a Saturday, 00:00
+        True
+        """
         return (
-            self.valid_from <= at.timestamp() < self.valid_to
+            self.valid_from <= second < self.valid_to
             and self.gt_prompt < prompt <= self.le_prompt
-            and self.tod_from <= second < self.tod_to
-            and bool(self.dow_mask >> at.weekday() & 1)
+            and self.tod_from <= second % DAY_S < self.tod_to
+            and bool(self.dow_mask >> (second // DAY_S + _FIRST_WEEKDAY) % 7 & 1)
         )
 
 
@@ -145,6 +157,19 @@ def cost_in(band: Band, usage: Usage) -> Cost | None:
         quality=band.quality,
         by_field=by_field,
     )
+
+
+def total_in(band: Band, usage: Usage) -> int | None:
+    """Return the total of `cost_in` alone: all that a budget needs, in a tenth of the time."""
+    if usage.uncached_input is None or usage.output is None:
+        return None
+    total = 0
+    for units, price in zip(_units(usage), band.prices, strict=True):
+        if units:
+            if price is None:
+                return None
+            total += units * price
+    return total
 
 
 def together(costs: Sequence[Cost]) -> Cost:

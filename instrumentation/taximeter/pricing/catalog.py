@@ -5,19 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from taximeter.pricing import matching
-from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in, together
+from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in, together, total_in
 from taximeter.pricing.overrides import Override, PriceFile
 from taximeter.pricing.price_file import parse_prices, read_price_file
-from taximeter.pricing.traffic import TrafficRule
+from taximeter.pricing.traffic import TrafficRule, decide
 from taximeter.usage import Usage
 
 STANDARD_TIERS: Final = frozenset(
@@ -70,6 +70,16 @@ class Catalog:
         self._providers: dict[str, dict[str, Any]] = {p["id"]: p for p in snapshot["providers"]}
         self._bands: dict[str, list[list[Any]]] = snapshot["bands"]
         self._files = tuple(files)
+        general = [file.fallback for file in files if file.fallback is not None]
+        self.traffic: tuple[TrafficRule, ...] = (
+            *general, *(rule for file in files for rule in file.traffic)
+        )  # fmt: skip
+        """The rules about calls: batch, cache lifetime, reported cost; the last that holds decides."""
+        self.rules = {
+            kind: tuple(rule for rule in self.traffic if rule.kind == kind)
+            for kind in ("batch", "cache_ttl", "reported")
+        }
+        """The same by kind."""
         self._resolved: dict[tuple[Any, ...], Resolution | None] = {}
         self._built: dict[str, list[Band]] = {}
 
@@ -91,12 +101,28 @@ class Catalog:
             self._resolved[asked] = self._resolve(*asked)
         return self._resolved[asked]
 
+    def decide(self, kind: str, call: Mapping[str, str | Sequence[str] | None]) -> str | None:
+        """Return what the last rule of ``kind`` that holds says of a call; None where none does."""
+        return decide(self.rules[kind], kind, call)
+
     def price(self, usage: Usage, resolution: Resolution, at: datetime) -> Cost | None:
         """Return the cost of a call that started at ``at``; None where it can't be known."""
         costs = [self._price_one(usage, resolution, at)]
         costs += [cost for _, _, cost in self.price_others(usage, resolution, at)]
         known = [cost for cost in costs if cost is not None]
         return together(known) if len(known) == len(costs) else None
+
+    def total_pico(self, usage: Usage, resolution: Resolution, second: int) -> int | None:
+        """Return the total of `price` for a call that started in that Unix second."""
+        prompt = usage.prompt_tokens
+        if usage.other_models:
+            cost = self.price(usage, resolution, datetime.fromtimestamp(second, UTC))
+            return cost.total_pico if cost else None
+        if prompt is not None:
+            for band in self.bands(resolution):
+                if band.holds_at(second, prompt):
+                    return total_in(band, usage)
+        return None
 
     def price_others(
         self, usage: Usage, resolution: Resolution, at: datetime
@@ -272,12 +298,6 @@ class Catalog:
 
     def _cards(self) -> list[Override]:
         return [card for file in self._files for card in file.cards]
-
-    @property
-    def traffic(self) -> tuple[TrafficRule, ...]:
-        """The rules about calls: batch, cache lifetime, reported cost; the last that holds decides."""
-        general = [file.fallback for file in self._files if file.fallback is not None]
-        return (*general, *(rule for file in self._files for rule in file.traffic))
 
     def _region_matters(self, provider: str, names: tuple[str, ...], region: str) -> bool:
         return any(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.trace import Span
 
 from taximeter import lifecycle, semconv
 from taximeter.guard import faults, guarded
-
-if TYPE_CHECKING:
-    from taximeter.pricing import Catalog, Resolution
-    from taximeter.pricing.catalog import Dearest
-    from taximeter.usage import Usage
+from taximeter.pricing import FIELDS, Catalog, Resolution, load_catalog
+from taximeter.pricing.catalog import Dearest
+from taximeter.usage import Usage
 
 _KEYS: Final = {
     "agent_name": semconv.AGENT_NAME,
@@ -31,8 +29,7 @@ _NO_REGION: Final = ("global", "not_available")
 """What Anthropic says where a call was not pinned to a region."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What the SDK's hook knows of a call."""
 
     provider: str
@@ -51,37 +48,38 @@ def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) ->
     [[batch]] and [[reported]] of the price files decide as they do in the collector; the only
     stated cost that is known here is one inside the usage object (OpenRouter's ``cost``).
     """
-    from taximeter.pricing.traffic import decide
-
-    book, call = price_book(), call_values(span, terms)
-    is_batch = decide(book.traffic, "batch", call)
-    terms = terms if is_batch is None else replace(terms, batch=is_batch == "true")
-    cost = list_pico(usage, terms)
-    use = decide(book.traffic, "reported", call)
-    if use == "always" or (use == "fallback" and cost is None):
-        stated = raw.get("cost")
-        if isinstance(stated, int | float) and 0 < stated <= 1e6:
+    is_batch = _decide("batch", span, terms)
+    terms = terms if is_batch is None else terms._replace(batch=is_batch == "true")
+    cost, stated = list_pico(usage, terms), raw.get("cost")
+    if isinstance(stated, int | float) and 0 < stated <= 1e6:
+        use = _decide("reported", span, terms)
+        if use == "always" or (use == "fallback" and cost is None):
             return round(stated * 10**12)
     return cost
+
+
+def _decide(kind: str, span: Span | None, terms: Terms) -> str | None:
+    """Return what the price files' rules of a kind say of a call; None where none holds."""
+    book = price_book()
+    return book.decide(kind, call_values(span, terms)) if book.rules[kind] else None
 
 
 def list_pico(usage: Usage, terms: Terms) -> int | None:
     """Return pico-USD by the price list as of now; None where it has no price."""
     entry = _entry(terms)
-    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
-    cost = price_book().price(usage, entry, at) if entry else None
-    return cost.total_pico if cost else None
+    return price_book().total_pico(usage, entry, _now_s()) if entry else None
+
+
+def _now_s() -> int:
+    return lifecycle.now_ns() // 10**9
 
 
 @guarded(default=None)
 def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | None:
     """Return pico-USD per unit by `FIELDS` as of now, for so long a prompt; None without a price."""
-    from taximeter.pricing import FIELDS
-
     entry = _entry(terms)
-    at = datetime.fromtimestamp(lifecycle.now_ns() / 1e9, UTC)
     for band in price_book().bands(entry) if entry else ():
-        if band.holds(at, prompt_tokens):
+        if band.holds_at(_now_s(), prompt_tokens):
             return dict(zip(FIELDS, band.prices, strict=True))
     return None
 
@@ -111,8 +109,6 @@ def dearest(provider: str, model: str | None) -> Dearest:
 
     Of the shipped lists where the user's price file is wrong: a budget must hold all the same.
     """
-    from taximeter.pricing import load_catalog
-
     try:
         book = price_book()
     except Exception as error:  # noqa: BLE001 - the user's file
@@ -124,9 +120,7 @@ def dearest(provider: str, model: str | None) -> Dearest:
 @guarded(default=False)
 def states_cost(terms: Terms) -> bool:
     """Return whether the provider's usage object will say what the call has cost, and that counts."""
-    from taximeter.pricing.traffic import decide
-
-    return decide(price_book().traffic, "reported", call_values(None, terms)) in _STATED
+    return _decide("reported", None, terms) in _STATED
 
 
 def region_of(geo: Any) -> str | None:
@@ -168,10 +162,5 @@ def _texts(value: Any) -> str | tuple[str, ...] | None:
 @lru_cache(maxsize=1)
 def price_book() -> Catalog:
     """Read the price list at the first call: it costs a program nothing that makes none."""
-    import os
-    from pathlib import Path
-
-    from taximeter.pricing import load_catalog
-
     file = os.environ.get("TAXIMETER_PRICES_FILE")
     return load_catalog(Path(file) if file else None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from taximeter.runs.levels import Level
-from taximeter.runs.limits import LimitReached, LowConfidenceDetected, Used
+from taximeter.runs.limits import NO_LIMITS, LimitReached, LowConfidenceDetected, Used
 
 
 @dataclass(slots=True, eq=False)
@@ -35,14 +35,18 @@ class Request(Level):
     result: Any = None
     """What ``on_limit`` gave for it."""
     session: Session | None = None
-    above: tuple[Level, ...] = ()
-    """What the request itself runs under."""
+    levels: tuple[Level, ...] = ()
+    """What binds a call made here, innermost first."""
 
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """Return what binds a call made here, innermost first."""
-        session = (self.session,) if self.session is not None else ()
-        return (self, *session, *(level for level in self.above if level is not self.session))
+    def __post_init__(self) -> None:
+        Level.__post_init__(self)
+        self.levels = (self,)
+
+    def begin(self, session: Session | None, above: tuple[Level, ...]) -> None:
+        """Bind it by its session too, and by what it runs under."""
+        self.session = session
+        bound = (session,) if session is not None else ()
+        self.levels = (self, *bound, *(level for level in above if level is not session))
 
 
 @dataclass(slots=True, eq=False)
@@ -71,14 +75,25 @@ def current_levels() -> tuple[Level, ...]:
     return innermost.levels if innermost is not None else ()
 
 
+def are_limited(levels: Sequence[Level]) -> bool:
+    """Return whether any of them sets a limit."""
+    for level in levels:  # noqa: SIM110 - half the time of any(), at every call
+        if level.limits is not NO_LIMITS:
+            return True
+    return False
+
+
 def seconds_left() -> float | None:
     """Return the seconds before the nearest deadline of the run, those above it, request and session.
 
     0.0 where it is over, None where there is none.
     """
+    levels = current_levels()
+    if not are_limited(levels):
+        return None
     left = [
         level.started + level.limits.deadline_s - level.clock()
-        for level in current_levels()
+        for level in levels
         if level.limits.deadline_s is not None
     ]
     return max(0.0, min(left)) if left else None

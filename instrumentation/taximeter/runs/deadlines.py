@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
@@ -29,6 +28,8 @@ async def until_deadline(call: Awaitable[T]) -> T:
     left = seconds_left()
     if left is None or not _is_in_task():
         return await call
+    import asyncio
+
     async with asyncio.timeout(left):
         return await call
 
@@ -71,6 +72,8 @@ def _at_most(timeout: Any, left: float) -> Any:
 
 def _is_in_task() -> bool:
     """Return whether asyncio runs the call; other event loops have time-outs of their own."""
+    import asyncio
+
     try:
         return asyncio.current_task() is not None
     except RuntimeError:

@@ -8,7 +8,7 @@ good that is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from taximeter.guard import guarded
@@ -75,7 +75,7 @@ def _priced(
 ) -> Ask:
     """Return the ask in money too: by the price book, else by the provider's dearest price."""
     is_fast, geo = body.get("speed") == "fast", body.get("inference_geo")
-    terms = replace(terms, tier="fast" if is_fast else terms.tier, region=region_of(geo))
+    terms = terms._replace(tier="fast" if is_fast else terms.tier, region=region_of(geo))
     prices = unit_prices(terms, most) or {}
     plain, answer = prices.get("input"), prices.get("output")
     if plain is None or (answer is None and output != 0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from taximeter.runs.limits import (
     NO_LIMITS,
@@ -23,8 +23,7 @@ from taximeter.tools.order import ToolOrder
 PICO: Final = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """Tokens and money."""
 
     input_tokens: int = 0

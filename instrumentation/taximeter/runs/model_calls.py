@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.trace import Span
 
 from taximeter import lifecycle, semconv
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms, bound_pico, cost_pico, region_of
-from taximeter.runs.current import Request, counts_here, current_agent, current_levels
+from taximeter.runs.current import Request, are_limited, counts_here, current_agent, current_levels
 from taximeter.runs.estimates import ask_of
 from taximeter.runs.levels import Amount, Level
-from taximeter.runs.limits import NO_LIMITS
 from taximeter.runs.reservations import Owners, Reservation
 from taximeter.runs.side_work import is_side_work
+from taximeter.usage import Usage, normalise_usage
 
-if TYPE_CHECKING:
-    from taximeter.usage import Usage
-
-
+json_text: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
 RETRY_WITHIN_NS: Final = 120 * 10**9
 """A call that failed and is made again within this time is one decision, as in the collector."""
 
@@ -37,7 +33,7 @@ def before_model_call(
     the reservation on with the call's `Owners`, and tell `after_model_call` of its end.
     """
     levels = current_levels()
-    if all(level.limits is NO_LIMITS for level in levels):
+    if not are_limited(levels):
         return None
     ask = ask_of(body, terms, has_answer=is_decision) if terms is not None else None
     return Reservation(levels, ask, is_decision=is_decision and not is_side_work())
@@ -50,20 +46,18 @@ def count_model_call(span: Span, *, is_decision: bool = True) -> None:
     is_decision = is_decision and not is_side_work()
     is_again = is_decision and bool(levels) and _is_again(levels[0], span)
     for at, level in enumerate(levels):
-        if is_decision and not is_again and counts_here(levels, at):
-            with level.lock:
+        with level.lock:
+            if is_decision and not is_again and counts_here(levels, at):
                 level.iterations += 1
-        if isinstance(level, Request):
-            with level.lock:
+            if isinstance(level, Request):
                 level.model_calls += 1
                 level.own_decisions += is_decision and run is None and not is_again
                 length = run.iterations if run is not None else level.own_decisions
                 level.loop_length = max(level.loop_length, length)
-    if is_decision and levels:
-        with levels[0].lock:
-            levels[0].order.next_turn()
-        if run is not None:
-            span.set_attribute(semconv.ITERATION, run.iterations)
+            if at == 0 and is_decision:
+                level.order.next_turn()
+    if is_decision and run is not None:
+        span.set_attribute(semconv.ITERATION, run.iterations)
 
 
 @guarded(default=None)
@@ -120,68 +114,76 @@ def account(
     ``owners`` is an `Owners` or its (run, request) alone.
     """
     raw = plain(usage)
-    if not isinstance(raw, Mapping):
+    if type(raw) is not dict and not isinstance(raw, Mapping):
         return
     found = Owners(*owners) if owners else Owners.current()
     agent_name = found.run.name if found.run else None
     terms = Terms(provider, model, tier, batch, None, server_address, agent_name)
-    partition, terms = stamp_usage(span, raw, shape, terms)
-    cost = cost_pico(span, partition, raw, terms)
-    bound = bound_pico(partition, terms) if cost is None and found.has_cost_limit() else 0
-    prompt = partition.prompt_tokens or 0
-    answer = (partition.total_tokens or prompt) - prompt
-    for level in found.levels():
-        used = Amount(prompt, answer, cost or 0)
+    said: dict[str, Any] = {semconv.USAGE: _json_of(usage, raw)}
+    try:
+        partition, terms = read_usage(span, raw, shape, terms, said)
+        _settle(found, partition, cost_pico(span, partition, raw, terms), terms)
+        if found.request is not None:
+            said[semconv.COST_SO_FAR] = found.request.cost_usd
+    finally:
+        span.set_attributes(said)
+
+
+def _settle(owners: Owners, usage: Usage, cost: int | None, terms: Terms) -> None:
+    """Count a finished call for all whose it is."""
+    bound = bound_pico(usage, terms) if cost is None and owners.has_cost_limit() else 0
+    prompt = usage.prompt_tokens or 0
+    used = Amount(prompt, (usage.total_tokens or prompt) - prompt, cost or 0)
+    for level in owners.levels():
         level.note_usage(used, is_priced=cost is not None, bound_pico=bound)
-    if found.reservation is not None:
-        found.reservation.settled()
-    if found.request is not None:
-        span.set_attribute(semconv.COST_SO_FAR, found.request.cost_usd)
+    if owners.reservation is not None:
+        owners.reservation.settled()
 
 
-def stamp_usage(
-    span: Span, raw: Mapping[str, Any], shape: str, terms: Terms
+def read_usage(
+    span: Span, raw: Mapping[str, Any], shape: str, terms: Terms, said: dict[str, Any]
 ) -> tuple[Usage, Terms]:
-    """Stamp the usage object and what it says of the terms; return its tokens and those terms."""
-    from taximeter.usage import normalise_usage
+    """Return the tokens of a usage object, and its terms; put what the span should say into ``said``.
 
-    tier, batch = terms.tier, terms.batch
-    if raw.get("speed") == "fast":
-        tier = "fast"
-    tier = tier or _text(raw.get("service_tier"))
-    if tier:
-        span.set_attribute(semconv.SERVICE_TIER, tier)
-    if batch:
-        span.set_attribute(semconv.BATCH, True)
+    Raises ValueError for counts that contradict each other.
+    """
+    is_fast = raw.get("speed") == "fast"
+    tier = "fast" if is_fast else terms.tier or _text(raw.get("service_tier"))
     region = region_of(raw.get("inference_geo"))
+    said[semconv.USAGE_SHAPE] = shape
+    if tier:
+        said[semconv.SERVICE_TIER] = tier
+    if terms.batch:
+        said[semconv.BATCH] = True
     if region:
-        span.set_attribute(semconv.REGION_CLASS, region)
-    span.set_attribute(semconv.USAGE, json.dumps(raw, separators=(",", ":"), default=str))
-    span.set_attribute(semconv.USAGE_SHAPE, shape)
+        said[semconv.REGION_CLASS] = region
     partition = normalise_usage(shape, raw)
-    _stamp_tokens(span, partition)
-    return partition, replace(terms, tier=tier, region=region)
+    if semconv.OUTPUT_TOKENS not in (getattr(span, "attributes", None) or ()):
+        said.update(_token_counts(partition))
+    return partition, terms._replace(tier=tier, region=region)
 
 
-def _stamp_tokens(span: Span, usage: Usage) -> None:
-    """Say the tokens as every backend reads them, where the SDK's own span does not."""
-    if semconv.OUTPUT_TOKENS in (getattr(span, "attributes", None) or {}):
-        return
-    writes = (usage.cache_write_short or 0) + (usage.cache_write_long or 0)
-    values = {
-        semconv.INPUT_TOKENS: usage.prompt_tokens,
-        semconv.OUTPUT_TOKENS: usage.output,
-        semconv.CACHE_READ_TOKENS: usage.cache_read if usage.cache_reported else None,
-        semconv.CACHE_WRITE_TOKENS: writes if usage.cache_reported else None,
-        semconv.REASONING_TOKENS: usage.reasoning,
-    }
-    for key, value in values.items():
-        if value is not None:
-            span.set_attribute(key, value)
+def _token_counts(usage: Usage) -> dict[str, int]:
+    """Return the tokens as every backend reads them."""
+    counts = {semconv.INPUT_TOKENS: usage.prompt_tokens, semconv.OUTPUT_TOKENS: usage.output}
+    if usage.cache_reported:
+        counts[semconv.CACHE_READ_TOKENS] = usage.cache_read
+        counts[semconv.CACHE_WRITE_TOKENS] = (usage.cache_write_short or 0) + (
+            usage.cache_write_long or 0
+        )
+    counts[semconv.REASONING_TOKENS] = usage.reasoning
+    return {key: count for key, count in counts.items() if count is not None}
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _json_of(usage: Any, raw: Mapping[str, Any]) -> str:
+    """Return the usage object as JSON; a model writes it itself in less time."""
+    if (dump := getattr(usage, "model_dump_json", None)) is not None:
+        return str(dump(exclude_none=True, warnings=False))
+    return json_text(raw)
 
 
 def plain(value: Any) -> Any:

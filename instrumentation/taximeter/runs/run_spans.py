@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Token
@@ -111,9 +111,14 @@ def _reason_of(error: BaseException | None) -> str:
         return "completed"
     if isinstance(error, LimitReached):
         return error.reason
-    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
-        return "cancelled"
-    return "error"
+    return "cancelled" if _is_cancelled(error) else "error"
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")  # loading it would take longer than all of ours
+    return isinstance(error, KeyboardInterrupt) or (
+        asyncio is not None and isinstance(error, asyncio.CancelledError)
+    )
 
 
 # Spans whose faults stay ours.

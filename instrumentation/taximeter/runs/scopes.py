@@ -82,9 +82,10 @@ class request:
 
     def __enter__(self) -> Request:
         if lifecycle.is_active():
-            self._request.above = current_levels()
+            session = None
             if self._session_limits is not None and self._session_id is not None:
-                self._request.session = sessions.get(self._session_id, self._session_limits)
+                session = sessions.get(self._session_id, self._session_limits)
+            self._request.begin(session, current_levels())
             self._token = current_request.set(self._request)
             self._agent_token = current_agent.set(None)
             self._span = start_span(

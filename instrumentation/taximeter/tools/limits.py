@@ -6,14 +6,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from taximeter.guard import guarded
-from taximeter.runs.current import binding_levels, counts_here, current_levels
+from taximeter.runs.current import are_limited, binding_levels, counts_here, current_levels
 from taximeter.runs.levels import Level
-from taximeter.runs.limits import (
-    NO_LIMITS,
-    ErrorCascadeDetected,
-    ThrashingDetected,
-    ToolCallCapReached,
-)
+from taximeter.runs.limits import ErrorCascadeDetected, ThrashingDetected, ToolCallCapReached
 from taximeter.tools.order import ToolCall
 
 
@@ -24,7 +19,7 @@ def admit_tool_call(name: str, fingerprint: str | None) -> ToolAdmission | None:
     Returns what sees its end; None where nothing is limited.
     """
     levels = current_levels()
-    if any(level.limits is not NO_LIMITS for level in levels):
+    if are_limited(levels):
         return ToolAdmission(levels, name, fingerprint)
     for at, level in enumerate(levels):
         if counts_here(levels, at):

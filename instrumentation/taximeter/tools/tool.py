@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import threading
@@ -124,6 +123,8 @@ def _async_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
+        import asyncio  # here: it takes longer to load than all of ours
+
         if is_plain and not lifecycle.is_active():
             return await function(*args, **kwargs)
         execution = Execution(function, settings, args, kwargs)
@@ -169,6 +170,8 @@ def _within(timeout_s: float | None, work: Callable[[], Any]) -> Any:
 
 
 async def _within_async(timeout_s: float | None, work: Any) -> Any:
+    import asyncio
+
     try:
         async with asyncio.timeout(timeout_s) as clock:
             return await work

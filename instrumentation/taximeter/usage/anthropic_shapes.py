@@ -56,6 +56,8 @@ def _writes(raw: Raw) -> tuple[int, int]:
 
 def _other_models(raw: Raw) -> tuple[tuple[str, Usage], ...]:
     """Return the passes on other models: advisors always, a fallback that the totals leave out."""
+    if not raw.get("iterations"):
+        return ()
     kinds = {"advisor_message"} if _has_fallback_in_totals(raw) else {
         "advisor_message", "fallback_message"}  # fmt: skip
     return tuple(

@@ -17,9 +17,11 @@ def count(raw: Any, *path: str) -> int | None:
     """
     value = raw
     for name in path:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             return None
         value = value.get(name)
+    if value is None or type(value) is int and value >= 0:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not math.isfinite(value) or value != int(value):
@@ -27,6 +29,12 @@ def count(raw: Any, *path: str) -> int | None:
     if value < 0:
         raise ValueError(f"{'.'.join(path)} is negative: {value}")
     return int(value)
+
+
+def part(raw: Raw, name: str) -> Raw:
+    """Return the object at ``name``; an empty one where there is none."""
+    value = raw.get(name)
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def entries(raw: Raw, name: str) -> Iterator[Raw]:
@@ -41,7 +49,9 @@ def less(whole: int | None, *parts: int | None) -> int | None:
     """Return what is left of ``whole``. Raises ValueError where the parts exceed it."""
     if whole is None:
         return None
-    rest = whole - sum(part or 0 for part in parts)
+    rest = whole
+    for part in parts:
+        rest -= part or 0
     if rest < 0:
         raise ValueError(f"the parts {parts} exceed the whole {whole}")
     return rest

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from taximeter.usage.counts import Raw, count, less, written
+from taximeter.usage.counts import Raw, count, less, part, written
 from taximeter.usage.partition import Usage
 
 _CHAT: Final = ("prompt_tokens", "completion_tokens", "prompt_tokens_details",
@@ -20,11 +19,11 @@ _SHORT: Final = (("cache_write_tokens_details", "ttl_30m_tokens"),
                  ("cache_creation_token_details", "ephemeral_5m_input_tokens"))  # fmt: skip
 _LONG: Final = (("cache_write_tokens_details", "ttl_12h_tokens"),
                 ("cache_creation_token_details", "ephemeral_1h_input_tokens"))  # fmt: skip
+_CACHE_KEYS: Final = {name for path in (*_WRITES, *_SHORT, *_LONG) for name in path[:1]}
 _MODALITIES: Final = ("text_tokens", "audio_tokens", "image_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompt:
+class _Prompt(NamedTuple):
     """The leaves of a prompt."""
 
     uncached: int | None
@@ -67,7 +66,7 @@ def xai_chat(raw: Raw) -> Usage:
     if count(raw, "total_tokens") is not None:
         return _by_total(usage, raw)
     answer = None if usage.output is None else usage.output + (usage.reasoning or 0)
-    return replace(usage, output=answer)
+    return usage._replace(output=answer)
 
 
 def deepseek(raw: Raw) -> Usage:
@@ -91,18 +90,20 @@ def deepseek(raw: Raw) -> Usage:
 
 
 def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage:
-    read, total = count(raw, said, "cached_tokens"), _first(raw, said, *_WRITES)
-    short, long = written(total, _first(raw, said, *_SHORT), _first(raw, said, *_LONG))
-    leaves = _prompt(raw, count(raw, prompt), said, short + long)
-    audio_out = count(raw, produced, "audio_tokens") or 0
-    image_out = count(raw, produced, "image_tokens") or 0
+    told, made = part(raw, said), part(raw, produced)
+    read, total, short, long = count(told, "cached_tokens"), None, 0, 0
+    if not _CACHE_KEYS.isdisjoint(told):
+        total = _first(told, *_WRITES)
+        short, long = written(total, _first(told, *_SHORT), _first(told, *_LONG))
+    leaves = _prompt(told, count(raw, prompt), short + long)
+    audio_out, image_out = count(made, "audio_tokens") or 0, count(made, "image_tokens") or 0
     return Usage(
         uncached_input=leaves.uncached,
         cache_read=leaves.read,
         cache_write_short=short,
         cache_write_long=long,
         output=less(count(raw, answer), audio_out, image_out),
-        reasoning=count(raw, produced, "reasoning_tokens"),
+        reasoning=count(made, "reasoning_tokens"),
         audio_input=leaves.audio,
         audio_cache_read=leaves.audio_read,
         audio_output=audio_out,
@@ -113,21 +114,22 @@ def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage
     )
 
 
-def _first(raw: Raw, said: str, *paths: tuple[str, ...]) -> int | None:
-    """Return the first count that one of the names below ``said`` states."""
-    found = (count(raw, said, *path) for path in paths)
+def _first(told: Raw, *paths: tuple[str, ...]) -> int | None:
+    """Return the first count that one of the names states."""
+    found = (count(told, *path) for path in paths)
     return next((value for value in found if value is not None), None)
 
 
-def _prompt(raw: Raw, whole: int | None, said: str, writes: int) -> _Prompt:
+def _prompt(told: Raw, whole: int | None, writes: int) -> _Prompt:
     """Return the prompt's leaves; all unknown where cached audio can't be told from cached text."""
-    cached = count(raw, said, "cached_tokens") or 0
-    audio = count(raw, said, "audio_tokens") or 0
-    image = count(raw, said, "image_tokens") or 0
-    split = [count(raw, said, "cached_tokens_details", name) for name in _MODALITIES]
+    cached = count(told, "cached_tokens") or 0
+    audio, image = count(told, "audio_tokens") or 0, count(told, "image_tokens") or 0
     if whole is None:
-        stated = [count(raw, said, name) for name in _MODALITIES]
-        whole = sum(part or 0 for part in stated) if stated[0] is not None else None
+        stated = [count(told, name) for name in _MODALITIES]
+        whole = sum(tokens or 0 for tokens in stated) if stated[0] is not None else None
+    if not audio and not image and "cached_tokens_details" not in told:
+        return _Prompt(less(whole, cached, writes), cached, 0, 0, 0)
+    split = [count(told, "cached_tokens_details", name) for name in _MODALITIES]
     if cached and audio and split == [None, None, None]:
         return _Prompt(None, None, None, None, None)
     audio_read, image_read = split[1] or 0, split[2] or 0
@@ -146,6 +148,6 @@ def _by_total(usage: Usage, raw: Raw) -> Usage:
     if total is None or prompt is None:
         return usage
     if usage.output is None:
-        return replace(usage, output=0) if total == prompt else usage
+        return usage._replace(output=0) if total == prompt else usage
     implied = total - prompt - (usage.audio_output or 0) - (usage.image_output or 0)
-    return replace(usage, output=max(usage.output, implied))
+    return usage._replace(output=implied) if implied > usage.output else usage

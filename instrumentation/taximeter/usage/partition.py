@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one call by leaf; None is unknown.
 
     Providers state a cache leaf only where they cache, so an absent one is 0 with
@@ -39,9 +38,11 @@ class Usage:
         """The whole prompt, cached tokens included; it selects the price tier."""
         if self.uncached_input is None:
             return None
-        leaves = (self.cache_read, self.cache_write_short, self.cache_write_long,
-                  self.audio_input, self.audio_cache_read, self.image_input)  # fmt: skip
-        return self.uncached_input + sum(leaf or 0 for leaf in leaves)
+        return (
+            self.uncached_input
+            + (self.cache_read or 0) + (self.cache_write_short or 0) + (self.cache_write_long or 0)
+            + (self.audio_input or 0) + (self.audio_cache_read or 0) + (self.image_input or 0)
+        )  # fmt: skip
 
     @property
     def total_tokens(self) -> int | None:

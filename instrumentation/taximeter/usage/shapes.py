@@ -43,6 +43,6 @@ def normalise_usage(shape: str, raw: Mapping[str, Any]) -> Usage:
     read = SHAPES.get(shape)
     if read is None:
         raise ValueError(f"unknown usage shape {shape!r}; use one of {', '.join(SHAPES)}")
-    if not isinstance(raw, Mapping):
+    if type(raw) is not dict and not isinstance(raw, Mapping):
         raise TypeError(f"a usage object has named counts, this is {type(raw).__name__}")
     return read(raw)
