@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.instrumentation.fake_model import ASK, GPT, FakeModel
+from tests.instrumentation.models import ASK, GPT
 
 import taximeter
 from taximeter import lifecycle
 from taximeter.guard import faults
 from taximeter.runs import call_cost
 from taximeter.runs.model_calls import account
-from taximeter.testing import SpanList
+from taximeter.testing import FakeModel, SpanList
 
 PLAIN = {"input_tokens": 1_000_000, "output_tokens": 0}
 ROUTED = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "cost": 0.5}
@@ -101,7 +101,7 @@ def test_a_wrong_price_file_does_not_lift_a_budget(
     """Nothing has a price then, so each call counts by its provider's dearest."""
     monkeypatch.setattr(faults, "reraise", False)
     price_file.write_text("nonsense = [")
-    client = FakeModel().gpt()
+    client = FakeModel().openai()
     limits = taximeter.Limits(cost_usd=1.0, overshoot=overshoot)
     with taximeter.request(limits=limits) as request:
         with pytest.raises(taximeter.CostBudgetReached):

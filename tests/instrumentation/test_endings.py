@@ -11,7 +11,7 @@ import anthropic
 import openai
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, FakeModel
+from tests.instrumentation.models import ASK, CLAUDE, GPT
 from tests.telemetry import follow, receive, rows
 
 import taximeter
@@ -20,7 +20,7 @@ from taximeter.guard import faults
 from taximeter.runs.current import Session, current_request, seconds_left
 from taximeter.runs.limits import LimitReached, Limits
 from taximeter.runs.sessions import FORGET_AFTER_S, REMEMBERED, Sessions
-from taximeter.testing import FixedClock, SpanList
+from taximeter.testing import FakeModel, FixedClock, SpanList
 from taximeter_collector.store import Store
 
 
@@ -62,7 +62,7 @@ def test_the_nearest_deadline_counts(told_time: FixedClock) -> None:
 
 def test_an_attempt_gets_no_more_than_the_time_that_is_left(told_time: FixedClock) -> None:
     model = FakeModel()
-    claude, gpt = model.claude(), model.gpt()
+    claude, gpt = model.anthropic(), model.openai()
     short = claude.with_options(timeout=7.0)
     none = gpt.with_options(timeout=None)
 
@@ -88,10 +88,10 @@ def test_a_deadline_ends_an_async_call_under_way(spans: SpanList, kind: str) -> 
     @taximeter.agent("hasty", limits=Limits(deadline_s=0.05))
     async def ask() -> None:
         if kind == "anthropic":
-            client = model.async_claude()
+            client = model.async_anthropic()
             await client.messages.create(model=CLAUDE, max_tokens=9, messages=ASK)
         else:
-            await model.async_gpt().chat.completions.create(model=GPT, messages=ASK)
+            await model.async_openai().chat.completions.create(model=GPT, messages=ASK)
 
     began = time.monotonic()
     with pytest.raises(taximeter.DeadlineReached) as reached:
@@ -170,7 +170,7 @@ def test_the_function_may_be_async(spans: SpanList) -> None:
 
     @taximeter.agent("desk", limits=Limits(iterations=0, on_limit=ask_slowly))
     async def desk() -> str:
-        client = FakeModel().async_claude()
+        client = FakeModel().async_anthropic()
         await client.messages.create(model=CLAUDE, max_tokens=9, messages=ASK)
         return "never"
 
@@ -202,7 +202,7 @@ def test_a_handoff_without_an_agent_ends_the_request(spans: SpanList) -> None:
 
 
 def call(model: FakeModel) -> None:
-    model.claude().messages.create(model=CLAUDE, max_tokens=9, messages=ASK)
+    model.anthropic().messages.create(model=CLAUDE, max_tokens=9, messages=ASK)
 
 
 def test_a_request_ends_with_its_reason_in_the_store(spans: SpanList, store: Store) -> None:
@@ -328,7 +328,7 @@ def test_a_broken_estimate_costs_nothing_but_the_reservation(
 
 
 def test_errors_of_the_sdks_stay_theirs(spans: SpanList) -> None:
-    from tests.instrumentation.fake_model import Answer
+    from taximeter.testing import Answer
 
     model = FakeModel(lambda body: Answer(status=400))
 
@@ -337,6 +337,6 @@ def test_errors_of_the_sdks_stay_theirs(spans: SpanList) -> None:
         with pytest.raises(anthropic.BadRequestError):
             call(model)
         with pytest.raises(openai.BadRequestError):
-            model.gpt().chat.completions.create(model=GPT, messages=ASK)
+            model.openai().chat.completions.create(model=GPT, messages=ASK)
 
     work()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.instrumentation.fake_model import FakeModel
 
 import taximeter
 from taximeter.demo.fake_api import FakeApi
-from taximeter.testing import SpanList
+from taximeter.testing import FakeModel, SpanList
 from taximeter_collector.store import Store
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
@@ -37,7 +36,7 @@ def blocks(language: str) -> list[Any]:
 def test_the_limits_end_runs_as_the_page_says(spans: SpanList) -> None:
     examples = re.findall(r"```python\n(.*?)```", SECTIONS[LIMITS], re.DOTALL)
     assert len(examples) >= 7
-    names: dict[str, object] = {"client": FakeModel().claude()}
+    names: dict[str, object] = {"client": FakeModel().anthropic()}
     for example in examples:
         exec(compile(example, "docs/guards.md", "exec"), names)  # noqa: S102
     reasons = {(span.attributes or {}).get("taximeter.termination_reason") for span in spans.spans}

@@ -17,13 +17,13 @@ import anthropic
 import openai
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
+from tests.instrumentation.models import ASK, CLAUDE, GPT
 from tests.telemetry import Body, follow, receive
 
 import taximeter
 from taximeter.runs.current import AgentRun, current_agent
 from taximeter.runs.limits import Limits, Used
-from taximeter.testing import SpanList
+from taximeter.testing import Answer, FakeModel, SpanList
 from taximeter_collector.store import Store
 
 RUNS = int(os.environ.get("GUARD_RUNS", "150"))
@@ -67,14 +67,15 @@ class Player:
     gpt: openai.OpenAI = field(init=False)
 
     def __post_init__(self) -> None:
-        self.model.answer = self._answer
-        self.claude, self.gpt = self.model.claude(), self.model.gpt()
+        self.model.answers = self._answer
+        self.claude, self.gpt = self.model.anthropic(), self.model.openai()
 
     def _answer(self, body: dict[str, Any]) -> Answer:
         rng = self.rng
         return Answer(
-            rng.randrange(1, 900), rng.randrange(1, 200), rng.choice((0, 0, 4_000)),
-            rng.choice((0, 0, 700)), 529 if rng.random() < 0.06 else 200,
+            input_tokens=rng.randrange(1, 900), output_tokens=rng.randrange(1, 200),
+            cache_read_tokens=rng.choice((0, 0, 4_000)), cache_write_tokens=rng.choice((0, 0, 700)),
+            status=529 if rng.random() < 0.06 else 200,
         )  # fmt: skip
 
     def run(self, depth: int = 0) -> None:

@@ -12,13 +12,13 @@ import anthropic
 import openai
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
-from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, FakeModel
+from tests.instrumentation.models import ASK, CLAUDE, GPT
 
 import taximeter
 from taximeter import semconv
 from taximeter.guard import faults
 from taximeter.runs.limits import LimitReached, Limits
-from taximeter.testing import FixedClock, SpanList
+from taximeter.testing import FakeModel, FixedClock, SpanList
 
 Step = Callable[[], None]
 
@@ -42,7 +42,7 @@ class Agent:
         stream = self.gpt.chat.completions.create(
             model=GPT, messages=ASK, max_completion_tokens=100, stream=True
         )
-        assert [chunk.choices[0].finish_reason for chunk in stream] == [None, "stop"]
+        assert [chunk.choices[0].finish_reason for chunk in stream] == [None, None, "stop"]
 
     def same_tool(self) -> None:
         self.call()
@@ -211,12 +211,12 @@ def model() -> FakeModel:
 
 @pytest.fixture(scope="module")
 def claude(model: FakeModel) -> anthropic.Anthropic:
-    return model.claude()
+    return model.anthropic()
 
 
 @pytest.fixture(scope="module")
 def gpt(model: FakeModel) -> openai.OpenAI:
-    return model.gpt()
+    return model.openai()
 
 
 @pytest.fixture

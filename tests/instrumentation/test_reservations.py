@@ -12,13 +12,13 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from tests.instrumentation.fake_model import ASK, CLAUDE, GPT, Answer, FakeModel
+from tests.instrumentation.models import ASK, CLAUDE, GPT
 
 import taximeter
 from taximeter.guard import faults
 from taximeter.runs.current import current_agent
 from taximeter.runs.limits import LimitReached, Limits, Used
-from taximeter.testing import SpanList
+from taximeter.testing import Answer, FakeModel, SpanList
 
 CALLS = 50
 OUTPUT, OUTPUT_USD = 1_000, 0.015
@@ -35,7 +35,7 @@ Spend = Callable[[FakeModel, Limits, Any], tuple[int, Used]]
 
 def in_threads(model: FakeModel, limits: Limits, asked: Any) -> tuple[int, Used]:
     """Make the calls at once; return how many were made, and what the run has used."""
-    client = model.gpt()
+    client = model.openai()
 
     @taximeter.agent("crowd", limits=limits)
     def crowd() -> tuple[int, Used]:
@@ -58,7 +58,7 @@ def in_tasks(model: FakeModel, limits: Limits, asked: Any) -> tuple[int, Used]:
 
     @taximeter.agent("crowd", limits=limits)
     async def crowd() -> tuple[int, Used]:
-        client = model.async_gpt()
+        client = model.async_openai()
 
         async def ask() -> bool:
             try:
@@ -85,7 +85,7 @@ WAYS = pytest.mark.parametrize("spend", [in_threads, in_tasks], ids=lambda way: 
 
 def worst(body: dict[str, Any]) -> Answer:
     """As long an answer as the request allows."""
-    return Answer(input=4, output=body.get("max_completion_tokens", OUTPUT))
+    return Answer(input_tokens=4, output_tokens=body.get("max_completion_tokens", OUTPUT))
 
 
 @WAYS
@@ -117,7 +117,7 @@ def test_by_default_fifty_calls_at_once_pass_a_budget_by_less_than_one_call(
 @WAYS
 def test_a_budget_below_one_call_still_lets_one_through(spans: SpanList, spend: Spend) -> None:
     """A model's whole answer would be dearer than the budget: so are most small budgets."""
-    model = FakeModel(lambda body: Answer(input=4, output=20), delay_s=0.05)
+    model = FakeModel(lambda body: Answer(input_tokens=4, output_tokens=20), delay_s=0.05)
     made, used = spend(model, Limits(cost_usd=0.01), {"max_completion_tokens": 64_000})
     assert made >= model.most_in_flight == 1
     assert used.cost_usd < 0.01 + 20 * 15e-6 + PROMPT_USD
@@ -125,7 +125,7 @@ def test_a_budget_below_one_call_still_lets_one_through(spans: SpanList, spend: 
 
 @WAYS
 def test_in_flight_holds_nothing(spans: SpanList, spend: Spend) -> None:
-    model = FakeModel(lambda body: Answer(input=4, output=20), delay_s=0.05)
+    model = FakeModel(lambda body: Answer(input_tokens=4, output_tokens=20), delay_s=0.05)
     limits = Limits(cost_usd=0.02, overshoot="in_flight")
     made, _ = spend(model, limits, {"max_completion_tokens": 64_000})
     assert made == CALLS
@@ -139,7 +139,7 @@ def test_iterations_are_claimed_before_the_call(spans: SpanList, spend: Spend) -
 
 def test_a_call_without_a_limit_is_taken_for_a_long_answer_beside_others(spans: SpanList) -> None:
     """4,096 tokens at $15 a million are 6 cents."""
-    model = FakeModel(lambda body: Answer(input=4, output=20), delay_s=0.1)
+    model = FakeModel(lambda body: Answer(input_tokens=4, output_tokens=20), delay_s=0.1)
     in_tasks(model, Limits(cost_usd=0.2), {})
     assert model.most_in_flight == 3
 
@@ -166,7 +166,9 @@ def test_what_a_call_without_usage_takes(spans: SpanList, status: int, left: int
     @taximeter.agent("asker", limits=Limits(tokens=1_000))
     def ask() -> int:
         with suppress(openai.InternalServerError):
-            model.gpt().chat.completions.create(model=GPT, messages=ASK, max_completion_tokens=40)
+            model.openai().chat.completions.create(
+                model=GPT, messages=ASK, max_completion_tokens=40
+            )
         run = current_agent.get()
         assert run is not None and run.in_flight == run.held.tokens == 0
         return run.unsettled.output_tokens
@@ -209,7 +211,7 @@ def test_embeddings_need_no_limit_on_their_answer(spans: SpanList) -> None:
     def embed() -> None:
         for _ in range(3):
             with pytest.raises(openai.InternalServerError):
-                model.gpt().embeddings.create(model="text-embedding-3-small", input="x")
+                model.openai().embeddings.create(model="text-embedding-3-small", input="x")
 
     embed()
     assert len(model.bodies) == 3
@@ -223,7 +225,7 @@ def test_cached_prompts_are_reserved_by_what_writing_them_costs(spans: SpanList)
 
     @taximeter.agent("cacher", limits=Limits(cost_usd=0.045, overshoot="none"))
     def ask(system: Any) -> None:
-        model.claude().messages.create(model=CLAUDE, max_tokens=10, messages=ASK, system=system)
+        model.anthropic().messages.create(model=CLAUDE, max_tokens=10, messages=ASK, system=system)
 
     with pytest.raises(taximeter.CostBudgetReached):
         ask(system)  # up to 15,000 tokens at $4 a million, else at $2
@@ -234,14 +236,14 @@ def test_cached_prompts_are_reserved_by_what_writing_them_costs(spans: SpanList)
 def run_once(model: FakeModel, limits: Limits, name: str, content: str = "hi") -> None:
     @taximeter.agent("asker", limits=limits)
     def ask() -> None:
-        client, messages = model.gpt(), [{"role": "user", "content": content}]
+        client, messages = model.openai(), [{"role": "user", "content": content}]
         client.chat.completions.create(model=name, messages=messages)  # type: ignore[arg-type]
 
     ask()
 
 
 def run_often(model: FakeModel, limits: Limits, name: str) -> None:
-    client = model.gpt()
+    client = model.openai()
 
     @taximeter.agent("asker", limits=limits)
     def ask() -> None:

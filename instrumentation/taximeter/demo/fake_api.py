@@ -18,13 +18,13 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
 from types import TracebackType
 from typing import Any, Final, Self
 
-from taximeter.demo import fake_anthropic, fake_openai
+from taximeter.demo import fake_anthropic, fake_openai, wire
 from taximeter.demo.answers import Answer, Api, PromptCache, settle_answer
 from taximeter.demo.fake_batches import MessageBatches
 from taximeter.demo.fake_http import HttpRequest, HttpResponse, start_http_server
@@ -43,12 +43,6 @@ SSE: Final = "text/event-stream"
 STALL_S: Final = 900.0
 LINGER_S: Final = 1.5
 BATCHES: Final = "/v1/messages/batches"
-APIS: Final[Mapping[str, Api]] = {
-    "/v1/messages": "messages",
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "responses",
-    "/v1/embeddings": "embeddings",
-}
 
 
 class FakeApi:
@@ -151,7 +145,7 @@ class FakeApi:
             return self._create_batch(body, replies)
         if request.path == "/v1/messages/count_tokens":
             return _json({"input_tokens": self._cache.anthropic_tokens(body).prompt})
-        api = APIS.get(request.path)
+        api = wire.APIS.get(request.path)
         if api is None:
             return self._error(request, 404)
         if not isinstance(body.get("model"), str):
@@ -174,12 +168,12 @@ class FakeApi:
             return HttpResponse(200, self._stream(api, body, answer), headers, SSE)
         await asyncio.sleep(answer.latency_s * self.pace)
         self.ledger.record(api, answer, is_stream=False)
-        return _json(_whole(api, body, answer), headers)
+        return _json(wire.whole(api, body, answer), headers)
 
     async def _stream(
         self, api: Api, body: Mapping[str, Any], answer: Answer
     ) -> AsyncIterator[bytes]:
-        chunks = list(_chunks(api, body, answer))
+        chunks = list(wire.chunks(api, body, answer))
         await asyncio.sleep(answer.first_token_s * self.pace)
         gap = (answer.latency_s - answer.first_token_s) * self.pace / len(chunks)
         for chunk in chunks if gap > 0 else [b"".join(chunks)]:
@@ -269,31 +263,6 @@ class FakeApi:
 
 def _json(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> HttpResponse:
     return HttpResponse(200, json.dumps(body, separators=(",", ":")).encode(), headers or {})
-
-
-def _whole(api: Api, body: Mapping[str, Any], answer: Answer) -> Mapping[str, Any]:
-    if api == "messages":
-        return fake_anthropic.message(answer)
-    if api == "chat":
-        return fake_openai.chat_completion(answer)
-    if api == "responses":
-        return fake_openai.response(answer)
-    texts = body.get("input")
-    return fake_openai.embeddings(
-        answer,
-        count=len(texts) if isinstance(texts, list) else 1,
-        dimensions=int(body.get("dimensions") or 256),
-        base64=body.get("encoding_format") == "base64",
-    )
-
-
-def _chunks(api: Api, body: Mapping[str, Any], answer: Answer) -> Iterable[bytes]:
-    if api == "messages":
-        return fake_anthropic.events(answer)
-    if api == "responses":
-        return fake_openai.response_events(answer)
-    asked = (body.get("stream_options") or {}).get("include_usage", False)
-    return fake_openai.chat_chunks(answer, include_usage=bool(asked))
 
 
 def _retry_headers(fault: Fault, pace: float) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Fakes that users and our own tests share: spans in a list, a clock that is told the time."""
+"""What the shim sends, kept in a list; and the time it goes by, told by the test."""
 
 from __future__ import annotations
 
