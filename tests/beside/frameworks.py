@@ -15,6 +15,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
+from opentelemetry import propagate
+
 import taximeter
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Reply, Tokens
@@ -51,13 +53,15 @@ def in_django() -> None:
 
 
 def in_fastapi() -> None:
-    """An endpoint, run in FastAPI's thread pool."""
+    """An endpoint, run in FastAPI's thread pool; its server span hangs on what the client's header says."""
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
     app = FastAPI()
     app.get("/")(ask)
-    assert TestClient(app).get("/").json() == "Done."
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    assert TestClient(app, headers=headers).get("/").json() == "Done."
 
 
 def in_langgraph() -> None:

@@ -37,12 +37,12 @@ class Sink:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-def host(program: str, endpoint: str) -> subprocess.Popen[str]:
+def host(program: str, endpoint: str, **environment: str) -> subprocess.Popen[str]:
     """Start a host program that has the shim."""
     head = "import taximeter, os, signal, sys, time\n@taximeter.tool\ndef work(n): return n\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(program)],
-        env=os.environ | {"TAXIMETER_ENDPOINT": endpoint},
+        env=os.environ | environment | {"TAXIMETER_ENDPOINT": endpoint},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
