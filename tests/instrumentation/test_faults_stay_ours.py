@@ -20,7 +20,7 @@ from taximeter.testing import SpanList
 MODULES = (
     "clients.broken_streams", "clients.fields", "clients.openai", "clients.servers",
     "clients.streams", "export.queue", "export.room",
-    "fingerprint", "pricing.catalog", "pricing.matching", "pricing.traffic", "runs.call_cost",
+    "fingerprint", "pricing.catalog", "pricing.listed_bands", "pricing.matching", "pricing.resolution", "pricing.traffic", "runs.call_cost",
     "runs.model_calls", "spans", "tools.call_arguments", "tracing", "usage.counts",
     "usage.openai_shapes", "usage.shapes",
 )  # fmt: skip

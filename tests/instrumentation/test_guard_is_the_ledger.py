@@ -16,9 +16,8 @@ from typing import Any
 import anthropic
 import openai
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from tests.instrumentation.ledger import counted, shown, stored_runs
 from tests.instrumentation.models import ASK, CLAUDE, GPT
-from tests.telemetry import Body, follow, receive
 
 import taximeter
 from taximeter.runs.current import AgentRun, current_agent
@@ -28,13 +27,6 @@ from taximeter_collector.store import Store
 
 RUNS = int(os.environ.get("GUARD_RUNS", "150"))
 SEED = int(os.environ.get("GUARD_SEED", "8"))
-RUN_SQL = """
-    select r.span_id, r.loop_length, r.cost_pico, r.termination_reason, r.tool_calls,
-        r.max_consecutive_repeat, r.cycle_repeats, c.prompt, c.output
-    from agent_runs r left join (
-        select agent_span_id, sum(prompt_tokens)::bigint as prompt, sum(output_tokens)::bigint as output
-        from calls group by all) c on c.agent_span_id = r.span_id
-"""
 _REASONS = ("iteration_cap", "tool_call_cap", "token_budget", "cost_budget", "thrashing",
             "error_cascade", "low_confidence", "handoff", "completed", "error")  # fmt: skip
 
@@ -163,36 +155,16 @@ def test_guard_is_the_ledger(spans: SpanList, store: Store) -> None:
         limits = Limits(cost_usd=0.02) if number % 5 == 0 else Limits()
         with suppress(taximeter.LimitReached), taximeter.request(limits=limits):
             player.run()
-    ledger = stored_runs(spans, store)
+    ledger = stored_runs(spans.spans, store)
     assert len(player.played) == len(ledger) >= RUNS
     assert {played.reason for played in player.played} == set(_REASONS)
     for played in player.played:
         assert guarded(played) == told(played, player.played, ledger), played
 
 
-def stored_runs(spans: SpanList, store: Store) -> dict[str, dict[str, Any]]:
-    bodies: list[Body] = [
-        ("traces", encode_spans(spans.spans[at : at + 500]).SerializeToString())
-        for at in range(0, len(spans.spans), 500)
-    ]
-    receive(store, bodies)
-    follow(store)
-    with store.cursor() as cursor:
-        cursor.execute(RUN_SQL)
-        names = [column[0] for column in cursor.description or ()]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return {row["span_id"]: row for row in found}
-
-
 def guarded(played: Played) -> dict[str, Any]:
     used = played.used or played.run.used()
-    return {
-        "loop_length": used.iterations,
-        "tool_calls": used.tool_calls,
-        "cost_pico": round(used.cost_usd * 1e12),
-        "input_tokens": used.input_tokens,
-        "output_tokens": used.output_tokens,
-        "tokens": used.tokens,
+    return counted(used) | {
         "reason": played.reason,
         "repeats": played.repeats if used.tool_calls else 0,
         "cycles": played.cycles if played.cycles >= 3 else 0,
@@ -202,15 +174,7 @@ def guarded(played: Played) -> dict[str, Any]:
 def told(played: Played, all_played: list[Played], ledger: dict[str, Any]) -> dict[str, Any]:
     row = ledger[played.span_id]
     below = [ledger[other.span_id] for other in all_played if played.run in other.run.levels]
-    prompt = sum(other["prompt"] or 0 for other in below)
-    output = sum(other["output"] or 0 for other in below)
-    return {
-        "loop_length": row["loop_length"] or 0,
-        "tool_calls": row["tool_calls"],
-        "cost_pico": row["cost_pico"] or 0,
-        "input_tokens": prompt,
-        "output_tokens": output,
-        "tokens": prompt + output,
+    return shown(row, below) | {
         "reason": row["termination_reason"],
         "repeats": row["max_consecutive_repeat"],
         "cycles": row["cycle_repeats"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-import threading
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 import requests
+from tests.instrumentation.observed import Time, attempts
 
 import taximeter
 from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
-from taximeter.tools.breaker import Breaker
 from taximeter.tools.denied import Denied
 from taximeter.tools.rate import Rate
 from taximeter.tools.retry import (
@@ -179,10 +178,6 @@ def test_a_status_that_is_no_status_is_ignored() -> None:
     assert http_status(error) is None
 
 
-def attributes(spans: SpanList, name: str) -> list[dict[str, Any]]:
-    return [dict(span.attributes or {}) for span in spans.named(f"execute_tool {name}")]
-
-
 def test_a_lasting_error_is_not_tried_again(spans: SpanList) -> None:
     @taximeter.tool(retries=5, backoff=AT_ONCE)
     def look() -> None:
@@ -190,7 +185,7 @@ def test_a_lasting_error_is_not_tried_again(spans: SpanList) -> None:
 
     with pytest.raises(requests.HTTPError):
         look()
-    assert len(attributes(spans, "look")) == 1
+    assert len(attempts(spans, "look")) == 1
 
 
 def test_an_async_tool_is_tried_again_and_numbers_its_attempts(spans: SpanList) -> None:
@@ -204,158 +199,9 @@ def test_an_async_tool_is_tried_again_and_numbers_its_attempts(spans: SpanList) 
         return str(outcome)
 
     assert asyncio.run(look()) == "fine"
-    found = attributes(spans, "look")
+    found = attempts(spans, "look")
     assert [a["taximeter.attempt"] for a in found] == [1, 2, 3]
     assert [a["taximeter.tool.cost_usd"] for a in found] == [0.002] * 3
-
-
-def state(breaker: Breaker) -> str:
-    return breaker.state
-
-
-class Time:
-    """A monotonic clock that moves only when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_circuit_opens_lets_one_trial_through_and_closes() -> None:
-    clock = Time()
-    breaker = Breaker(2, 30, clock=clock)
-    for _ in range(2):
-        ticket = breaker.enter()
-        assert ticket == "call"
-        breaker.leave(ticket, TimeoutError())
-    assert (state(breaker), breaker.enter()) == ("open", None)
-    clock.now += 30
-    assert state(breaker) == "half_open"
-    assert (breaker.enter(), breaker.enter()) == ("trial", None)
-    breaker.leave("trial", TimeoutError())
-    assert state(breaker) == "open"
-    clock.now += 30
-    assert breaker.enter() == "trial"
-    breaker.leave("trial", None)
-    assert (state(breaker), breaker.enter()) == ("closed", "call")
-
-
-def test_a_circuit_counts_failures_in_a_row_of_the_backend_only() -> None:
-    breaker = Breaker(2, clock=Time())
-    for error in (TimeoutError(), None, TimeoutError(), ValueError("bad argument")):
-        breaker.leave(breaker.enter() or "call", error)
-    assert state(breaker) == "closed"
-    breaker.leave(breaker.enter() or "call", TimeoutError())
-    assert state(breaker) == "open"
-
-
-def test_a_trial_that_says_nothing_of_the_backend_leaves_the_circuit_half_open() -> None:
-    clock = Time()
-    breaker = Breaker(1, 30, clock=clock)
-    breaker.leave("call", TimeoutError())
-    clock.now += 30
-    assert breaker.enter() == "trial"
-    breaker.leave("trial", ValueError("bad argument"))
-    assert (state(breaker), breaker.enter()) == ("half_open", "trial")
-
-
-def test_a_call_from_before_the_circuit_opened_does_not_close_it() -> None:
-    breaker = Breaker(1, clock=Time())
-    old, new = breaker.enter(), breaker.enter()
-    assert old and new
-    breaker.leave(new, TimeoutError())
-    breaker.leave(old, None)
-    assert state(breaker) == "open"
-
-
-def test_a_lost_trial_does_not_block_for_ever() -> None:
-    clock = Time()
-    breaker = Breaker(1, 30, clock=clock)
-    breaker.leave("call", TimeoutError())
-    clock.now += 30
-    assert breaker.enter() == "trial"
-    clock.now += 30
-    assert breaker.enter() == "trial"
-
-
-def test_of_many_threads_one_makes_the_trial() -> None:
-    clock = Time()
-    breaker = Breaker(1, 30, clock=clock)
-    breaker.leave("call", TimeoutError())
-    clock.now += 30
-    tickets: list[object] = []
-    gate = threading.Barrier(8)
-
-    def enter() -> None:
-        gate.wait()
-        tickets.append(breaker.enter())
-
-    threads = [threading.Thread(target=enter) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(str, tickets)) == ["None"] * 7 + ["trial"]
-
-
-@pytest.mark.parametrize(
-    ("fallback", "answer"),
-    [("search is down", "search is down"), (None, None), (lambda city: f"{city}: unknown", "Bonn: unknown")],
-    ids=["value", "None", "callable"],
-)  # fmt: skip
-def test_while_the_circuit_is_open_the_agent_gets_the_degraded_answer(
-    spans: SpanList, fallback: Any, answer: Any
-) -> None:
-    @taximeter.tool(breaker=Breaker(1, fallback=fallback))
-    def weather(city: str) -> str:
-        raise TimeoutError("down")
-
-    with pytest.raises(TimeoutError):
-        weather("Bonn")
-    assert weather("Bonn") == answer
-    failed, refused = attributes(spans, "weather")
-    assert failed["error.type"] == "TimeoutError"
-    assert failed["taximeter.breaker.state"] == refused["taximeter.breaker.state"] == "open"
-    assert refused["taximeter.tool.denied"] is True
-    assert refused["error.type"] == "circuit_open"
-
-
-def test_an_async_fallback_is_awaited(spans: SpanList) -> None:
-    async def cached(city: str) -> str:
-        return f"{city} yesterday"
-
-    breaker = Breaker(1, fallback=cached)
-
-    @taximeter.tool(breaker=breaker, retries=3, backoff=AT_ONCE)
-    async def weather(city: str) -> str:
-        raise TimeoutError("down")
-
-    assert asyncio.run(weather("Bonn")) == "Bonn yesterday"
-    assert [a.get("taximeter.tool.denied", False) for a in attributes(spans, "weather")] == [
-        False,
-        True,
-    ]
-
-
-def test_an_open_circuit_without_an_answer_ends_the_run(spans: SpanList) -> None:
-    @taximeter.tool(breaker=Breaker(1))
-    def weather() -> str:
-        raise TimeoutError("down")
-
-    @taximeter.agent("guide", limits=Limits(on_limit="partial"))
-    def guide() -> str:
-        taximeter.partial("half an answer")
-        with pytest.raises(TimeoutError):
-            weather()
-        return weather()
-
-    assert guide() == "half an answer"
-    (run,) = spans.named("invoke_agent guide")
-    assert (run.attributes or {})["taximeter.termination_reason"] == "circuit_open"
-    with pytest.raises(taximeter.CircuitOpened):
-        weather()
 
 
 def test_a_rate_fills_again_with_time() -> None:
@@ -383,7 +229,7 @@ def test_a_call_above_the_rate_is_refused_and_recorded(spans: SpanList) -> None:
     assert post() == "posted"
     with pytest.raises(Denied, match="1 times a minute"):
         post()
-    assert attributes(spans, "post")[1]["taximeter.tool.denied"] is True
+    assert attempts(spans, "post")[1]["taximeter.tool.denied"] is True
 
 
 def test_a_rate_does_not_wait_beyond_the_deadline(spans: SpanList) -> None:
@@ -418,7 +264,7 @@ def test_a_pending_async_tool_is_cancelled_at_the_deadline(spans: SpanList) -> N
     with pytest.raises(taximeter.DeadlineReached):
         asyncio.run(run())
     assert cancelled
-    assert attributes(spans, "slow")[0]["error.type"] == "TimeoutError"
+    assert attempts(spans, "slow")[0]["error.type"] == "TimeoutError"
 
 
 def test_a_deadline_caps_the_time_out_of_a_plain_tool(spans: SpanList) -> None:
@@ -432,7 +278,7 @@ def test_a_deadline_caps_the_time_out_of_a_plain_tool(spans: SpanList) -> None:
 
     with pytest.raises(taximeter.DeadlineReached):
         run()
-    assert len(attributes(spans, "slow")) == 1
+    assert len(attempts(spans, "slow")) == 1
 
 
 def test_an_async_tool_says_that_it_overran(spans: SpanList) -> None:

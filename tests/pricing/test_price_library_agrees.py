@@ -12,8 +12,9 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
 from taximeter.pricing import Catalog
-from taximeter.pricing.catalog import Resolution, shipped_facts, shipped_snapshot
+from taximeter.pricing.catalog import shipped_facts, shipped_snapshot
 from taximeter.pricing.overrides import PriceFile
+from taximeter.pricing.resolution import Resolution
 from taximeter.usage import Usage
 from taximeter_collector.prices.derive import derive_snapshot
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
-
-from opentelemetry.trace import SpanKind
+from typing import Any
 
 from taximeter import lifecycle, semconv
-from taximeter.clients.anthropic_calls import describe
+from taximeter.clients.anthropic_calls import told_by
+from taximeter.clients.batch_results import count_result, is_first_look
 from taximeter.clients.fields import field
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
-from taximeter.runs.model_calls import (
-    account,
-    count_model_call,
-)
-
-_BATCHES_REMEMBERED: Final = 100_000
-
-_collected: Final[OrderedDict[str, None]] = OrderedDict()
 
 
 @guarded(default=None)
@@ -70,32 +60,17 @@ class _BatchResults:
         result = field(item, "result")
         message = field(result, "message")
         message_id = field(message, "id")
-        if message is not None and message_id not in _collected:
-            _collected[message_id] = None
-            while len(_collected) > _BATCHES_REMEMBERED:
-                _collected.popitem(last=False)
-            _batch_span(message)
+        if message is not None and is_first_look(message_id):
+            _count(message)
         return True
 
     def end(self, error: BaseException | None) -> None:
         """Nothing to end."""
 
 
-def _batch_span(message: Any) -> None:
-    model = field(message, "model")
-    span = lifecycle.tracer().start_span(
-        f"{semconv.CHAT} {model}",
-        kind=SpanKind.CLIENT,
-        attributes={
-            semconv.OPERATION: semconv.CHAT,
-            semconv.PROVIDER: "anthropic",
-            semconv.REQUEST_MODEL: str(model),
-            semconv.BATCH: True,
-        },
-    )
-    count_model_call(span)
-    describe(span, message)
-    account(
-        span, field(message, "usage"), "anthropic", provider="anthropic", model=model, batch=True
-    )
-    span.end()
+def _count(message: Any) -> None:
+    model = str(field(message, "model"))
+    count_result(
+        semconv.CHAT, "anthropic", model, field(message, "usage"), "anthropic",
+        told=told_by(message),
+    )  # fmt: skip

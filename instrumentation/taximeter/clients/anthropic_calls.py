@@ -15,11 +15,12 @@ from taximeter import lifecycle, semconv
 from taximeter.clients.anthropic_events import StreamedUsage, usage_of
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
+from taximeter.clients.sending import Sending
 from taximeter.clients.servers import server_of
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
-from taximeter.runs.deadlines import raise_if_overdue, until_deadline, within_deadline
+from taximeter.runs.deadlines import until_deadline, within_deadline
 from taximeter.runs.model_calls import (
     account,
     after_model_call,
@@ -27,7 +28,6 @@ from taximeter.runs.model_calls import (
     count_model_call,
 )
 from taximeter.runs.reservations import Owners
-from taximeter.spans import current_span
 
 MARK: Final = "_taximeter_wrapped"
 _MESSAGES: Final = "/v1/messages"
@@ -54,13 +54,8 @@ def traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, kwargs.get("body"))
         if call is None:
             return post(self, path, **kwargs)
-        try:
-            with current_span(call.span):
-                answer = post(self, path, **within_deadline(self, kwargs))
-        except BaseException as error:
-            call.end(error)
-            raise_if_overdue(error)
-            raise
+        with Sending(call):
+            answer = post(self, path, **within_deadline(self, kwargs))
         call.take(answer)
         return answer
 
@@ -78,13 +73,8 @@ def traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, kwargs.get("body"))
         if call is None:
             return await post(self, path, **kwargs)
-        try:
-            with current_span(call.span):
-                answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
-        except BaseException as error:
-            call.end(error)
-            raise_if_overdue(error)
-            raise
+        with Sending(call):
+            answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         call.take(answer)
         return answer
 
@@ -147,7 +137,7 @@ class Call:
             self._is_stream = True
             observe(answer, self)
             return
-        describe(self.span, answer)
+        self.span.set_attributes(told_by(answer))
         self._told.model, self._told.usage = field(answer, "model"), usage_of(answer)
         self._told.is_complete = True
         self.end(None)
@@ -160,7 +150,7 @@ class Call:
             self.span.set_attribute(
                 semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
             )
-            describe(self.span, field(event, "message"))
+            self.span.set_attributes(told_by(field(event, "message")))
         elif isinstance(reason := field(field(event, "delta"), "stop_reason"), str):
             self.span.set_attribute(semconv.FINISH_REASONS, [reason])
         return True
@@ -184,13 +174,15 @@ class Call:
         after_model_call(self.span, self._owners, failed=error is not None)
 
 
-def describe(span: Span, message: Any) -> None:
-    """Say what an answer says of itself."""
+def told_by(message: Any) -> dict[str, Any]:
+    """Return what an answer says of itself, as a span says it."""
+    told: dict[str, Any] = {}
     for key, name in ((semconv.RESPONSE_ID, "id"), (semconv.RESPONSE_MODEL, "model")):
         if isinstance(value := field(message, name), str):
-            span.set_attribute(key, value)
+            told[key] = value
     if isinstance(reason := field(message, "stop_reason"), str):
-        span.set_attribute(semconv.FINISH_REASONS, [reason])
+        told[semconv.FINISH_REASONS] = [reason]
+    return told
 
 
 def text(value: Any) -> str | None:

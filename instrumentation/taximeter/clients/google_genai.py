@@ -17,10 +17,11 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
+from taximeter.clients.sending import Sending
 from taximeter.clients.streams import observed
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
-from taximeter.runs.deadlines import raise_if_overdue, until_deadline
+from taximeter.runs.deadlines import until_deadline
 from taximeter.runs.model_calls import (
     account,
     after_model_call,
@@ -28,7 +29,7 @@ from taximeter.runs.model_calls import (
     count_model_call,
 )
 from taximeter.runs.reservations import Owners
-from taximeter.spans import current_span, start_span
+from taximeter.spans import start_span
 
 _MARK: Final = "_taximeter_wrapped"
 _SHAPE: Final = "gemini"
@@ -61,51 +62,30 @@ def _wrap(owner: Any, name: str, around: Callable[..., Any], operation: str) -> 
 
 def _whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
     def wrapped(self: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            return call(self, **kwargs)
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return call(self, **kwargs)
-        try:
-            with current_span(ours.span):
-                answer = call(self, **kwargs)
-        except BaseException as error:
-            ours.end(error)
-            raise_if_overdue(error)
-            raise
-        ours.item(answer)
-        ours.end(None)
-        return answer
+        with Sending(ours):
+            answer = call(self, **kwargs)
+        return ours.take(answer)
 
     return wrapped
 
 
 def _async_whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
     async def wrapped(self: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            return await call(self, **kwargs)
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return await call(self, **kwargs)
-        try:
-            with current_span(ours.span):
-                answer = await until_deadline(call(self, **kwargs))
-        except BaseException as error:
-            ours.end(error)
-            raise_if_overdue(error)
-            raise
-        ours.item(answer)
-        ours.end(None)
-        return answer
+        with Sending(ours):
+            answer = await until_deadline(call(self, **kwargs))
+        return ours.take(answer)
 
     return wrapped
 
 
 def _stream(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
     def wrapped(self: Any, **kwargs: Any) -> Iterator[Any]:
-        if not lifecycle.is_active():
-            yield from call(self, **kwargs)
-            return
         ours = _new_call(self, operation, kwargs, is_stream=True)
         items = call(self, **kwargs)
         yield from items if ours is None else observed(items, ours)
@@ -115,20 +95,12 @@ def _stream(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
 
 def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
     async def wrapped(self: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        if not lifecycle.is_active():
-            stream: AsyncIterator[Any] = await call(self, **kwargs)
-            return stream
         ours = _new_call(self, operation, kwargs, is_stream=True)
         if ours is None:
-            stream = await call(self, **kwargs)
+            stream: AsyncIterator[Any] = await call(self, **kwargs)
             return stream
-        try:
-            with current_span(ours.span):
-                stream = await until_deadline(call(self, **kwargs))
-        except BaseException as error:
-            ours.end(error)
-            raise_if_overdue(error)
-            raise
+        with Sending(ours):
+            stream = await until_deadline(call(self, **kwargs))
         watched: AsyncIterator[Any] = observed(stream, ours)
         return watched
 
@@ -139,7 +111,8 @@ def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any
 def _new_call(
     models: Any, operation: str, kwargs: dict[str, Any], *, is_stream: bool = False
 ) -> _Call | None:
-    return _Call(models, operation, kwargs, is_stream=is_stream)
+    """Return the call that starts; None while the shim is off, or where a fault of ours keeps it out."""
+    return _Call(models, operation, kwargs, is_stream=is_stream) if lifecycle.is_active() else None
 
 
 class _Call:
@@ -177,6 +150,12 @@ class _Call:
             kind=SpanKind.CLIENT,
         )
         count_model_call(self.span, is_decision=is_decision)
+
+    def take(self, answer: Any) -> Any:
+        """Record a whole answer, and return it."""
+        self.item(answer)
+        self.end(None)
+        return answer
 
     def item(self, answer: Any) -> bool:
         """See a whole answer or a chunk."""

@@ -22,12 +22,14 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
-from taximeter.clients.openai_background import note_started, wrap_async_get, wrap_get
+from taximeter.clients.openai_background import note_started
+from taximeter.clients.openai_gets import wrap_async_get, wrap_get
+from taximeter.clients.sending import Sending
 from taximeter.clients.servers import NOBODY, Server, server_of
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
-from taximeter.runs.deadlines import raise_if_overdue, until_deadline, within_deadline
+from taximeter.runs.deadlines import until_deadline, within_deadline
 from taximeter.runs.model_calls import (
     account,
     after_model_call,
@@ -36,7 +38,6 @@ from taximeter.runs.model_calls import (
     plain,
 )
 from taximeter.runs.reservations import Owners
-from taximeter.spans import current_span
 
 _MARK: Final = "_taximeter_wrapped"
 _MAX_CONTENT: Final = 262_144
@@ -205,8 +206,7 @@ class _Call:
         return _Sending(self)
 
     @guarded(default=None)
-    def fail(self, error: BaseException) -> None:
-        """End the span with what went wrong."""
+    def _fail(self, error: BaseException) -> None:
         status = getattr(error, "status_code", None)
         if isinstance(status, int):
             self.span.set_attribute(semconv.HTTP_STATUS, status)
@@ -276,7 +276,7 @@ class _Call:
         elif self._usage is not None:
             self._count(account)
         if error is not None:
-            self.fail(error)
+            self._fail(error)
             return
         span.end()
         after_model_call(span, self._owners, failed=False)
@@ -292,18 +292,19 @@ class _Call:
         )  # fmt: skip
 
 
-class _Sending:
-    """The time in which a request is under way: inside its span, which a failure ends."""
+class _Sending(Sending):
+    """The same, and how often the SDK sent the request is noted."""
 
-    __slots__ = ("_call", "_inside", "_noted")
+    __slots__ = ("_noted", "_token")
 
     def __init__(self, call: _Call) -> None:
-        self._call, self._inside = call, current_span(call.span)
-        self._noted: Token[dict[str, Any] | None] | None = None
+        super().__init__(call)
+        self._noted = call.noted
+        self._token: Token[dict[str, Any] | None] | None = None
 
     def __enter__(self) -> None:
-        self._noted = _answered.set(self._call.noted)
-        self._inside.__enter__()
+        self._token = _answered.set(self._noted)
+        super().__enter__()
 
     def __exit__(
         self,
@@ -311,12 +312,9 @@ class _Sending:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._inside.__exit__(kind, error, traceback)
-        if self._noted is not None:
-            _answered.reset(self._noted)
-        if error is not None:
-            self._call.fail(error)
-            raise_if_overdue(error)
+        if self._token is not None:
+            _answered.reset(self._token)
+        super().__exit__(kind, error, traceback)
 
 
 @guarded(default=NOBODY)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -32,34 +30,14 @@ def note_started(response: Any, owners: Owners) -> None:
             _waiting.popitem(last=False)
 
 
-def wrap_get(get: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the client's way to look at something."""
-
-    @functools.wraps(get)
-    def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        answer = get(self, path, **kwargs)
-        if path.startswith(_PATH):
-            _note_look(answer)
-        return answer
-
-    return wrapped
-
-
-def wrap_async_get(get: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the asynchronous client's way to look at something."""
-
-    @functools.wraps(get)
-    async def wrapped(self: Any, path: str, **kwargs: Any) -> Any:
-        answer = await get(self, path, **kwargs)
-        if path.startswith(_PATH):
-            _note_look(answer)
-        return answer
-
-    return wrapped
+def is_response(path: str) -> bool:
+    """Return whether a request looks at a response."""
+    return path.startswith(_PATH)
 
 
 @guarded(default=None)
-def _note_look(response: Any) -> None:
+def note_look(response: Any) -> None:
+    """Count a response that a look finds done."""
     if getattr(response, "status", None) not in _DONE or not lifecycle.is_active():
         return
     owners = _waiting.pop(response.id, None)

@@ -5,7 +5,8 @@ The list prices are a snapshot made from genai-prices (`snapshot.json.gz`), then
 """
 
 from taximeter.pricing.bands import FIELDS, Band, Cost
-from taximeter.pricing.catalog import Catalog, Resolution, load_catalog
+from taximeter.pricing.catalog import Catalog, load_catalog
 from taximeter.pricing.price_file import PriceFileError
+from taximeter.pricing.resolution import Resolution
 
 __all__ = ["FIELDS", "Band", "Catalog", "Cost", "PriceFileError", "Resolution", "load_catalog"]

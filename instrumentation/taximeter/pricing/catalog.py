@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from taximeter.pricing import matching
 from taximeter.pricing.bands import FIELDS, Band, Cost, cost_in, together, total_in
+from taximeter.pricing.listed_bands import NO_PRICE, ListedBands
 from taximeter.pricing.overrides import Override, PriceFile
 from taximeter.pricing.price_file import parse_prices, read_price_file
+from taximeter.pricing.resolution import Resolution, names_of
 from taximeter.pricing.traffic import TrafficRule, decide
 from taximeter.usage import Usage
 
@@ -24,33 +26,8 @@ STANDARD_TIERS: Final = frozenset(
     {"standard", "default", "auto", "normal", "standard_only", "on_demand", ""}
 )
 """Capacity that was paid for ahead (``scale``, ``provisioned_throughput``) has no price a call."""
-_NO_PRICE: Final = (None,) * len(FIELDS)
 _PRICES: Final = 7
 """Where a row of the snapshot has its prices, in the order of FIELDS."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """Which price list entry a call falls under."""
-
-    provider: str
-    model: str
-    """The id in the price list, or the name of an override's card."""
-    context: str
-    """``standard``, ``batch``, ``flex`` …; with ``|geo:us`` where a region is surcharged."""
-    match_quality: str
-    """``exact``, ``prefix`` (the list matched a longer name) or ``override``."""
-    server_address: str | None = None
-    """Where a price file speaks of this server."""
-    spelled: str = ""
-    """The emitter's name for the model, where a price file speaks of that and not of the list's."""
-
-    @property
-    def key(self) -> str:
-        """One text per set of bands."""
-        return "|".join(
-            (self.provider, self.model, self.context, self.server_address or "", self.spelled)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +47,7 @@ class Catalog:
         self._providers: dict[str, dict[str, Any]] = {p["id"]: p for p in snapshot["providers"]}
         self._bands: dict[str, list[list[Any]]] = snapshot["bands"]
         self._files = tuple(files)
+        self._listed = ListedBands(self.version, self._bands, self._files)
         general = [file.fallback for file in files if file.fallback is not None]
         self.traffic: tuple[TrafficRule, ...] = (
             *general, *(rule for file in files for rule in file.traffic)
@@ -149,7 +127,7 @@ class Catalog:
     def bands(self, resolution: Resolution) -> list[Band]:
         """Return the non-overlapping bands of an entry."""
         if resolution.key not in self._built:
-            self._built[resolution.key] = self._build(resolution)
+            self._built[resolution.key] = self._listed.build(resolution)
         return self._built[resolution.key]
 
     def provider_of(self, provider_raw: str | None, model: str) -> str | None:
@@ -191,7 +169,7 @@ class Catalog:
             if (found := self._find(provider, model, server_address)) is None:
                 continue
             home, model_id, quality = found
-            names = _names(model_id, model, provider)
+            names = names_of(model_id, model, provider)
             region = region_class or matching.region_of(provider, model, server_address)
             if region and self._region_matters(provider, names, region):
                 context = f"{context}|{region}"
@@ -204,7 +182,7 @@ class Catalog:
                 server_address if self._server_matters(server_address) else None,
                 model.lower() if spelled else "",
             )
-            return entry if any(band.prices != _NO_PRICE for band in self.bands(entry)) else None
+            return entry if any(band.prices != NO_PRICE for band in self.bands(entry)) else None
         return None
 
     def _alias(self, provider_raw: str, model: str, server_address: str | None) -> str:
@@ -269,7 +247,7 @@ class Catalog:
     ) -> tuple[str, str, str] | None:
         """Return (the provider whose list has it, model id, match quality)."""
         cards = self._cards()
-        names = _names(model, model, provider)
+        names = names_of(model, model, provider)
         hosted_by_user = any(
             card.is_server_card and card.fits(provider, names, server_address) for card in cards
         )
@@ -308,97 +286,6 @@ class Catalog:
 
     def _server_matters(self, server_address: str | None) -> bool:
         return any(card.is_at(server_address) for card in self._cards())
-
-    # Bands.
-
-    def _build(self, entry: Resolution) -> list[Band]:
-        """Apply the files in order; a tier that no list has stands on the standard of its time."""
-        context, _, region = entry.context.partition("|")
-        provider, _, home = entry.provider.partition(">")
-        names = _names(entry.model, entry.spelled or entry.model, provider)
-        bands = self._library(home or provider, entry.model, context)
-        standard = self._library(home or provider, entry.model, "standard")
-        is_listed = bool(bands or standard)
-        for file in self._files:
-            is_own = not bands and not file.is_facts
-            cards = [c for c in file.cards if c.fits(provider, names, entry.server_address)]
-            rules = [r for r in file.multipliers if r.fits(provider, names, entry.server_address)]
-            standard = _with_cards(standard, cards, "standard", region)
-            bands = _with_cards(bands, cards, context, region)
-            for rule in rules:
-                if rule.region_class not in (None, region):
-                    continue
-                if rule.tier is None:
-                    bands, standard = rule.apply(bands), rule.apply(standard)
-                elif rule.tier == context:
-                    bands = rule.apply(bands or standard)
-            # A fact that leaves a kind out does not know it; a user's own card means its parent.
-            is_listed = is_listed or (is_own and bool(bands))
-        return [_inherited(band) for band in bands] if is_listed else bands
-
-    def _library(self, provider: str, model: str, context: str) -> list[Band]:
-        rows = self._bands.get(f"{provider}|{model}|{context}", [])
-        source = f"{self.version} {provider}:{model}"
-        bands = [_band(row, source) for row in rows]
-        if all(file.assume_tiers for file in self._files):
-            return bands
-        return [band for band in bands if band.quality != "assumed_tier"]
-
-
-def _band(row: list[Any], source: str) -> Band:
-    """Read one row of the snapshot: seven edges, the prices, a quality where it is not exact."""
-    valid_from, valid_to, tod_from, tod_to, dow_mask, gt_prompt, le_prompt, prices, *quality = row
-    return Band(
-        tuple(prices), valid_from, valid_to, tod_from, tod_to, dow_mask, gt_prompt, le_prompt,
-        source, *quality,
-    )  # fmt: skip
-
-
-def _names(model_id: str, model: str, provider: str) -> tuple[str, ...]:
-    """Return every name under which a price file may speak of the model."""
-    spelled = tuple(matching.spellings(model, provider))
-    return (
-        model_id.lower(),
-        *spelled,
-        *map(matching.core_name, spelled),
-        *map(matching.without_vendor, spelled),
-    )
-
-
-def _with_cards(
-    bands: list[Band], cards: Sequence[Override], context: str, region: str
-) -> list[Band]:
-    for card in cards:
-        if _is_for(card, context, region):
-            blank = [Band(_NO_PRICE)] if card.prices else []
-            bands = card.apply(bands or blank)
-    return bands
-
-
-def _is_for(card: Override, context: str, region: str) -> bool:
-    if card.region_class is not None and card.region_class != region:
-        return False
-    if card.tier is not None:
-        return card.tier == context
-    if card.is_server_card:
-        return True
-    return context == "standard" or not card.prices
-
-
-def _inherited(band: Band) -> Band:
-    """Return the band with what providers bill by a parent's price where none of its own is listed.
-
-    Cached reads, short writes, audio and images without a price are billed as input or output;
-    long writes and searches are not guessed.
-    """
-    price = dict(zip(FIELDS, band.prices, strict=True))
-    parents = {"cache_read": "input", "cache_write_short": "input", "audio_input": "input",
-               "audio_cache_read": "cache_read", "audio_output": "output",
-               "image_input": "input", "image_output": "output"}  # fmt: skip
-    for name, parent in parents.items():
-        if price[name] is None:
-            price[name] = price[parent]
-    return replace(band, prices=tuple(price[name] for name in FIELDS))
 
 
 def load_catalog(override_path: Path | None = None) -> Catalog:
