@@ -64,6 +64,21 @@ def in_fastapi() -> None:
     assert TestClient(app, headers=headers).get("/").json() == "Done."
 
 
+def in_mcp() -> None:
+    """A tool call of an MCP client; the tool asks the model on the server's side."""
+    from mcp import Client
+    from mcp.server import MCPServer
+
+    server = MCPServer("beside")
+    server.tool()(ask)
+
+    async def call() -> Any:
+        async with Client(server) as client:
+            return await client.call_tool("ask", {})
+
+    assert not asyncio.run(call()).is_error
+
+
 def in_langgraph() -> None:
     """A graph with one node."""
     from langgraph.graph import END, START, StateGraph
@@ -101,6 +116,7 @@ def in_crewai() -> None:
 FRAMEWORKS: dict[str, tuple[str, str, Callable[[], None]]] = {
     "django": ("django", "Django", in_django),
     "fastapi": ("fastapi", "fastapi", in_fastapi),
+    "mcp": ("mcp", "mcp", in_mcp),
     "langgraph": ("langgraph", "langgraph", in_langgraph),
     "pydantic-ai": ("pydantic_ai", "pydantic-ai-slim", in_pydantic_ai),
     "openai-agents": ("agents", "openai-agents", in_openai_agents),

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from taximeter import lifecycle
-from taximeter.clients import anthropic, google_genai, openai
+from taximeter.clients import anthropic, google_genai, mcp, openai
 from taximeter.clients.late_imports import when_imported
 from taximeter.guard import guarded, logger
 
@@ -40,7 +40,7 @@ _LIBRARIES: Final = (
     _Library("openai", "openai", openai.install),
     _Library("google.genai", "google-genai", google_genai.install),
     _Library("pydantic_ai", "pydantic-ai-slim", _switch_on_pydantic_ai),
-    _Library("mcp", "mcp", None),
+    _Library("mcp.client.session", "mcp", mcp.install),
 )
 _FRAMEWORKS: Final = {
     "agno": "agno", "autogen": "autogen_agentchat", "crewai": "crewai", "dspy": "dspy",
