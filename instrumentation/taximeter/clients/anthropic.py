@@ -33,6 +33,7 @@ from taximeter.clients.anthropic_events import StreamedUsage
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
 from taximeter.guard import guarded
+from taximeter.runs.call_cost import Terms
 from taximeter.runs.deadlines import raise_if_overdue, until_deadline, within_deadline
 from taximeter.runs.model_calls import (
     account,
@@ -111,7 +112,8 @@ def _checked_post(post: Callable[..., Any]) -> Callable[..., Any]:
         if not is_message(path) or not lifecycle.is_active():
             return post(self, path, **kwargs)
         body = kwargs.get("body")
-        unseen = _Unseen(self, body, before_model_call(body, terms_of(self, body)))
+        terms = terms_of(self, body)
+        unseen = _Unseen(self, body, terms, before_model_call(body, terms))
         with unseen.sending():
             answer = post(self, path, **within_deadline(self, kwargs))
         unseen.answered(answer)
@@ -127,7 +129,8 @@ def _checked_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         if not is_message(path) or not lifecycle.is_active():
             return await post(self, path, **kwargs)
         body = kwargs.get("body")
-        unseen = _Unseen(self, body, before_model_call(body, terms_of(self, body)))
+        terms = terms_of(self, body)
+        unseen = _Unseen(self, body, terms, before_model_call(body, terms))
         with unseen.sending():
             answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         unseen.answered(answer)
@@ -143,9 +146,11 @@ class _Unseen:
     The budgets must know of it all the same. Where a sampler dropped it, it gets no span of ours.
     """
 
-    def __init__(self, client: Any, body: Any, held: Reservation | None) -> None:
+    def __init__(
+        self, client: Any, body: Any, terms: Terms | None, held: Reservation | None
+    ) -> None:
         self._is_seen = False
-        self._held = held
+        self._terms, self._held = terms, held
         self._body, self._began = body, lifecycle.now_ns()
         self._is_dropped = _has_spans_here(client)
 
@@ -182,7 +187,9 @@ class _Unseen:
 
     def _call(self) -> Call:
         owners = Owners.current(self._held)
-        return Call(self._body, owners, began_ns=self._began, has_span=not self._is_dropped)
+        return Call(
+            self._body, self._terms, owners, began_ns=self._began, has_span=not self._is_dropped
+        )
 
 
 @guarded(default=False)

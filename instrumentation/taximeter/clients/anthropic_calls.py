@@ -41,7 +41,8 @@ def is_message(path: str) -> bool:
 @guarded(default=None)
 def terms_of(client: Any, body: Any) -> Terms | None:
     """Return what is known of a call's price before it."""
-    return Terms("anthropic", field(body, "model"), server_address=server_of(client).host)
+    server = server_of(client)
+    return Terms(server.cloud or "anthropic", field(body, "model"), server_address=server.host)
 
 
 def traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,24 +85,32 @@ def traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
 
 def _new_call(client: Any, body: Any) -> Call | None:
     """Return the call that starts; None where a fault of ours keeps it from being measured."""
-    held = before_model_call(body, terms_of(client, body))
-    call = _made(body, Owners.current(held))
+    terms = terms_of(client, body)
+    held = before_model_call(body, terms)
+    call = _made(body, terms, Owners.current(held))
     if call is None and held is not None:
         held.release()
     return call
 
 
 @guarded(default=None)
-def _made(body: Any, owners: Owners) -> Call | None:
-    return Call(body, owners)
+def _made(body: Any, terms: Terms | None, owners: Owners) -> Call | None:
+    return Call(body, terms, owners)
 
 
 class Call:
     """One call that no span of the SDK tells of."""
 
     def __init__(
-        self, body: Any, owners: Owners, *, began_ns: int | None = None, has_span: bool = True
+        self,
+        body: Any,
+        terms: Terms | None,
+        owners: Owners,
+        *,
+        began_ns: int | None = None,
+        has_span: bool = True,
     ) -> None:
+        self._terms = terms or Terms("anthropic", None)
         self._owners = owners
         self._started = time.perf_counter()
         self._told = StreamedUsage()
@@ -118,9 +127,11 @@ class Call:
     def _begin(self, body: Mapping[str, Any], began_ns: int | None) -> None:
         attributes: dict[str, Any] = {
             semconv.OPERATION: semconv.CHAT,
-            semconv.PROVIDER: "anthropic",
+            semconv.PROVIDER: self._terms.provider,
             semconv.REQUEST_MODEL: str(self._model),
         }
+        if self._terms.server_address is not None:
+            attributes[semconv.SERVER_ADDRESS] = self._terms.server_address
         if isinstance(limit := body.get("max_tokens"), int):
             attributes[semconv.REQUEST_MAX_TOKENS] = limit
         self.span = lifecycle.tracer().start_span(
@@ -163,7 +174,8 @@ class Call:
             tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
             tell(
                 self.span, told.usage or None, "anthropic",
-                provider="anthropic", model=told.model or self._model, owners=self._owners,
+                provider=self._terms.provider, model=told.model or self._model,
+                server_address=self._terms.server_address, owners=self._owners,
             )  # fmt: skip
         if error is not None:
             if isinstance(status := getattr(error, "status_code", None), int):

@@ -18,6 +18,13 @@ _HOSTS: Final = {
     "api.perplexity.ai": ("perplexity", "openai_chat"),
 }
 
+# By a word in the name of the client's class.
+_CLOUDS: Final = {
+    "Azure": "azure.ai.openai",
+    "Bedrock": "aws.bedrock",
+    "Vertex": "gcp.vertex_ai",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -28,6 +35,8 @@ class Server:
     port: int | None
     provider: str
     chat_shape: str
+    cloud: str | None = None
+    """Who hosts the API, where the client is made for a cloud."""
 
 
 NOBODY: Final = Server(None, None, None, "openai", "openai_chat")
@@ -49,6 +58,7 @@ def _read(client: Any, url: Any) -> Server:
 
     parts = urlsplit(str(url))
     provider, shape = _HOSTS.get(parts.hostname or "", ("openai", "openai_chat"))
-    if "Azure" in type(client).__name__:
-        provider, shape = "azure.ai.openai", "openai_chat"
-    return Server(url, parts.hostname, parts.port, provider, shape)
+    cloud = next((name for word, name in _CLOUDS.items() if word in type(client).__name__), None)
+    if cloud is not None:
+        provider, shape = cloud, "openai_chat"
+    return Server(url, parts.hostname, parts.port, provider, shape, cloud)
