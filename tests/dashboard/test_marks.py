@@ -11,8 +11,7 @@ from taximeter_dashboard.alerting import Alert, as_alert
 from taximeter_dashboard.marks import Mark, deploy_marks, incident_marks, mark_items, with_marks
 from taximeter_dashboard.scope import Scope, scope_of
 
-from .test_agents import add
-from .test_queries import NOW, Database, add_request, database, scope
+from .test_queries import NOW, Database, database, scope
 
 __all__ = ["database", "scope"]  # fixtures
 
@@ -24,19 +23,28 @@ def url(page: str, **own: Any) -> str:
     return f"/{page}?{own}"
 
 
+def add(database: Database, age: timedelta, **values: str) -> None:
+    """Add a minute with traffic."""
+    row = {"minute": NOW - age, **values}
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    database.connection.execute(
+        f"insert into rollup.usage_minute ({names}) values ({marks})", list(row.values())
+    )
+
+
 def found(database: Database, scope: Scope) -> list[tuple[str, str, str]]:
     rows = queries.deploys(database, scope)
     return [(row["agent_name"], row["before"], row["agent_version"]) for row in rows]
 
 
-def test_a_deploy_is_the_first_request_of_a_later_version(database: Database, scope: Scope) -> None:
+def test_a_deploy_is_the_first_minute_of_a_later_version(database: Database, scope: Scope) -> None:
     for version, age in (("1", 5_000), ("1", 20), ("2", 30), ("2", 10)):
-        add(database, "agent_run", age * MINUTE, agent_name="a", agent_version=version)
+        add(database, age * MINUTE, agent_name="a", agent_version=version)
     # Requests know a version by their service; the very first version is no deploy.
     for version, age in (("7", 900), ("8", 5)):
-        add_request(database, f"r{version}", age * MINUTE, service_name="s", agent_version=version)
-    add(database, "agent_run", 15 * MINUTE, agent_name="new", agent_version="1")
-    add(database, "agent_run", 15 * MINUTE, agent_name="a")
+        add(database, age * MINUTE, service_name="s", agent_version=version)
+    add(database, 15 * MINUTE, agent_name="new", agent_version="1")
+    add(database, 15 * MINUTE, agent_name="a")
     assert found(database, scope) == [("a", "1", "2"), ("s", "7", "8")]
     row = queries.deploys(database, scope)[0]
     assert row["first_seen"] == NOW - 30 * MINUTE
@@ -45,7 +53,7 @@ def test_a_deploy_is_the_first_request_of_a_later_version(database: Database, sc
 def test_deploys_follow_the_agent_but_not_the_version_that_is_filtered(database: Database) -> None:
     for agent in ("a", "b"):
         for version, age in (("1", 500), ("2", 30)):
-            add(database, "agent_run", age * MINUTE, agent_name=agent, agent_version=version)
+            add(database, age * MINUTE, agent_name=agent, agent_version=version)
     only = scope_of(NOW, "1h", filters={"agent": ["b"], "version": ["2"]})
     assert found(database, only) == [("b", "1", "2")]
 

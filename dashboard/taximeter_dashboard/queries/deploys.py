@@ -12,26 +12,23 @@ from taximeter_dashboard.scope import Scope
 KNOWN_DAYS: Final = 90
 """How far back an earlier version is looked for."""
 _NARROWED_BY: Final = ("agent_name", "environment", "service_name")
-_SEEN: Final = """select coalesce(agent_name, service_name) as agent_name, agent_version, min(start_time) as first_seen
-from {view} where start_time >= $known and start_time < $end and agent_version is not null and {narrowed}
-group by all"""
 
 
 def deploys(reader: Reads, scope: Scope) -> list[Row]:
     """Return `agent_name`, `agent_version`, `before` (the version) and `first_seen`, in its order.
 
-    A version is new where its first run or request of the last 90 days lies in the window and
-    another version of the agent was seen before. An agent's very first version is no deploy.
+    A version is new where its first minute in the last 90 days lies in the window and another
+    version of the agent was seen before. An agent's very first version is no deploy.
     """
-    own = {name: scope.where[name] for name in _NARROWED_BY if name in scope.where}
+    own: dict[str, list[str]] = {
+        name: values for name, values in scope.where.items() if name in _NARROWED_BY
+    }
     narrowed = matching(own)
     known = scope.end - timedelta(days=KNOWN_DAYS)
-    seen = " union all ".join(
-        _SEEN.format(view=view, narrowed=narrowed.sql) for view in ("agent_runs", "requests")
-    )
     return reader.rows(
-        f"with seen as ({seen}), first as (select agent_name, agent_version, min(first_seen) as first_seen from seen"
-        " where agent_name is not null group by all),"
+        "with first as (select coalesce(agent_name, service_name) as agent_name, agent_version, min(minute) as first_seen"
+        " from usage_minute where minute >= $known and minute < $end and agent_version is not null"
+        f" and {narrowed.sql} group by all having coalesce(agent_name, service_name) is not null),"
         " ordered as (select *, lag(agent_version) over (partition by agent_name order by first_seen,"
         " agent_version) as before from first)"
         " select agent_name, agent_version, before, first_seen from ordered"
