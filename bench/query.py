@@ -72,9 +72,9 @@ def request_view(reader: Timed, scope: Scope) -> None:
     )
     for row in plain_rows(found):
         one = queries.request(reader, row["request_id"]) or {}
-        since, name = one["first_received_at"], one["request_id"]
-        spans = queries.spans_of(reader, name, since)
-        queries.span_detail(reader, name, spans[0]["span_id"], since)
+        window, name = queries.received(one), one["request_id"]
+        spans = queries.spans_of(reader, name, window)
+        queries.span_detail(reader, name, spans[0]["span_id"], window)
         queries.call_detail(reader, name, spans[-1]["span_id"], spans[-1]["start_time"])
 
 

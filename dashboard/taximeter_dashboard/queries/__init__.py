@@ -64,7 +64,14 @@ from taximeter_dashboard.queries.request_list import (
 from taximeter_dashboard.queries.schema import VIEWS, metric_definitions, view_columns
 from taximeter_dashboard.queries.setup import has_any_request, received_by_dialect, unpriced_models
 from taximeter_dashboard.queries.tools import tools
-from taximeter_dashboard.queries.trace import call_detail, request, span_detail, spans_of
+from taximeter_dashboard.queries.trace import (
+    Received,
+    call_detail,
+    received,
+    request,
+    span_detail,
+    spans_of,
+)
 
 __all__ = [
     "OTHERS",
@@ -77,6 +84,7 @@ __all__ = [
     "Matrix",
     "PeopleFilter",
     "Reads",
+    "Received",
     "RequestFilter",
     "Row",
     "Series",
@@ -109,6 +117,7 @@ __all__ = [
     "people_totals",
     "pivoted",
     "prefix_fates",
+    "received",
     "received_by_dialect",
     "request",
     "request_filter",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 import streamlit as st
@@ -23,8 +22,8 @@ TABS: Final = ("Proof", "Input", "Output", "Attributes")
 def draw() -> None:
     request_id = st.query_params.get("id", "")
     found = queries.request(session.reader(), request_id) if request_id else None
-    since = found["first_received_at"] if found else None
-    spans = queries.spans_of(session.reader(), request_id, since) if request_id else []
+    window = queries.received(found)
+    spans = queries.spans_of(session.reader(), request_id, window) if request_id else []
     if found is None and not spans:
         text = "This request is not in the store: it has not arrived yet, or its time is over."
         with st.container(border=True, key="card-missing"):
@@ -34,7 +33,7 @@ def draw() -> None:
         return
     sheet([_heading(found, request_id), *_facts(found, spans)], key="request-head")
     if spans:
-        _body(request_id, spans, since)
+        _body(request_id, spans, window)
     else:
         gone = "Its spans are no longer kept (store.retention_days); these numbers were derived from them."
         sheet([blocks.note(gone)], key="spans-gone")
@@ -104,7 +103,7 @@ def _all_of(**narrowed: str) -> str:
 
 
 @st.fragment(key="trace-fragment")
-def _body(request_id: str, spans: list[queries.Row], since: datetime | None) -> None:
+def _body(request_id: str, spans: list[queries.Row], window: queries.Received) -> None:
     left, right = st.columns([0.68, 0.32], gap="small")
     ids = {span["span_id"]: span for span in spans}
     asked = st.query_params.get("span")
@@ -116,7 +115,7 @@ def _body(request_id: str, spans: list[queries.Row], since: datetime | None) -> 
         )  # fmt: skip
     selected = ids.get(chosen or "") or ids[first]
     with right, st.container(border=True, key="card-span", gap="xsmall"):
-        frame.guarded(lambda: _panel(request_id, selected, since))()
+        frame.guarded(lambda: _panel(request_id, selected, window))()
 
 
 def _interesting(spans: list[queries.Row]) -> str:
@@ -125,10 +124,10 @@ def _interesting(spans: list[queries.Row]) -> str:
     return str(failed or spans[0]["span_id"])
 
 
-def _panel(request_id: str, span: queries.Row, since: datetime | None) -> None:
+def _panel(request_id: str, span: queries.Row, window: queries.Received) -> None:
     reader, span_id = session.reader(), span["span_id"]
     call = queries.call_detail(reader, request_id, span_id, span["start_time"])
-    detail = queries.span_detail(reader, request_id, span_id, since) or {}
+    detail = queries.span_detail(reader, request_id, span_id, window) or {}
     badges = [blocks.badge(KINDS.get(span["kind"], span["kind"] or "span"))]
     if span["status"] == "error":
         badges.append(blocks.badge(span["error_type"] or "error", "bad"))
