@@ -13,7 +13,7 @@ from tests.instrumentation.hosts import Sink, host
 from taximeter.guard import Faults, faults, guarded
 
 HEAVY = ("duckdb", "grpc", "streamlit", "pandas", "plotly", "pyarrow", "requests", "anthropic",
-         "openai", "apscheduler")  # fmt: skip
+         "openai", "apscheduler", "asyncio", "taximeter.pricing")  # fmt: skip
 
 
 def test_a_program_that_just_ends_has_sent_its_spans(sink: Sink) -> None:

@@ -10,6 +10,7 @@ import anthropic
 import openai
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from tests.instrumentation.models import ASK
 
 import taximeter
 from taximeter import lifecycle, semconv
@@ -18,7 +19,7 @@ from taximeter.demo.replies import Fault, Reply, Tokens
 from taximeter.guard import faults
 from taximeter.runs import call_cost, model_calls
 from taximeter.runs.model_calls import account
-from taximeter.testing import SpanList
+from taximeter.testing import FakeModel, SpanList
 
 CLAUDE = "claude-sonnet-4-5"
 GPT = "gpt-4o"
@@ -78,6 +79,17 @@ def test_openai_chat_says_tokens_by_the_conventions(spans: SpanList, api: FakeAp
     assert found["gen_ai.response.id"] == said.id
     assert found["gen_ai.response.finish_reasons"] == ("stop",)
     assert request.cost_pico == 120 * 2_500_000 + 900 * 1_250_000 + 77 * 10_000_000
+
+
+def test_a_client_that_is_given_another_address_asks_somebody_else(spans: SpanList) -> None:
+    client = FakeModel().openai()
+    for address in ("https://api.openai.com/v1", "https://api.deepseek.com/v1"):
+        client.base_url = address
+        client.chat.completions.create(model="deepseek-v4-flash", messages=ASK)
+    said = [dict(span.attributes or {}) for span in spans.spans]
+    assert [(a["gen_ai.provider.name"], a["server.address"], a["taximeter.usage_shape"])
+            for a in said] == [("openai", "api.openai.com", "openai_chat"),
+                               ("deepseek", "api.deepseek.com", "deepseek")]  # fmt: skip
 
 
 def test_openai_embeddings_are_priced_but_no_iteration(spans: SpanList, api: FakeApi) -> None:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Final
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from taximeter import lifecycle, semconv
@@ -119,6 +119,8 @@ def _is_in_a_tool() -> bool:
 @guarded(default=None)
 def _with_context(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return a call's settings with the current span in its ``_meta``, as SEP-414 says."""
+    from opentelemetry import propagate  # reads every installed package's entry points
+
     meta = dict(kwargs.get("meta") or {})
     propagate.inject(meta)
     return {**kwargs, "meta": meta}
