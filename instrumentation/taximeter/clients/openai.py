@@ -26,6 +26,7 @@ from taximeter.clients.openai_background import note_started
 from taximeter.clients.openai_gets import wrap_async_get, wrap_get
 from taximeter.clients.sending import Sending
 from taximeter.clients.servers import NOBODY, Server, server_of
+from taximeter.clients.streamed_choices import StreamedChoices
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
@@ -147,6 +148,7 @@ class _Call:
         self._hides_usage_chunk = False
         self._finish_reasons: list[str] = []
         self._is_stream, self._pieces = False, 0
+        self._said: StreamedChoices | None = None
         self.noted: dict[str, Any] = {}
         self._started = time.perf_counter()
         self.span: Span = trace.INVALID_SPAN
@@ -222,6 +224,8 @@ class _Call:
             self._told[semconv.RESEND_COUNT] = retries
         if field(answer, "_iterator") is not None:
             self._is_stream = True
+            if self._api.api_type == "chat_completions" and lifecycle.captures_content():
+                self._said = StreamedChoices(_MAX_CONTENT)
             observe(answer, self)
             return
         self._read(_data_of(answer))
@@ -243,9 +247,9 @@ class _Call:
         if isinstance(status := field(data, "status"), str):
             details = plain(field(data, "incomplete_details"))
             self._finish_reasons = [_responses_reason(status, details)]
-        if lifecycle.captures_content() and (
-            said := field(data, "choices") or field(data, "output")
-        ):
+        if self._said is not None or not lifecycle.captures_content():
+            return
+        if said := field(data, "choices") or field(data, "output"):
             self._told[semconv.OUTPUT_MESSAGES] = _content([plain(part) for part in said])
 
     # A stream's observer.
@@ -261,6 +265,8 @@ class _Call:
             self._read(response)
         elif self._api.api_type == "chat_completions":
             self._read(item)
+            if self._said is not None:
+                self._said.add(item)
             is_extra = self._hides_usage_chunk and not field(item, "choices")
             return not (is_extra and field(item, "usage") is not None)
         return True
@@ -270,6 +276,8 @@ class _Call:
         span = self.span
         if self._finish_reasons:
             self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._finish_reasons))
+        if self._said is not None:
+            self._told[semconv.OUTPUT_MESSAGES] = _content(self._said.whole())
         span.set_attributes(self._told)
         if self._is_stream and (self._usage is None or not self._finish_reasons):
             self._count(partial(account_broken, pieces=self._pieces))
