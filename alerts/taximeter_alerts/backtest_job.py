@@ -89,6 +89,7 @@ class BacktestJob:
             error, result = str(fault), None
         if result is None:
             last = (error.strip().splitlines() or ["it ended without an answer"])[-1]
+            last = last.removeprefix("taximeter alerts: ")
             self._job = Job("failed", job.days, job.started_at, last[:_MOST_ERROR])
         else:
             self._job = Job("done", job.days, job.started_at, result=result)

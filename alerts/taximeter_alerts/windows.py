@@ -61,7 +61,7 @@ class History:
     references: dict[tuple[str, str], Reference]
     """By group and metric."""
     size: float
-    """How many requests it is made of; it grows when data comes late."""
+    """How many requests and calls it is made of; it grows when data comes late."""
 
     def of(self, group: str, metric: str) -> Reference:
         return self.references.get((group, metric), _NOTHING)
@@ -118,8 +118,9 @@ def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: date
         for name, metric in by_metric.items()
     }
     hours = [row for rows in columns.rows.values() for row in rows.get(HOUR_S, ())]
-    requests = columns.column("sample_requests")
-    return History(references, sum(requests[row] for row in hours if requests[row] > 0))
+    counts = [columns.column(name) for name in dict.fromkeys(_counted_by(m) for m in metrics)]
+    size = sum(count[row] for count in counts for row in hours if count[row] > 0)
+    return History(references, size)
 
 
 def read_spend(reader: Reader, shape: Shape, windows: Sequence[Window]) -> GroupSpend:

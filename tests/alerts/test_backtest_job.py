@@ -19,7 +19,7 @@ from taximeter_alerts.backtest_job import BacktestJob, backtest_command
 FOUND = {"groups": 3, "incidents": 0, "rules": {}, "notices": [], "guards": []}
 SAYS = "import sys, json; print(json.dumps({'days': sys.argv[1], **" + repr(FOUND) + "}))"
 WAITS = "import time; time.sleep(60)"
-FAILS = "import sys; print('there was no traffic', file=sys.stderr); sys.exit(1)"
+FAILS = "import sys; print('taximeter alerts: there was no traffic', file=sys.stderr); sys.exit(1)"
 
 
 def job_of(script: str) -> BacktestJob:

@@ -11,7 +11,7 @@ from tests.alerts.conftest import Clock, MemoryStore
 from tests.alerts.test_alert_timelines import OPS, Process
 
 from taximeter_alerts.live_source import LiveSource
-from taximeter_alerts.windows import Shape, read_samples
+from taximeter_alerts.windows import Shape, read_history, read_samples
 
 RULES = """\
 rules:
@@ -84,3 +84,17 @@ def test_what_comes_late_is_seen_at_the_next_look(store: MemoryStore, clock: Clo
     store.add_minutes("late", at - timedelta(minutes=9), 3)
     source.look()
     assert len(source.samples(shape, metrics, at)) == 1
+
+
+def test_what_history_is_made_of_is_counted_for_models_too(
+    store: MemoryStore, clock: Clock
+) -> None:
+    """It grows when data comes late, whatever the rules are grouped by."""
+    end = clock.now.replace(minute=0, second=0)
+    row = {"minute": end - timedelta(hours=3), "provider": "p", "model": "m", "calls": 40}
+    store.add_rows("usage_minute", [row | {"failed_calls": 4, "unseen_attempts": 0}])
+    found = read_history(store, Shape(("provider", "model"), ()), ["call_error_rate"], end)
+    assert found.size == 40
+    ((key, _),) = found.references
+    assert found.of(key, "call_error_rate").windows(3_600)[0].failures == 4
+    assert found.of(key, "call_error_rate").windows(86_400) == ()
