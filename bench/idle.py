@@ -46,7 +46,7 @@ def start(data_dir: Path) -> subprocess.Popen[bytes]:
         f"TAXIMETER_{name}_PORT": "0"
         for name in ("COLLECTOR_HTTP", "COLLECTOR_GRPC", "DASHBOARD", "ALERTS")
     }
-    command = [sys.executable, "-m", "taximeter.cli", "up", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "taximeter", "up", "--data-dir", str(data_dir)]
     up = subprocess.Popen(command, env=os.environ | free, stdout=subprocess.DEVNULL, cwd=data_dir)
     while not set(PARTS) <= read_ports(data_dir).keys():
         if up.poll() is not None:

@@ -14,7 +14,7 @@ def run_collector(data_dir: Path, **environment: str) -> subprocess.CompletedPro
     inherited = {key: value for key, value in os.environ.items() if "TAXIMETER" not in key}
     ports = {"TAXIMETER_COLLECTOR_HTTP_PORT": "0", "TAXIMETER_COLLECTOR_GRPC_PORT": "0"}
     return subprocess.run(
-        [sys.executable, "-m", "taximeter.cli", "collector", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "taximeter", "collector", "--data-dir", str(data_dir)],
         env={**inherited, **ports, **environment},
         capture_output=True,
         text=True,

@@ -32,7 +32,7 @@ class Up:
 
     def taximeter(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "taximeter.cli", *arguments],
+            [sys.executable, "-m", "taximeter", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -59,7 +59,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     environment |= {f"TAXIMETER_{part}_PORT": "0" for part in PARTS}
     environment["TAXIMETER_STORE_DATA_DIR"] = str(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, "-m", "taximeter.cli", "up", "--no-browser"],
+        [sys.executable, "-m", "taximeter", "up", "--no-browser"],
         env=environment,
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -39,7 +39,7 @@ def up(tmp_path: Path, served: Pair) -> Iterator[Up]:
         "TAXIMETER_EDITOR_TOKEN": "editor",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "taximeter.cli", "up", "--no-browser", "--host", "0.0.0.0"],
+        [sys.executable, "-m", "taximeter", "up", "--no-browser", "--host", "0.0.0.0"],
         env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     hosts = {f"TAXIMETER_{part}_HOST": "0.0.0.0" for part in ("COLLECTOR", "ALERTS", "DASHBOARD")}

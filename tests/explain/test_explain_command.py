@@ -67,7 +67,7 @@ def traces(client: ReadClient) -> tuple[int, bool]:
 
 def explain(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "taximeter.cli", "explain", *arguments],
+        [sys.executable, "-m", "taximeter", "explain", *arguments],
         env=environment(data_dir), cwd=data_dir, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip

@@ -17,7 +17,7 @@ SPANS = 40_000
 
 
 def taximeter(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "taximeter.cli", *arguments]
+    command = [sys.executable, "-m", "taximeter", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
