@@ -1,14 +1,18 @@
-"""Signing in by token in a real browser, and what each role is shown."""
+"""Signing in by token and at an identity provider in a real browser, and what each role is shown."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import Site, part, visiting
+from .provider import CLIENT, Provider
 from .test_pages_in_chromium import HOSTILE_ID
 
 if TYPE_CHECKING:
@@ -77,3 +81,51 @@ def test_an_editor_sees_content_and_a_wrong_token_nothing(browser: Browser, guar
         page.get_by_role("tab", name="Attributes").click()
         page.locator(".wf .row").first.wait_for()
         assert page.get_by_text("is not shown to you").count() == 0
+
+
+@pytest.fixture(scope="module")
+def provided(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard of the same collector, for people of example.org, and a provider beside it."""
+    data_dir: Path = tmp_path_factory.mktemp("provided")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as provider:
+        threading.Thread(target=provider.serve_forever, daemon=True).start()
+        (data_dir / "oidc.toml").write_text(f"""[auth]
+redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
+cookie_secret = "{"0123456789abcdef" * 4}"
+client_id = "{CLIENT}"
+client_secret = "secret"
+server_metadata_url = "http://127.0.0.1:{provider.server_address[1]}/.well-known/openid-configuration"
+""")
+        variables = {
+            "TAXIMETER_DASHBOARD_PORT": str(port),
+            "TAXIMETER_DASHBOARD_OIDC_FILE": str(data_dir / "oidc.toml"),
+            "TAXIMETER_DASHBOARD_VIEWERS": "*@example.org",
+            "TAXIMETER_DASHBOARD_EDITORS": "ann@example.org",
+            "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
+        }
+        with part("dashboard", data_dir, **variables):
+            yield f"http://127.0.0.1:{port}"
+        provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("email", "shown"),
+    [("ann@example.org", "ann@example.org as editor"), ("bob@example.org", "bob@example.org as viewer"),
+     ("eve@evil.test", "eve@evil.test is not among those who may see this dashboard.")],
+)  # fmt: skip
+def test_people_of_the_provider_get_their_role(
+    browser: Browser, provided: str, email: str, shown: str
+) -> None:
+    Provider.claims = {"email": email, "email_verified": True}
+    with visiting(browser, provided) as visit:
+        page = visit.page
+        page.goto(f"{provided}/requests")
+        page.get_by_role("button", name="Sign in").wait_for()
+        assert page.get_by_role("link", name="Costs").count() == 0
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text(shown).wait_for()
+        assert page.get_by_role("link", name="Costs").count() == ("evil" not in email)
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Sign in").wait_for()
