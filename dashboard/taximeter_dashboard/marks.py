@@ -158,6 +158,8 @@ def _line_label(group: Sequence[Mark]) -> str:
     if len(group) > 1:
         is_one = len({mark.version for mark in group}) == 1
         label = f"{group[0].version} · {len(group)} agents" if is_one else f"{len(group)} deploys"
+    if len(label) > _LONG_LABEL:
+        label = group[0].version or label  # the version says more than the agent's first letters
     return label if len(label) <= _LONG_LABEL else label[: _LONG_LABEL - 1] + "…"
 
 

@@ -114,6 +114,13 @@ def test_agents_that_got_a_version_together_are_told_as_one() -> None:
     assert line["label"]["formatter"] == "2.5 · 2 agents"
 
 
+def test_a_long_label_is_the_version() -> None:
+    (line,) = drawn([Mark(TIMES[9], "a-long-agent-name 2.5.0", "x", version="2.5.0")])["markLine"][
+        "data"
+    ]
+    assert line["label"]["formatter"] == "2.5.0"
+
+
 def test_marks_stay_inside_the_plot() -> None:
     late, early = NOW + MINUTE, NOW - timedelta(days=1)
     span = drawn([Mark(early, "i", "", until=late)])["markArea"]["data"][0]
