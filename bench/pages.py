@@ -82,9 +82,11 @@ def after(page: Page, act: Callable[[], None], last: str) -> float:
     page.wait_for_timeout(400)
     page.evaluate(_WATCH)
     act()
-    page.wait_for_function("() => window.__t.done", timeout=60_000)
+    took = page.wait_for_function(
+        "() => window.__t.done && window.__t.done - window.__t.start", timeout=60_000
+    )
     page.locator(last).first.wait_for(timeout=60_000)
-    return float(page.evaluate("() => window.__t.done - window.__t.start")) / 1000
+    return float(took.json_value()) / 1000
 
 
 def walk(browser: Browser, url: str) -> dict[str, float]:
