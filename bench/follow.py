@@ -1,8 +1,8 @@
-"""A step of the roll-ups by its size, and on a store with a long history: CPU-seconds.
+"""A step of the roll-ups by its size, over a month of files, and on a store with a long history: CPU-seconds.
 
 `python bench/follow.py [DIR]` stores requests of bench/traffic.py without sockets and derives each group
-in one step; median of the rounds. With the directory of a store from bench/history.py, the smallest step is
-measured there too.
+in one step; median of the rounds. The month's 30 files are read as the follower does, and all of them, in
+turn. With the directory of a store from bench/history.py, the smallest step is measured there too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from traffic import request_body
@@ -37,6 +37,11 @@ def main() -> None:
         for size in SIZES:
             with closing(Store(Path(folder) / str(size), memory="2GB")) as store:
                 show("empty", size, measure(store, size, asked.rounds))
+        with closing(Store(Path(folder) / "month", memory="2GB")) as store:
+            for age in range(30):
+                store.files.day_for(datetime.now(UTC) - timedelta(days=age))
+            show("30 files", SIZES[0], measure(store, SIZES[0], asked.rounds))
+            show("all read", SIZES[0], measure(store, SIZES[0], asked.rounds, reads_all=True))
     if asked.history:
         with closing(Store(asked.history, memory="2GB")) as store:
             with store.read() as cursor:
@@ -44,9 +49,12 @@ def main() -> None:
             show(f"{row[0] if row else 0:,}", SIZES[0], measure(store, SIZES[0], asked.rounds))
 
 
-def measure(store: Store, size: int, rounds: int) -> tuple[float, float]:
+def measure(
+    store: Store, size: int, rounds: int, *, reads_all: bool = False
+) -> tuple[float, float]:
     """Return the median CPU-seconds of inserting ``size`` spans and of the step that follows them."""
     taken: list[tuple[float, float]] = []
+    since = (lambda _batch: "span") if reads_all else store.files.spans_since
     for _ in range(rounds + 1):
         rows = flatten("traces", [parse("traces", request_body(REQUEST)) for _ in range(size // REQUEST)])  # fmt: skip
         now = datetime.now(UTC)
@@ -57,7 +65,7 @@ def measure(store: Store, size: int, rounds: int) -> tuple[float, float]:
             store_spans(cursor, rows, day, batch, now)
             cursor.execute("commit")
             stored = time.process_time()
-            derive_step(cursor, store.prices, batch - 1, spans_since=store.files.spans_since)
+            derive_step(cursor, store.prices, batch - 1, spans_since=since)
             taken.append((stored - started, time.process_time() - stored))
     inserts, steps = zip(*taken[1:], strict=True)  # the first one loads
     return statistics.median(inserts), statistics.median(steps)
