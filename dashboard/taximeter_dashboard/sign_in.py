@@ -64,7 +64,8 @@ class Access:
         except ValueError:
             return None
         for role in self.tokens:
-            if role == name and hmac.compare_digest(self._seal(role, f"{name}.{until}"), seal):
+            own = self._seal(role, f"{name}.{until}").encode()
+            if role == name and hmac.compare_digest(own, seal.encode("utf-8", "replace")):
                 return role if is_good else None
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable
-from http.cookies import SimpleCookie
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -13,7 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -52,7 +51,9 @@ class SignIn:
             await answer(scope, receive, send)
             return
         is_open = path in _OPEN_PATHS or (path.startswith(_OPEN_FOLDER) and ".." not in path)
-        if is_open or self._access.opened(_cookie(scope), self._clock()) is not None:
+        # Read as Streamlit reads them: other services of this host may set cookies that are not well-formed.
+        cookie = HTTPConnection(scope).cookies.get(COOKIE)
+        if is_open or self._access.opened(cookie, self._clock()) is not None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
@@ -79,11 +80,6 @@ class SignIn:
             samesite="lax", secure=self._is_tls,
         )  # fmt: skip
         return answer
-
-
-def _cookie(scope: Scope) -> str | None:
-    cookies: SimpleCookie = SimpleCookie(Headers(scope=scope).get("cookie") or "")
-    return cookies[COOKIE].value if COOKIE in cookies else None
 
 
 def _refusal(scope: Scope) -> Response:

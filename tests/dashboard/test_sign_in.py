@@ -47,6 +47,7 @@ def test_a_cookie_is_good_for_its_time_and_its_token_only() -> None:
         lambda cookie: "viewer.soon.x",
         lambda cookie: "",
         lambda cookie: "nobody.9999999999.x",
+        lambda cookie: cookie[:-1] + "é",
     ],
 )
 def test_a_forged_cookie_opens_nothing(forge: object) -> None:
@@ -99,6 +100,21 @@ def test_a_page_without_a_sign_in_stays_on_this_machine(tmp_path: Path) -> None:
         check_dashboard_exposure(load_settings(environ=environment))
     environment["TAXIMETER_DASHBOARD_VIEWERS"] = "*@example.org"
     check_dashboard_exposure(load_settings(environ=environment))
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [("a/b=1; ", 200), ('theme={"a": 1}; ', 200), (f'{COOKIE}="viewer.9999999999.é"; ', 200)],
+)
+def test_cookies_of_others_on_this_host_lock_nobody_out(
+    client: TestClient, other: str, status: int
+) -> None:
+    def asked(cookies: str) -> int:
+        header = (b"cookie", cookies.encode("latin-1"))
+        return client.get("/costs", headers=[header]).status_code
+
+    assert asked(f"{other}{COOKIE}={ACCESS.sealed('viewer', NOW)}") == status
+    assert asked(other.rstrip("; ")) == 401
 
 
 async def socket(websocket: WebSocket) -> None:
