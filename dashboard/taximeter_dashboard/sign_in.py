@@ -43,7 +43,9 @@ class Access:
         An address that the provider calls unverified counts for nothing.
         """
         address = str(claims.get("email") or "").lower()
-        if not address or claims.get("email_verified") is False:
+        # Some providers say it in text.
+        is_unverified = str(claims.get("email_verified", True)).lower() == "false"
+        if not address or is_unverified:
             return None
         fits: dict[Role, bool] = {
             role: any(fnmatchcase(address, known.lower()) for known in addresses)

@@ -64,7 +64,9 @@ class SignIn:
     async def _answered(self, request: Request) -> Response:
         if request.url.path == "/sign-out":
             answer: Response = RedirectResponse("/sign-in", 303)
-            answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=self._is_tls)
+            answer.delete_cookie(
+                COOKIE, httponly=True, samesite="lax", secure=self._is_secure(request)
+            )
             return answer
         if request.method != "POST":
             return _form(_own_path(request.query_params.get("next")), "")
@@ -77,9 +79,13 @@ class SignIn:
         answer = RedirectResponse(back, 303)
         answer.set_cookie(
             COOKIE, self._access.sealed(role, self._clock()), max_age=LASTS_S, httponly=True,
-            samesite="lax", secure=self._is_tls,
+            samesite="lax", secure=self._is_secure(request),
         )  # fmt: skip
         return answer
+
+    def _is_secure(self, request: Request) -> bool:
+        # A proxy that speaks TLS says so (uvicorn believes those that it was told to trust).
+        return self._is_tls or request.url.scheme == "https"
 
 
 def _refusal(scope: Scope) -> Response:

@@ -61,6 +61,8 @@ def test_a_forged_cookie_opens_nothing(forge: object) -> None:
         ({"email": "Ann@example.org"}, "editor"),
         ({"email": "bob@example.org", "email_verified": True}, "viewer"),
         ({"email": "ann@example.org", "email_verified": False}, None),
+        ({"email": "ann@example.org", "email_verified": "false"}, None),
+        ({"email": "ann@example.org", "email_verified": "true"}, "editor"),
         ({"email": "ann@example.org.evil.test"}, None),
         ({}, None),
     ],
@@ -162,6 +164,18 @@ def test_a_token_opens_the_page_that_was_asked_for(client: TestClient) -> None:
         pass
     assert client.get("/sign-out").headers["location"] == "/sign-in"
     assert client.get("/costs").status_code == 401
+
+
+@pytest.mark.parametrize(("scheme", "is_secure"), [("http", False), ("https", True)])
+def test_behind_a_proxy_that_speaks_tls_the_cookie_stays_on_tls(
+    scheme: str, is_secure: bool
+) -> None:
+    # uvicorn puts the scheme that a trusted proxy tells into the request's.
+    page = SignIn(Starlette(), ACCESS, is_tls=False)
+    answer = TestClient(page, base_url=f"{scheme}://page", follow_redirects=False).post(
+        "/sign-in", data={"token": "look"}
+    )
+    assert ("Secure" in answer.headers["set-cookie"].split("; ")) is is_secure
 
 
 @pytest.mark.parametrize(
