@@ -181,10 +181,16 @@ def card(
 
 
 def guarded(draw: Callable[P, None]) -> Callable[P, None]:
-    """Draw, or say in one sentence why the collector gave no data, with a way to retry."""
+    """Draw, or say in one sentence why the collector gave no data, with a way to retry.
+
+    A part of a page that draws itself again ends with the sign-in too.
+    """
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> None:
+        if session.role() is None:
+            _way_in(has_people=bool(session.access().people))
+            return
         try:
             draw(*args, **kwargs)
         except QueryError as error:

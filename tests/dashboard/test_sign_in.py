@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from taximeter.settings.exposure import check_dashboard_exposure
 from taximeter.settings.secret import Secret
 from taximeter.settings.settings import SettingsError, load_settings
+from taximeter_dashboard import frame, session
 from taximeter_dashboard.alerts_api import Done, alerts_api_for
 from taximeter_dashboard.sign_in import COOKIE, LASTS_S, Access, Role, access_of
 from taximeter_dashboard.sign_in_page import SignIn
@@ -186,6 +187,20 @@ def test_the_form_leads_to_no_other_site(client: TestClient, elsewhere: str) -> 
     answer = client.post("/sign-in", data={"token": "look", "next": elsewhere})
     assert answer.headers["location"].startswith("/")
     assert "evil" not in answer.headers["location"]
+
+
+def test_a_part_that_draws_itself_again_ends_with_the_sign_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[Role | None] = ["viewer"]
+    monkeypatch.setattr(session, "access", lambda: ACCESS)
+    monkeypatch.setattr(session, "role", lambda: held[0])
+    drawn: list[str] = []
+    part = frame.guarded(drawn.append)
+    part("tail")
+    held[0] = None
+    part("tail")
+    assert drawn == ["tail"]
 
 
 def test_who_may_only_look_changes_no_alert(tmp_path: Path) -> None:
