@@ -66,7 +66,8 @@ class Api:
     outbox: Outbox
     clock: Callable[[], datetime]
     token: Secret | None = None
-    budgets: Callable[[], Sequence[BudgetStatus]] = tuple
+    budgets: Callable[[], Sequence[BudgetStatus] | None] = tuple
+    """None: they are not known yet."""
     backtests: BacktestJob | None = None
 
     def app(self, hosts: list[str]) -> Starlette:
@@ -175,12 +176,15 @@ class Api:
 
     def spent_budgets(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Where the budgets stand, of how long ago; a label in the URL leaves those of others out."""
+        known = self.budgets()
         found = [
             status
-            for status in self.budgets()
+            for status in known or ()
             if all(status.labels.get(name, value) == value for name, value in asked.items())
         ]
-        now, as_of = self.clock(), max((s.at for s in found), default=self.board.watermark)
+        # The watermark outlives a restart, what was found then does not.
+        watermark = None if known is None else self.board.watermark
+        now, as_of = self.clock(), max((s.at for s in found), default=watermark)
         age_s = None if as_of is None else (now - as_of).total_seconds()
         usual = self.book.settle + self.book.every + timedelta(minutes=1)
         return {
@@ -343,7 +347,9 @@ class Api:
         return JSONResponse(body)
 
     def metrics(self, _: Request) -> Response:
-        text = metrics_text(self.board, self.health, self.outbox, self.budgets(), self.clock())
+        text = metrics_text(
+            self.board, self.health, self.outbox, self.budgets() or (), self.clock()
+        )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     def _rule(self, rule: Rule) -> dict[str, Any]:

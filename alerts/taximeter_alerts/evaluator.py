@@ -61,8 +61,8 @@ class Evaluator:
         self._sizes: dict[Shape, float] = {}
         self._lock = threading.Lock()
         self.health = Health()
-        self.budgets: list[BudgetStatus] = []
-        """Where every budget stood at the last evaluation, for each group."""
+        self.budgets: list[BudgetStatus] | None = None
+        """Where every budget stood at the last evaluation, for each group; None before the first."""
         board.restore(clock())
 
     def tick(self) -> int:

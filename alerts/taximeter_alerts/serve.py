@@ -71,7 +71,7 @@ def run(
         board = Board(book, log, dispatcher)
         evaluator = Evaluator(book, reader, board, clock)
         digests = Digests(
-            book, reader, log, outbox, clock, lambda: evaluator.budgets,
+            book, reader, log, outbox, clock, lambda: evaluator.budgets or (),
             lambda: dashboard_url(settings, book),
         )  # fmt: skip
 

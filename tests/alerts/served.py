@@ -21,7 +21,7 @@ from taximeter_alerts.evaluator import Health
 def served(
     timeline: Timeline,
     health: Health | None = None,
-    budgets: Callable[[], Sequence[BudgetStatus]] = tuple,
+    budgets: Callable[[], Sequence[BudgetStatus] | None] = tuple,
     clock: Callable[[], datetime] | None = None,
     backtests: BacktestJob | None = None,
 ) -> Iterator[str]:

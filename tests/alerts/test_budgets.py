@@ -221,6 +221,20 @@ def test_the_api_says_where_budgets_stand_and_of_how_long_ago(
     timeline.close()
 
 
+def test_nobody_goes_by_budgets_that_are_not_known_since_a_restart(
+    tmp_path: Path, process: Process, store: MemoryStore, clock: Clock
+) -> None:
+    spend(store, clock.now - timedelta(hours=1), 120.0)
+    process.run(1)
+    process.restart(OPS + RULES)
+    timeline = Timeline(tmp_path / "api")
+    timeline.board.set_watermark(clock.now)
+    with served(timeline, budgets=lambda: process.evaluator.budgets, clock=clock) as url:
+        answer = httpx.get(f"{url}/api/budgets").json()
+        assert (answer["budgets"], answer["as_of"], answer["is_stale"]) == ([], None, True)
+    timeline.close()
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
