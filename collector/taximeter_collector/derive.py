@@ -86,15 +86,23 @@ def derive_step(
     ``spans_since`` names a view that holds all spans of the commits from a number on.
     """
     spans = spans_since(after + 1)
-    last = next_batch(cursor, after, batches, spans)
-    if (wider := spans_since(after + 1)) != spans:  # a commit went into an older file meanwhile
-        spans, last = wider, next_batch(cursor, after, batches, wider)
+    last = _touch(cursor, after, batches, spans)
+    # A commit went into an older file meanwhile, or a day began: the newest files are others.
+    if (wider := spans_since(after + 1)) != spans:
+        last = _touch(cursor, after, batches, wider)
     if last > after:
-        touched = read_sql("derive/00_touched").replace("{span}", spans)
-        run_script(cursor, touched, {"after": after, "last_batch": last})
         if _count(cursor, "select count(*) from d_linked"):
             run_script(cursor, read_sql("derive/00_context"), {})
         _derive_touched(cursor, prices, after, last, spans_since)
+    return last
+
+
+def _touch(cursor: duckdb.DuckDBPyConnection, after: int, batches: int, spans: str) -> int:
+    """Find the traces of the next commits in view ``spans``; return the last of these commits."""
+    last = next_batch(cursor, after, batches, spans)
+    if last > after:
+        touched = read_sql("derive/00_touched").replace("{span}", spans)
+        run_script(cursor, touched, {"after": after, "last_batch": last})
     return last
 
 
@@ -109,7 +117,10 @@ def _derive_touched(
         "select first_batch from stored_times('d_context', 'rollup.request', 'rollup.aside')"
     ).fetchone()
     first = min(after + 1, int(earlier[0])) if earlier and earlier[0] is not None else after + 1
-    compute(cursor, prices, first, last, spans=spans_since(first))
+    spans = spans_since(first)
+    compute(cursor, prices, first, last, spans=spans)
+    if (wider := spans_since(first)) != spans:
+        compute(cursor, prices, first, last, spans=wider)
     run_script(cursor, read_sql("derive/60_minutes"), {})
     with transaction(cursor):
         replace_rows(cursor)

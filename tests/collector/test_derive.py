@@ -12,6 +12,7 @@ from tests.poison import follow_past_poison
 from tests.telemetry import Span, Value, body, chat, commit, follow, one, receive, rows, send
 
 from taximeter_collector.data_files import NEWEST_SPANS
+from taximeter_collector.derive import derive_step, derived_batch
 from taximeter_collector.ingest import Ingest
 from taximeter_collector.store import Store
 
@@ -137,6 +138,27 @@ def test_a_new_day_gets_a_file_of_its_own_and_old_days_stay_readable(tmp_path: P
     store = Store(tmp_path)
     assert one(store, "select count(distinct trace_id) from spans") == (2,)
     store.close()
+
+
+def test_a_day_that_begins_during_a_step_hides_no_span_of_it(tmp_path: Path) -> None:
+    """The newest two files are others from then on: a trace that began in the older one is read whole."""
+    today = datetime.now(UTC)
+    now = [today - timedelta(days=1)]
+    with closing(Store(tmp_path)) as store, closing(Ingest(store, now=lambda: now[0])) as ingest:
+        ingest.submit("traces", body([chat(1, 1)])).result(60)
+        follow(store)
+        now[0] = today
+        ingest.submit("traces", body([chat(1, 2)])).result(60)
+
+        def since(batch: int) -> str:
+            found = store.files.spans_since(batch)
+            if batch == 1:  # the trace is about to be read from its beginning on
+                store.files.day_for(today + timedelta(days=1))
+            return found
+
+        with store.cursor() as cursor:
+            derive_step(cursor, store.prices, derived_batch(cursor), spans_since=since)
+        assert one(store, "select model_calls from requests") == (2,)
 
 
 def test_spans_are_followed_whatever_day_their_file_is_of(tmp_path: Path) -> None:
