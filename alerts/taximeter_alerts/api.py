@@ -211,7 +211,7 @@ class Api:
     def start_backtest(self, body: dict[str, Any]) -> dict[str, Any]:
         """Start one of so many days (30), in a process of its own."""
         days = body.get("days", 30)
-        if not isinstance(days, int) or not 1 <= days <= MOST_DAYS:
+        if type(days) is not int or not 1 <= days <= MOST_DAYS:
             raise HTTPException(400, f"days must be a whole number from 1 to {MOST_DAYS}.")
         if self.backtests is None or not self.backtests.start(days, self.clock()):
             raise HTTPException(409, "A backtest is running: wait for its answer.")

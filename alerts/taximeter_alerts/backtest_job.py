@@ -52,6 +52,7 @@ class BacktestJob:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._job = Job("none")
+        self._is_stopped = False
 
     @property
     def job(self) -> Job:
@@ -67,20 +68,31 @@ class BacktestJob:
         return True
 
     def stop(self) -> None:
-        """End a running one."""
-        process = self._process
+        """End a running one, also one whose process is about to start."""
+        with self._lock:
+            self._is_stopped = True
+            process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
 
-    def _run(self, job: Job) -> None:
-        try:
+    def _started(self, days: int) -> subprocess.Popen[str]:
+        """Return the process. Raises OSError where none can be had, or the service stops."""
+        command = self._command(days)
+        with self._lock:
+            if self._is_stopped:
+                raise OSError("the service stops")
             self._process = process = subprocess.Popen(
-                self._command(job.days),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
+        return process
+
+    def _run(self, job: Job) -> None:
+        try:
+            process = self._started(job.days)
             if sys.platform != "win32":  # whoever waits for an alert comes first
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
             said, error = process.communicate()

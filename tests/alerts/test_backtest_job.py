@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -66,7 +68,7 @@ def test_the_reason_of_a_failure_is_said(timeline: Timeline) -> None:
     assert job.job.error == "there was no traffic"
 
 
-@pytest.mark.parametrize("days", [0, 367, "7", None])
+@pytest.mark.parametrize("days", [0, 367, "7", None, True])
 def test_days_that_are_none_are_refused(timeline: Timeline, days: object) -> None:
     with served(timeline, backtests=job_of(SAYS)) as url:
         answer = httpx.post(f"{url}/api/backtest", json={"days": days})
@@ -79,3 +81,18 @@ def test_it_is_the_command_on_the_same_configuration(tmp_path: Path) -> None:
     assert command[1:3] == ["-m", "taximeter_alerts"]
     assert command[-3:] == ["--json", "--days", "7"]
     assert json.dumps(str(tmp_path)) in json.dumps(command)
+
+
+def test_a_service_that_stops_leaves_no_process_behind_that_was_about_to_start() -> None:
+    is_stopped = threading.Event()
+
+    def command(days: int) -> Sequence[str]:
+        is_stopped.wait()
+        return [sys.executable, "-c", WAITS]
+
+    job = BacktestJob(command)
+    job.start(1, datetime.now(UTC))
+    job.stop()
+    is_stopped.set()
+    wait_until(lambda: job.job.status == "failed")
+    assert job.job.error == "the service stops"
