@@ -156,3 +156,22 @@ def test_off_it_changes_nothing(spans: SpanList, session: Any) -> None:
     taximeter.shutdown()
     asyncio.run(session.call_tool("add", {"n": 1}))
     assert session.metas == [None] and not spans.spans
+
+
+def test_a_call_that_the_program_cancels_stays_cancelled_and_is_no_failure(
+    spans: SpanList, session: Any
+) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        for number in range(3):
+            try:
+                await asyncio.wait_for(session.call_tool("hang", {"n": number}), 0.01)
+            except Exception as error:
+                ended.append(type(error).__name__)
+                if not isinstance(error, TimeoutError):
+                    raise
+
+    run(work, Limits(tool_errors=1))
+    assert ended == ["TimeoutError"] * 3
+    assert [a.get("error.type") for a in attempts(spans, "hang")] == ["CancelledError"] * 3

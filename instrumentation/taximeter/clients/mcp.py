@@ -88,6 +88,8 @@ class _Call:
         self._span.end()
         if error is not None:
             raise_if_overdue(error)
+            if not isinstance(error, Exception):  # cancelled: nobody waits for its end
+                return
         if self._admission is not None:
             self._admission.end(failed=self._failed)
 
