@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from tests.instrumentation.models import ASK, CLAUDE, GPT
@@ -134,3 +135,10 @@ def test_the_examples_of_the_document_pass_as_tests(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files)]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout
+
+
+def test_what_it_has_no_answer_to_is_said() -> None:
+    with pytest.raises(ValueError, match="has no answer"):
+        FakeModel([])
+    with pytest.raises(anthropic.NotFoundError, match="FakeModel answers /v1/messages"):
+        FakeModel().anthropic().models.list()

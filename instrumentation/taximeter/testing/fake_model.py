@@ -69,6 +69,11 @@ class FakeModel:
     _answered: int = 0
     _lock: Lock = field(default_factory=Lock)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is nothing to answer."""
+        if isinstance(self.answers, Sequence) and not self.answers:
+            raise ValueError("FakeModel([]) has no answer: give it one, or leave them out")
+
     def anthropic(self, **settings: Any) -> Anthropic:
         """Return an `anthropic.Anthropic` that asks this model; without retries unless told."""
         return self._client("anthropic", "Anthropic", settings)  # type: ignore[no-any-return]
@@ -127,13 +132,13 @@ class FakeModel:
 
     def _begin(self, request: Any) -> None:
         with self._lock:
-            self.bodies.append(json.loads(request.content))
+            self.bodies.append(_body_of(request))
             self.timeouts.append(request.extensions["timeout"])
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
 
     def _end(self, http: Any, request: Any) -> Any:
-        body = json.loads(request.content)
+        body = _body_of(request)
         with self._lock:
             self._in_flight -= 1
             answer = self._next(body)
@@ -146,6 +151,14 @@ class FakeModel:
         if callable(self.answers):
             return self.answers(body)
         return self.answers[min(self._answered, len(self.answers) - 1)]
+
+
+def _body_of(request: Any) -> dict[str, Any]:
+    """Return a request's JSON; nothing of what has none, as a GET or a file that is sent."""
+    try:
+        return dict(json.loads(request.content))
+    except ValueError:
+        return {}
 
 
 def _http_of(sdk: Any) -> Any:
