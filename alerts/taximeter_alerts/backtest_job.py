@@ -97,7 +97,7 @@ class BacktestJob:
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
             said, error = process.communicate()
             result = json.loads(said) if process.returncode == 0 else None
-        except (OSError, ValueError) as fault:
+        except Exception as fault:  # noqa: BLE001 - one that stays "running" lets no other start
             error, result = str(fault), None
         if result is None:
             last = (error.strip().splitlines() or ["it ended without an answer"])[-1]

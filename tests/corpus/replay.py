@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -14,7 +16,7 @@ from tests.telemetry import follow
 
 from taximeter.settings.settings import RedactionSettings
 from taximeter_collector.decode import Signal
-from taximeter_collector.ingest import Ingest
+from taximeter_collector.ingest import Ingest, Outcome, QueueFull, StoreUnavailable
 from taximeter_collector.otlp_json import json_to_protobuf
 from taximeter_collector.store import Store
 
@@ -48,7 +50,7 @@ def replay_all(
     ingest, owner = Ingest(store, redaction=redaction), dict[str, str]()
     found: dict[str, Traces] = {str(scenario): [] for scenario in scenarios}
     pending = [
-        ingest.submit(export.signal, as_service(str(scenario), export))
+        _sent(ingest, export.signal, as_service(str(scenario), export))
         for scenario in scenarios
         for export in scenario.exports
     ]
@@ -78,3 +80,15 @@ def as_service(name: str, export: Export) -> bytes:
         part.resource.attributes.extend(others)
         part.resource.attributes.add(key="service.name").value.string_value = name
     return bytes(request.SerializeToString())
+
+
+def _sent(ingest: Ingest, signal: Signal, data: bytes) -> Future[Outcome]:
+    """Submit a request again until it is taken, as clients do: on a busy machine commits are slow."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ingest.submit(signal, data)
+        except (QueueFull, StoreUnavailable):
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)

@@ -62,6 +62,12 @@ def test_each_result_is_a_call_at_batch_prices_and_counts_once(
     assert sum(row[2] or 0 for row in found) == request.cost_pico
 
 
+def test_a_broken_line_hides_no_result(spans: SpanList) -> None:
+    text = results("b", CHAT) + "{broken\n[1]\n\n" + results("c", CHAT)
+    client(text).files.content("file-1")
+    assert len(spans.spans) == 2
+
+
 def test_an_asynchronous_client_is_measured_too(spans: SpanList) -> None:
     async def fetch() -> None:
         wire = httpx2.AsyncClient(transport=transport(results("b", CHAT)))

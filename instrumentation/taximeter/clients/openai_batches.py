@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.batch_results import count_result, is_first_look
+from taximeter.clients.fields import field
 from taximeter.clients.servers import server_of
 from taximeter.guard import guarded
 
@@ -43,12 +44,15 @@ def note_file(client: Any, answer: Any) -> None:
 
 
 def _results(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the id and the body of each result that has a usage; failures have none."""
+    """Yield the id and the body of each result that has a usage; failures have none, a broken line says nothing."""
     for line in content.splitlines():
-        result = json.loads(line) if line.strip() else {}
-        body = (result.get("response") or {}).get("body")
-        if isinstance(body, Mapping) and body.get("usage") and body.get("object") in _SHAPES:
-            yield str(result["id"]), body
+        try:
+            result = json.loads(line)
+        except ValueError:
+            continue
+        body = field(field(result, "response"), "body")
+        if isinstance(body, dict) and body.get("usage") and body.get("object") in _SHAPES:
+            yield str(field(result, "id")), body
 
 
 def _count(body: Mapping[str, Any], provider: str, host: str | None) -> None:
