@@ -63,7 +63,7 @@ def test_each_result_is_a_call_at_batch_prices_and_counts_once(
 
 
 def test_a_broken_line_hides_no_result(spans: SpanList) -> None:
-    text = results("b", CHAT) + "{broken\n[1]\n\n" + results("c", CHAT)
+    text = results("e", CHAT) + "{broken\n[1]\n\n" + results("f", CHAT)
     client(text).files.content("file-1")
     assert len(spans.spans) == 2
 
