@@ -14,6 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 _EVALUATE: Final = "evaluate"
 _WATCH_S: Final = 5.0
+_PATIENCE_S: Final = 15.0
 _LATE_TICKS: Final = 3
 _log = logging.getLogger("taximeter_alerts")
 
@@ -31,6 +32,7 @@ class Scheduler:
         self._every_s = every.total_seconds()
         self._evaluate = evaluate
         self._ticked = time.monotonic()
+        self._is_evaluating = False
         self._stopped = threading.Event()
         names = list(receivers)
         self._scheduler = BackgroundScheduler(
@@ -60,19 +62,27 @@ class Scheduler:
 
     def _tick(self) -> None:
         self._ticked = time.monotonic()
+        self._is_evaluating = True
         try:
             self._evaluate()
         finally:
+            self._is_evaluating = False
             self._ticked = time.monotonic()
 
     def _watch(self) -> None:
         """Wake the jobs after a clock set back, when APScheduler waits for the old time again."""
-        patience_s = max(_LATE_TICKS * self._every_s, 15.0)
+        patience_s = max(_LATE_TICKS * self._every_s, _PATIENCE_S)
         while not self._stopped.wait(_WATCH_S):
             if time.monotonic() - self._ticked <= patience_s:
                 continue
-            _log.warning("no evaluation for %.0f s: the clock was set back; again", patience_s)
             self._ticked = time.monotonic()
+            if self._is_evaluating:
+                _log.warning(
+                    "an evaluation runs for more than %.0f s: alerts are late until it ends",
+                    patience_s,
+                )
+                continue
+            _log.warning("no evaluation for %.0f s: the clock was set back; again", patience_s)
             for job in self._scheduler.get_jobs():
                 seconds = self._every_s if job.id == _EVALUATE else 1
                 self._scheduler.reschedule_job(job.id, trigger="interval", seconds=seconds)
