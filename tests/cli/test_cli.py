@@ -110,6 +110,16 @@ def test_the_answer_goes_to_a_file(collector: Collector, tmp_path: Path) -> None
     assert len(json.loads((tmp_path / "out.json").read_text())) == 2
 
 
+def test_a_file_that_cannot_be_written_is_named(
+    collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(collector, "--format", "json", "-o", "no/where.json") == 2
+    assert capsys.readouterr().err == (
+        "taximeter query: cannot write no/where.json (No such file or directory): "
+        "name another file with -o.\n"
+    )
+
+
 def test_the_token_is_sent(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXIMETER_QUERY_TOKEN", "open sesame")
     ask(collector)

@@ -58,7 +58,15 @@ def run_query(options: argparse.Namespace) -> int:
     text = _FORMATTERS[options.format](names, answer["rows"])
     if options.output:
         # Universal newlines would double those that CSV quotes.
-        Path(options.output).write_text(text, encoding="utf-8", newline="")
+        try:
+            Path(options.output).write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            print(
+                f"taximeter query: cannot write {options.output} ({error.strerror}): "
+                "name another file with -o.",
+                file=sys.stderr,
+            )
+            return 2
     else:
         sys.stdout.write(text)
     return 0
