@@ -110,6 +110,14 @@ def test_a_part_that_fails_at_start_says_why(supervisor: Supervisor) -> None:
     assert caught.value.exit_code == 1
 
 
+def test_a_data_dir_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    supervisor = Supervisor(tmp_path / "file", dict(os.environ), print)
+    with pytest.raises(StartError, match=r"cannot write .*file .*--data-dir") as caught:
+        supervisor.start(Part("tiny", "tiny_server"))
+    assert caught.value.exit_code == 2
+
+
 def test_a_part_that_is_not_kept_may_end(supervisor: Supervisor, said: list[str]) -> None:
     supervisor.start(Part("demo", "tiny_failure", ("0",), is_kept=False))
 

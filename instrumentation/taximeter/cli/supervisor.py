@@ -186,10 +186,17 @@ class Supervisor:
 
     def _open_log(self, name: str) -> IO[bytes]:
         file = self.log(name)
-        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        is_long = file.exists() and file.stat().st_size > LOG_BYTES
-        return file.open("wb" if is_long else "ab")
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            is_long = file.exists() and file.stat().st_size > LOG_BYTES
+            return file.open("wb" if is_long else "ab")
+        except OSError as error:
+            raise StartError(
+                f"cannot write {error.filename} ({error.strerror}): name a directory of yours "
+                "with --data-dir or TAXIMETER_STORE_DATA_DIR.",
+                WRONG_CONFIGURATION,
+            ) from None
 
 
 def pause_before(failures: int) -> float:
