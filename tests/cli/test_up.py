@@ -90,6 +90,7 @@ def test_up_takes_a_span_survives_a_crash_and_stops_cleanly(up: Up) -> None:
     said = wait_until_running(up)
     ports = read_ports(up.data_dir)
     assert f"dashboard   http://127.0.0.1:{web_port(ports['dashboard'])}" in said
+    assert f"TAXIMETER_ENDPOINT=http://127.0.0.1:{ports['collector']['http_port']} set" in said
     up.send_span()
     assert up.count_spans() == 1
 

@@ -125,6 +125,8 @@ def _banner(
     dashboard: str,
     is_demo: bool,
 ) -> str:
+    from taximeter.export.otlp_http import DEFAULT_ENDPOINT
+
     scheme = "http" if settings.collector.tls is None else "https"
     http = url_of(settings.collector.host, collector["http_port"], scheme)
     lines = [
@@ -139,6 +141,8 @@ def _banner(
         '  import taximeter; taximeter.init(service="my-agent")',
         f"  or, for any OpenTelemetry program: OTEL_EXPORTER_OTLP_ENDPOINT={http}",
     ]
+    if http != DEFAULT_ENDPOINT:
+        lines.insert(-1, f"  with TAXIMETER_ENDPOINT={http} set there")
     if settings.collector.ingest_token is not None:
         lines.append("  with TAXIMETER_INGEST_TOKEN set there as here")
     if is_demo:
