@@ -342,9 +342,14 @@ class Api:
             "status": "ok" if health.last_error is None else "degraded",
             "error": health.last_error,
             "evaluated_to": time_text(self.board.watermark),
+            "is_behind": self._is_behind(),
             "rules": len(self.book.rules),
         }
         return JSONResponse(body)
+
+    def _is_behind(self) -> bool:
+        judged = self.board.watermark
+        return judged is None or (self.clock() - judged).total_seconds() > STALE_AFTER_S
 
     def metrics(self, _: Request) -> Response:
         text = metrics_text(

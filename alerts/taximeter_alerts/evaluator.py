@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from taximeter_alerts.board import Board
@@ -23,6 +24,8 @@ from taximeter_collector.client import QueryError
 
 CATCH_UP: Final = timedelta(hours=6)
 _FINE: Final = timedelta(minutes=10)
+HURRY_S: Final = 20.0
+"""A catch-up that takes longer goes on in ever larger steps: what is now matters more than what was."""
 """The newest part of a gap is evaluated minute by minute, the rest in steps of five."""
 _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
@@ -59,7 +62,7 @@ class Evaluator:
         self._shapes = shapes_of(book.rules)
         self._source = LiveSource(reader, clock, self._is_learning)
         self._sizes: dict[Shape, float] = {}
-        self._lock = threading.Lock()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self.health = Health()
         self.budgets: list[BudgetStatus] | None = None
         """Where every budget stood at the last evaluation, for each group; None before the first."""
@@ -74,6 +77,10 @@ class Evaluator:
         finally:
             self._lock.release()
 
+    def stop(self) -> None:
+        """Let `tick` end after the evaluation that it is in; the next start goes on from there."""
+        self._stop.set()
+
     def _catch_up(self) -> int:
         started = time.monotonic()
         end = _floor_minute(self._clock() - self._book.settle)
@@ -82,7 +89,10 @@ class Evaluator:
             self._source.look()
             self._follow_clock(end)
             self._take_in_late_data(end)
-            for at in minutes_to_evaluate(self._board.watermark, end):
+            is_slow = partial(_is_past, started + HURRY_S)
+            for at in minutes_to_evaluate(self._board.watermark, end, is_slow):
+                if self._stop.is_set():
+                    break
                 self._evaluate(at, is_newest=at == end)
                 done += 1
         except QueryError as error:
@@ -166,13 +176,25 @@ class Evaluator:
 _DAWN: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
-def minutes_to_evaluate(watermark: datetime | None, end: datetime) -> Iterator[datetime]:
-    """Yield the ends of the minutes to evaluate, oldest first; none if time went backwards."""
+def minutes_to_evaluate(
+    watermark: datetime | None, end: datetime, is_slow: Callable[[], bool] = lambda: False
+) -> Iterator[datetime]:
+    """Yield the ends of the minutes to evaluate, oldest first; none if time went backwards.
+
+    While ``is_slow`` a step takes a third of what is left, so that some twelve reach the present.
+    """
     at = max(watermark or end - CATCH_UP, end - CATCH_UP)
     while at < end:
         left = end - at
-        at += timedelta(minutes=5) if left > _FINE + timedelta(minutes=5) else timedelta(minutes=1)
+        step = timedelta(minutes=5 if left > _FINE + timedelta(minutes=5) else 1)
+        if is_slow():
+            step = max(step, timedelta(minutes=left // timedelta(minutes=3)))
+        at += step
         yield at
+
+
+def _is_past(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 def _floor_minute(at: datetime) -> datetime:

@@ -94,6 +94,7 @@ def run(
         finally:
             remove_ports(data_dir, "alerts")
             backtests.stop()
+            evaluator.stop()
             scheduler.stop()
 
 

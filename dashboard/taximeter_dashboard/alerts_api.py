@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from urllib.parse import quote
 from taximeter.settings.ports import live_port, part_url, served_certificate
 from taximeter.settings.settings import Settings
 from taximeter.settings.tls import reader_context
+from taximeter_dashboard.alerting import moment_in
 
 Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5
@@ -32,6 +34,8 @@ class Answer:
 
     rows: list[Row]
     is_reachable: bool
+    evaluated_to: datetime | None = None
+    """Up to when the rules are judged, where the answer says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None)
         rows = [rows]
     if not isinstance(rows, list):
         return Answer([], is_reachable=True)
-    return Answer([row for row in rows if isinstance(row, dict)], is_reachable=True)
+    judged = moment_in(document, "evaluated_to") if isinstance(document, Mapping) else None
+    return Answer([row for row in rows if isinstance(row, dict)], True, judged)
 
 
 def _request(

@@ -12,7 +12,7 @@ from tests.alerts.conftest import Clock, MemoryStore
 
 from taximeter_alerts.board import Board
 from taximeter_alerts.dispatcher import Dispatcher
-from taximeter_alerts.evaluator import Evaluator, minutes_to_evaluate
+from taximeter_alerts.evaluator import CATCH_UP, Evaluator, minutes_to_evaluate
 from taximeter_alerts.notice import Notice
 from taximeter_alerts.notification_log import AlreadyRunning, NotificationLog
 from taximeter_alerts.notifiers.base import Delivery
@@ -210,3 +210,16 @@ def test_every_closed_minute_is_evaluated_once_and_gaps_are_bounded() -> None:
     after_a_week = list(minutes_to_evaluate(end - timedelta(days=7), end))
     assert len(after_a_week) < 100 and after_a_week[-1] == end
     assert list(minutes_to_evaluate(end + timedelta(minutes=1), end)) == []
+
+
+def test_a_slow_catch_up_reaches_the_present_in_a_few_steps() -> None:
+    end = datetime.fromisoformat("2026-11-20T14:00:00+00:00")
+    steps = list(minutes_to_evaluate(None, end, lambda: True))
+    assert len(steps) < 20 and steps == sorted(steps) and steps[-1] == end
+    assert steps[0] - (end - CATCH_UP) == timedelta(hours=2)
+    assert [end - at for at in steps[-3:]] == [timedelta(minutes=m) for m in (2, 1, 0)]
+
+
+def test_a_stop_ends_a_catch_up_between_two_minutes(process: Process) -> None:
+    process.evaluator.stop()
+    assert process.evaluator.tick() == 0

@@ -20,7 +20,7 @@ from taximeter_alerts.api_rows import budget_row
 from taximeter_alerts.backtest_job import BacktestJob
 from taximeter_alerts.budgets import BudgetSpend, Spend, status_of
 from taximeter_alerts.rules import Budget
-from taximeter_dashboard import backtest_rows
+from taximeter_dashboard import backtest_rows, blocks
 from taximeter_dashboard.budget_rows import budget_rows
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -77,6 +77,19 @@ def page() -> AppTest:
 def press(app: AppTest, key: str) -> None:
     app.button(key=key).click().run()
     assert not app.exception
+
+
+def test_all_quiet_of_long_ago_is_not_shown_as_now(
+    timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service of this test has judged up to a day in November 2026."""
+    notes: list[str] = []
+    real = blocks.note
+    monkeypatch.setattr(
+        blocks, "note", lambda text, tone="": notes.append(text) or real(text, tone)
+    )  # type: ignore[func-returns-value]
+    page()
+    assert any(text.startswith("Judged up to 20 Nov") for text in notes)
 
 
 def test_acknowledge_and_snooze_reach_the_service(timeline: Timeline) -> None:

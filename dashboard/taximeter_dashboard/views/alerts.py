@@ -27,6 +27,8 @@ from taximeter_dashboard.components import sheet, table
 HISTORY: Final = 50
 BACKTEST_DAYS: Final = (7, 14, 30)
 BUDGETS: Final = 200
+BEHIND: Final = timedelta(minutes=5)
+"""An evaluation takes in a minute once it has settled; later than this it does not keep up."""
 DAYS: Final = 7
 DURATIONS: Final = ("1h", "4h", "1d", "7d")
 RULE_COLUMNS: Final = (
@@ -50,6 +52,8 @@ def draw() -> None:
     current = [as_alert(row) for row in firing.rows]
     every = [as_alert(row) for row in incidents.rows]
     every.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
+    if firing.is_reachable:
+        _judged_to(firing.evaluated_to)
     _firing(api, current, [alert for alert in every if alert.status == "firing"])
     _budgets(api)
     _history(every)
@@ -60,6 +64,18 @@ def draw() -> None:
     with st.grid(2, min_column_width=420, gap="small"):
         _silences(api, current)
         _receivers(api)
+
+
+def _judged_to(moment: datetime | None) -> None:
+    """Say when what is shown is not of now: "all quiet" would be a guess."""
+    if moment is None:
+        text = "No minute is judged yet: the first evaluation has not ended."
+    elif (age := datetime.now(UTC) - moment) > BEHIND:
+        at = format.moment(moment, session.zone(), seconds=False)
+        text = f"Judged up to {at} ({format.ago(age)}): what came later is not judged yet. Evaluation is catching up, or can't read the collector."
+    else:
+        return
+    sheet([blocks.note(text, "warn")], key="judged-to")
 
 
 def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> None:
