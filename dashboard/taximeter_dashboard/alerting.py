@@ -230,4 +230,4 @@ def _minute(when: datetime) -> str:
 
 def _joined(value: Any) -> str:
     names = value if isinstance(value, list | tuple) else []
-    return ", ".join(format.words(str(name)).lower() for name in names)
+    return ", ".join(format.words(str(name).removesuffix("_name")).lower() for name in names)

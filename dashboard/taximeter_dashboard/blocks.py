@@ -83,3 +83,19 @@ def step(
 def verbatim(text: str) -> Block:
     """Text as it came, with its lines."""
     return {"type": "verbatim", "text": text}
+
+
+def turn(
+    who: str,
+    text: str,
+    *,
+    role: str,
+    given: str = "",
+    badges: Sequence[Badge] = (),
+    meta: str = "",
+    href: str = "",
+    is_code: bool = False,
+) -> Block:
+    """One turn of a conversation; `given` is what a tool was called with, `href` leads to the span."""
+    return {"type": "turn", "who": who, "text": text, "role": role, "given": given,
+            "badges": list(badges), "meta": meta, "href": href, "code": is_code}  # fmt: skip

@@ -96,13 +96,13 @@ def readable(text: str | None) -> str:
 
 def content_of(attributes: Mapping[str, str], way: str) -> str:
     """Return what went ``input`` or ``output`` of a span, however its dialect calls it."""
-    for name in _CONTENT[way]:
+    for name in CONTENT_KEYS[way]:
         if attributes.get(name):
             return readable(attributes[name])
     return ""
 
 
-_CONTENT: Final[dict[str, tuple[str, ...]]] = {
+CONTENT_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "input": ("gen_ai.input.messages", "gen_ai.tool.call.arguments", "input.value",
               "traceloop.entity.input", "gen_ai.prompt", "ai.prompt.messages", "ai.prompt",
               "ai.toolCall.args", "langfuse.observation.input", "input", "tool_arguments",

@@ -170,7 +170,7 @@ def test_an_alert_leads_to_the_requests_of_its_group_and_time() -> None:
 def test_a_rule_without_receiver_tells_this_page() -> None:
     rule = rule_text({"name": "x", "by": ["agent_name"], "receivers": [], "learning": None,
                       "status": "inactive", "title": "Error rate", "when": "above 5 %"})  # fmt: skip
-    assert (rule.state, rule.by, rule.receivers) == ("ok", "agent name", "this page only")
+    assert (rule.state, rule.by, rule.receivers) == ("ok", "agent", "this page only")
     assert rule.condition == "Error rate above 5 %"
 
 

@@ -36,6 +36,18 @@ BLOCK.step = (b, folds) => {
   return d;
 };
 BLOCK.verbatim = (b) => h("pre", "", b.text);
+const LONG = 700;
+// A text of a conversation: what is long shows its beginning and opens.
+const said = (cls, text) => {
+  if (text.length <= LONG) return h("div", `said ${cls}`, text);
+  const d = h("details", `said ${cls}`, h("summary", "", h("span", "short", `${text.slice(0, LONG / 2)}…`), h("span", "opens")), text);
+  return d;
+};
+BLOCK.turn = (b) => {
+  const cls = b.code ? "code" : "";
+  const head = h("div", "ln1", h("b", "", b.who), ...b.badges.map(tag), h("span", "grow"), anchor("lk meta", b.href, b.meta));
+  return h("div", `turn ${b.role === "user" || b.role === "system" || b.role === "tool" ? b.role : "assistant"}`, head, b.given ? said("code given", b.given) : null, b.text ? said(cls, b.text) : null);
+};
 export default function (component) {
   const { data, parentElement } = component;
   const sheet = host(parentElement, "sh");

@@ -16,6 +16,7 @@ from taximeter_dashboard.queries.cache import (
     hit_ratio_by_agent,
     prefix_fates,
 )
+from taximeter_dashboard.queries.conversation import Said, said_in
 from taximeter_dashboard.queries.core import (
     OTHERS,
     Reads,
@@ -87,6 +88,7 @@ __all__ = [
     "Received",
     "RequestFilter",
     "Row",
+    "Said",
     "Series",
     "Values",
     "Version",
@@ -123,6 +125,7 @@ __all__ = [
     "request_filter",
     "request_page",
     "run_lengths",
+    "said_in",
     "span_detail",
     "spans_of",
     "spend_by",

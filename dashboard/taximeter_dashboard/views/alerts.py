@@ -87,7 +87,7 @@ def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> Non
             sheet([blocks.listing([_entry(a) for a in (*active, *pending)])], key="firing-list")
         else:
             sheet([blocks.note("All quiet: no rule is firing.", "good")], key="firing-none")
-        if not incidents:
+        if not (incidents and session.may_edit()):
             return
         with st.popover("Acknowledge or snooze", icon=":material/done:", key="act"):
             names = {f"{incident_title(a)} ({a.incident[:6]})": a.incident for a in incidents}
@@ -136,13 +136,8 @@ def _backtest(api: AlertsApi) -> None:
     job = api.backtest()
     is_running = job.get("status") == "running"
     with frame.card("What would have fired", backtest_rows.summary(job), key="backtest"):
-        with st.container(horizontal=True, vertical_alignment="bottom", key="backtest-ask"):
-            days = st.segmented_control(
-                "Days", BACKTEST_DAYS, default=7, required=True, key="backtest-days"
-            )
-            if st.button("Judge the past", key="backtest-start", disabled=is_running):
-                done = api.start_backtest(days)
-                _say(done, f"{days} days are being judged; that can take minutes.")
+        if session.may_edit():
+            _ask_backtest(api, is_running=is_running)
         result = job.get("result")
         if not result:
             return
@@ -159,15 +154,31 @@ def _backtest(api: AlertsApi) -> None:
         sheet([*shown, blocks.listing(notices)], key="backtest-result")
 
 
+def _ask_backtest(api: AlertsApi, *, is_running: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", key="backtest-ask"):
+        days = st.segmented_control(
+            "Days", BACKTEST_DAYS, default=7, required=True, key="backtest-days"
+        )
+        if st.button("Judge the past", key="backtest-start", disabled=is_running):
+            done = api.start_backtest(days)
+            _say(done, f"{days} days are being judged; that can take minutes.")
+
+
 def _silences(api: AlertsApi, current: list[Alert]) -> None:
-    rows = api.silences().rows
+    rows, is_editor = api.silences().rows, session.may_edit()
     with frame.card("Silences", f"{format.exact(len(rows))} in force or to come", key="silences"):
         for row in rows:
             id, text = str(row.get("id")), silence_text(row, session.zone())
             with st.container(horizontal=True, vertical_alignment="center", key=f"silence-{id}"):
                 sheet([blocks.listing([blocks.item("Silenced", text)])], key=f"silence-text-{id}")
-                if not id.startswith("file-") and st.button("End", key=f"silence-end-{id}"):
+                if (
+                    is_editor
+                    and not id.startswith("file-")
+                    and st.button("End", key=f"silence-end-{id}")
+                ):
                     _say(api.end_silence(id), "The silence has ended.")
+        if not is_editor:
+            return
         with st.popover("Silence alerts", icon=":material/notifications_off:", key="silence"):
             options = matcher_options(current)
             chosen = st.multiselect("That match all of", list(options), key="silence-match")
@@ -184,6 +195,7 @@ def _silences(api: AlertsApi, current: list[Alert]) -> None:
 def _receivers(api: AlertsApi) -> None:
     receivers, dead = api.receivers().rows, api.deliveries().rows
     dead = [row for row in dead if row.get("status") == "dead"]
+    is_editor = session.may_edit()
     sub = f"{format.exact(len(dead))} not delivered" if dead else "nothing is undelivered for good"
     with frame.card("Receivers", sub, key="receivers"):
         if not receivers:
@@ -193,7 +205,7 @@ def _receivers(api: AlertsApi) -> None:
             name = str(row.get("name"))
             with st.container(horizontal=True, vertical_alignment="center", key=f"to-{name}"):
                 sheet([blocks.listing([_receiver(row)])], key=f"receiver-{name}")
-                if st.button("Send a test", key=f"test-{name}"):
+                if is_editor and st.button("Send a test", key=f"test-{name}"):
                     done = api.send_test(name)
                     error = done.error or done.answer.get("error")
                     _say(Done(done.answer, error), f"{name}: the test notice was delivered.")
@@ -201,7 +213,7 @@ def _receivers(api: AlertsApi) -> None:
             id = str(row.get("id"))
             with st.container(horizontal=True, vertical_alignment="center", key=f"dead-{id}"):
                 sheet([blocks.listing([_dead(row)])], key=f"dead-text-{id}")
-                if st.button("Send again", key=f"retry-{id}"):
+                if is_editor and st.button("Send again", key=f"retry-{id}"):
                     _say(api.retry(id), "Queued again.")
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from taximeter_collector.explain import NotExplainable
-from taximeter_dashboard import blocks, format, frame, queries, session, trace
+from taximeter_dashboard import blocks, format, frame, queries, request_panels, session, trace
 from taximeter_dashboard.components import sheet, waterfall
 from taximeter_dashboard.proofs import proof_blocks
 from taximeter_dashboard.scope import FILTERS
@@ -16,6 +16,7 @@ KINDS: Final = {"llm": "model call"}
 CODE_HEIGHT: Final = 270
 WHO: Final = (("User", "user_id", "user"), ("Session", "session_id", "session"),
               ("Tenant", "tenant", "tenant"))  # fmt: skip
+VIEWS: Final = ("Waterfall", "Conversation", "Cost over time")
 TABS: Final = ("Proof", "Input", "Output", "Attributes")
 
 
@@ -104,6 +105,19 @@ def _all_of(**narrowed: str) -> str:
 
 @st.fragment(key="trace-fragment")
 def _body(request_id: str, spans: list[queries.Row], window: queries.Received) -> None:
+    shown = st.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if shown == "Conversation":
+        frame.guarded(lambda: request_panels.conversation_card(request_id, window))()
+    elif shown == "Cost over time":
+        request_panels.cost_card(spans)
+    else:
+        _waterfall(request_id, spans, window)
+
+
+def _waterfall(request_id: str, spans: list[queries.Row], window: queries.Received) -> None:
     left, right = st.columns([0.68, 0.32], gap="small")
     ids = {span["span_id"]: span for span in spans}
     asked = st.query_params.get("span")
