@@ -127,6 +127,19 @@ def test_a_test_notice_is_sent_and_a_dead_one_again(timeline: Timeline) -> None:
     assert [row["status"] for row in timeline.outbox.undelivered()] == ["queued"]
 
 
+def test_a_viewer_gets_no_button_that_changes_anything(
+    timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline.log.execute("update outbox set status = 'dead', last_error = 'no' where rowid = 1")
+    assert {"act-ack", "test-ops", "backtest-start", "silence-add"} <= changing(page())
+    monkeypatch.setattr("taximeter_dashboard.session.role", lambda: "viewer")
+    assert changing(page()) == set()
+
+
+def changing(app: AppTest) -> set[str]:
+    return {str(button.key) for button in app.button}
+
+
 def test_a_budget_is_a_row_with_its_bar_and_a_way_to_its_spend(timeline: Timeline) -> None:
     asked: list[dict[str, object]] = []
 

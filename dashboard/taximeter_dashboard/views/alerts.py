@@ -36,7 +36,7 @@ RULE_COLUMNS: Final = (
     {"label": "State", "width": "156px", "prio": "p2"},
     {"label": "Severity", "cls": "mute", "width": "92px", "hide": "h1"},
     {"label": "Fires when", "cls": "mute"},
-    {"label": "By", "cls": "mute", "width": "150px", "hide": "h1"},
+    {"label": "By", "cls": "mute", "width": "164px", "hide": "h1"},
     {"label": "Tells", "cls": "mute", "width": "130px", "hide": "h1"},
 )
 
