@@ -12,7 +12,8 @@ from taximeter_dashboard.messages import Piece, compact, messages_in, pieces_of,
 
 Row = Mapping[str, Any]
 MAX_CHARACTERS: Final = 4_000
-_ORDER: Final = {"system": 0, "input": 1, "tool": 2, "output": 3}
+_ORDER: Final = {"output": 0, "tool": 1, "system": 2, "input": 3}
+"""Of what happened at one moment: an answer, the tools it asked for, the next call."""
 _ALIKE: Final = 500
 """A result that a span and a message keep is cut at different lengths: this many characters tell."""
 _WHO: Final = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
@@ -121,9 +122,12 @@ def _tool_turns(row: Row, told: _Told) -> list[Turn]:
     return [Turn(piece, row["span_id"], row["start_time"], given, bool(row["is_error"]))]
 
 
-def _moment(row: Row) -> tuple[Any, int, int]:
-    at = row["end_time"] if row["way"] == "output" else row["start_time"]
-    return (at or row["start_time"], _ORDER[row["way"]], row["place"])
+def _moment(row: Row) -> tuple[datetime, int, int]:
+    start, end = row["start_time"], row["end_time"]
+    if row["way"] != "output":
+        return start, _ORDER[row["way"]], row["place"]
+    is_instant = end is None or end <= start
+    return (start, len(_ORDER), 0) if is_instant else (end, _ORDER["output"], 0)
 
 
 def _cut(text: str) -> str:

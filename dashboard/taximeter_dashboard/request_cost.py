@@ -15,8 +15,11 @@ _POINTS: Final = 600
 """Of a line: more than there are pixels to tell them apart."""
 _MARKS: Final = 400
 _MODELS: Final = 7
-_INKS: Final = {"tool": charts.INK["muted"], "failed": charts.INK["error"],
-                "no price": charts.INK["latency"]}  # fmt: skip
+_INKS: Final = {
+    "tool": charts.INK["muted"],
+    "failed": charts.INK["error"],
+    "no price": charts.INK["muted"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,9 @@ def _marks(kind: str, found: Sequence[tuple[float, float, str]]) -> charts.Spec:
         "data": [{"value": [at, value], "name": name} for at, value, name in found[::every]],
         "symbol": "circle" if kind == "tool" else "diamond",
         "symbolSize": 6 if kind == "tool" else 10,
-        "itemStyle": {"color": _INKS[kind]},
+        "itemStyle": {"color": "transparent", "borderColor": _INKS[kind], "borderWidth": 2}
+        if kind == "no price"
+        else {"color": _INKS[kind]},
         "tooltip": {"show": False},
         "emphasis": {"label": label},
         "z": 5,

@@ -28,7 +28,9 @@ HOSTILE_SQL = (
 )
 EXPLORED = f"/explore?{urlencode({'sql': HOSTILE_SQL})}"
 EVER = "start=2020-01-01T00:00Z&end=2100-01-01T00:00Z"
-PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", "/agents", A_AGENT, "/costs", "/cache",
+CONVERSATION = f"/request?id={HOSTILE_ID}&view=Conversation"
+SPENT = f"/request?id={HOSTILE_ID}&view=Cost+over+time"
+PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", CONVERSATION, SPENT, "/agents", A_AGENT, "/costs", "/cache",
          "/errors?by=Agent", "/people?who=Users", EXPLORED, "/live", "/alerts", "/setup")  # fmt: skip
 HIDE = """hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
     document.dispatchEvent(new Event('visibilitychange'))}"""
@@ -102,6 +104,7 @@ def test_a_pages_money_equals_sql(
         "/",
         "/requests?q=onerror",
         f"/request?id={HOSTILE_ID}",
+        CONVERSATION,
         "/agents",
         HOSTILE_AGENT,
         "/costs",
@@ -332,6 +335,23 @@ def test_a_proof_leads_to_the_span_that_it_names(browser: Browser, site: Site) -
         page.locator('.wf .row[aria-selected="true"]').get_by_text("claude").or_(
             page.locator('.wf .row[aria-selected="true"]').get_by_text("gpt")
         ).wait_for()
+        assert visit.complaints == []
+
+
+def test_a_conversation_tells_each_turn_once_and_leads_to_its_span(
+    browser: Browser, site: Site
+) -> None:
+    (found,) = site.client.query(
+        "select request_id, model_calls from requests where model_calls > 3 and tool_calls > 2 limit 1"
+    ).to_pylist()
+    with visiting(browser, site.dashboard) as visit:
+        page = visit.open(f"/request?id={found['request_id']}&view=Conversation")
+        page.locator(".turn").first.wait_for()
+        assert page.locator(".turn.user").count() == 1, "each call repeats the question"
+        assert page.locator(".turn.assistant").count() == found["model_calls"]
+        page.locator(".turn.assistant a.meta").nth(1).click()
+        selected = page.locator('.wf .row[aria-selected="true"]')
+        selected.get_by_text("claude").or_(selected.get_by_text("gpt")).wait_for()
         assert visit.complaints == []
 
 

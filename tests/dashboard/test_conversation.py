@@ -100,7 +100,7 @@ class Spans:
             for name, value in attributes.items()
         }
         at = START + timedelta(seconds=self.number)
-        self.number += 1
+        self.number += 1  # as a coarse clock says: one ends when the next starts
         size = sum(map(len, told.values())) or (70 if is_deleted else None)
         self.connection.execute(
             "insert into spans values ('r', ?, ?, 'a span', 'unset', ?, ?, ?, ?, ?, ?)",
