@@ -88,7 +88,7 @@ class Spans:
         self.connection = connection
         connection.execute("set timezone = 'UTC'")
         connection.execute(
-            """create table spans (trace_id varchar, span_id varchar, kind varchar, name varchar,
+            """create table spans (trace_id varchar, span_id varchar, parent_span_id varchar, kind varchar, name varchar,
             status varchar, start_time timestamptz, end_time timestamptz, received_at timestamptz,
             attributes map(varchar, varchar), content_bytes bigint, content_deleted boolean)"""
         )
@@ -103,7 +103,7 @@ class Spans:
         self.number += 1  # as a coarse clock says: one ends when the next starts
         size = sum(map(len, told.values())) or (70 if is_deleted else None)
         self.connection.execute(
-            "insert into spans values ('r', ?, ?, 'a span', 'unset', ?, ?, ?, ?, ?, ?)",
+            "insert into spans values ('r', ?, 'p', ?, 'a span', 'unset', ?, ?, ?, ?, ?, ?)",
             [
                 f"s{self.number}",
                 kind,
@@ -223,14 +223,16 @@ def test_what_is_missing_is_said(spans: Spans) -> None:
     assert "What was said in 1 spans (70\u202fB) is deleted" in note()
 
 
-def test_content_beyond_the_bound_is_left_out_and_said(
-    spans: Spans, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["NEW_BYTES", "FRESH_BYTES", "READ_BYTES"])
+def test_content_beyond_a_bound_is_left_out_and_said(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     loop(spans, 10)
-    monkeypatch.setattr("taximeter_dashboard.queries.conversation.NEW_BYTES", 300)
+    everything = len(queries.said_in(spans, "r", WINDOW).rows)
+    monkeypatch.setattr(f"taximeter_dashboard.queries.conversation.{bound}", 450)
     said = queries.said_in(spans, "r", WINDOW)
     assert said.is_cut
-    assert 0 < sum(len(row["text"]) for row in said.rows) <= 300
+    assert 0 < len(said.rows) < everything
 
 
 def test_a_long_text_is_cut_and_says_so(spans: Spans) -> None:

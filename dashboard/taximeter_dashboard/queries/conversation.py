@@ -11,6 +11,8 @@ from taximeter_dashboard.trace import CONTENT_KEYS
 
 READ_BYTES: Final = 64_000_000
 """Content that is looked through for what is new; a request that holds more is told to here."""
+FRESH_BYTES: Final = 24_000_000
+"""Of inputs that do not just go on where the one before ended: taking these apart is what costs."""
 NEW_BYTES: Final = 4_000_000
 
 
@@ -37,14 +39,14 @@ def _messages(column: str) -> str:
 
 
 _HELD: Final = f"""with span as (
-    select span_id, kind, name, status = 'error' as is_error, start_time, end_time, attributes,
+    select span_id, parent_span_id, kind, name, status = 'error' as is_error, start_time, end_time, attributes,
         coalesce(content_bytes, 0) as content_bytes, content_deleted,
         sum(coalesce(content_bytes, 0)) over (order by start_time, span_id) as read_bytes
     from spans where trace_id = $id and received_at between $since and $until
         and list_contains($kinds, kind)
     qualify row_number() over (partition by span_id order by received_at) = 1
 ), held as (
-    select span_id, kind, name, is_error, start_time, end_time, content_bytes, content_deleted,
+    select span_id, parent_span_id, kind, name, is_error, start_time, end_time, content_bytes, content_deleted,
         read_bytes <= $read_bytes as is_read,
         case when is_read then {_first_of("input")} end as input,
         case when is_read then {_first_of("output")} end as output,
@@ -57,10 +59,24 @@ _SPANS: Final = f"""{_HELD}
 select kind, content_bytes, content_deleted, is_read,
     coalesce(input, output, system) is not null as has_content
 from held order by start_time, span_id limit 20000"""
-_TURNS: Final = f"""{_HELD}, told as (
+_GOES_ON: Final = """{before} like '[%]' and starts_with(input, left({before}, -1))
+    and ltrim(substr(input, length({before})))[1] in (',', ']')"""
+_TURNS: Final = f"""{_HELD}, asked as (
+    select span_id, start_time, end_time, input,
+        lag(input) over (order by start_time, span_id) as before,
+        lag(input) over (partition by parent_span_id order by start_time, span_id) as beside
+    from held where kind <> 'tool' and input is not null
+), fresh as (
+    select span_id, start_time, end_time,
+        case when {_GOES_ON.format(before="before")} then length(before)
+            when {_GOES_ON.format(before="beside")} then length(beside) else 0 end as known,
+        case when input = before then '[]' when known > 0 then '[' || ltrim(substr(asked.input, known), ', ') else asked.input end as rest,
+        sum(strlen(rest)) over (order by start_time, span_id) as fresh_bytes
+    from asked
+), told as (
     select span_id, start_time, end_time, 'input' as way,
-        unnest(messages) as text, generate_subscripts(messages, 1) as place
-    from (select *, {_messages("input")} as messages from held where kind <> 'tool' and input is not null)
+        unnest(messages) as text, known + generate_subscripts(messages, 1) as place
+    from (select *, {_messages("rest")} as messages from fresh where fresh_bytes <= $fresh_bytes)
 ), new as (
     select span_id, start_time, end_time, way, place, text, null as given, null as name,
         null as call_id, false as is_error
@@ -81,7 +97,8 @@ _TURNS: Final = f"""{_HELD}, told as (
 )
 select *, coalesce(strlen(text), 0) + coalesce(strlen(given), 0) as bytes,
     sum(bytes) over (order by start_time, span_id, way, place) as new_bytes,
-    sum(bytes) over () as all_bytes
+    sum(bytes) over () as all_bytes,
+    (select max(fresh_bytes) > $fresh_bytes from fresh) as is_short
 from new qualify new_bytes <= $new_bytes
 order by start_time, span_id, way, place limit 20000"""
 
@@ -102,6 +119,8 @@ def _said(reader: Reads, request_id: str, window: Received, kinds: list[str]) ->
     asked = {"id": request_id, "since": since, "until": until, "kinds": kinds,
              "read_bytes": READ_BYTES}  # fmt: skip
     spans = reader.rows(_SPANS, asked)
-    rows = reader.rows(_TURNS, asked | {"new_bytes": NEW_BYTES})
-    is_cut = any(not span["is_read"] for span in spans)
-    return Said(rows, spans, is_cut or any(row["all_bytes"] > NEW_BYTES for row in rows[:1]))
+    rows = reader.rows(_TURNS, asked | {"new_bytes": NEW_BYTES, "fresh_bytes": FRESH_BYTES})
+    is_cut = any(not span["is_read"] for span in spans) or any(
+        row["is_short"] or row["all_bytes"] > NEW_BYTES for row in rows[:1]
+    )
+    return Said(rows, spans, is_cut)
