@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from taximeter_dashboard import conversation, queries
 from taximeter_dashboard.conversation import MAX_CHARACTERS, turn_block, turns_of
@@ -241,3 +242,23 @@ def test_a_long_text_is_cut_and_says_so(spans: Spans) -> None:
     block = turn_block(turn, "/request", "10:00")
     assert block["text"].endswith("… 1,234 more characters: open the span to read them.")
     assert len(block["text"]) < MAX_CHARACTERS + 100
+
+
+def test_who_may_not_see_content_is_told_so_and_nothing_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def card() -> None:
+        from datetime import UTC, datetime
+
+        from taximeter_dashboard.request_panels import conversation_card
+
+        conversation_card("r", (datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)))
+
+    def read() -> None:
+        raise AssertionError("content was asked for")
+
+    monkeypatch.setattr("taximeter_dashboard.session.reader", read)
+    monkeypatch.setattr("taximeter_dashboard.session.may_see_content", lambda: False)
+    assert not AppTest.from_function(card, default_timeout=30).run().exception
+    monkeypatch.setattr("taximeter_dashboard.session.may_see_content", lambda: True)
+    assert AppTest.from_function(card, default_timeout=30).run().exception
