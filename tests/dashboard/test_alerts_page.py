@@ -85,9 +85,12 @@ def test_all_quiet_of_long_ago_is_not_shown_as_now(
     """The service of this test has judged up to a day in November 2026."""
     notes: list[str] = []
     real = blocks.note
-    monkeypatch.setattr(
-        blocks, "note", lambda text, tone="": notes.append(text) or real(text, tone)
-    )  # type: ignore[func-returns-value]
+
+    def note(text: str, tone: blocks.Tone = "") -> blocks.Block:
+        notes.append(text)
+        return real(text, tone)
+
+    monkeypatch.setattr(blocks, "note", note)
     page()
     assert any(text.startswith("Judged up to 20 Nov") for text in notes)
 
