@@ -43,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(settings, load_rules(rules_path(settings)))
     except RulesError as error:
         print(error, file=sys.stderr)
-        return 1 if given.command == "check" else 2
+        if given.command == "check":
+            return 1
+        count = len(error.faults)  # the last line is what `taximeter up` shows
+        faults = "1 fault" if count == 1 else f"{count} faults"
+        print(f"{error.file} has {faults}: `taximeter rules check` lists them.", file=sys.stderr)
+        return 2
     except QueryError as error:
         print(f"taximeter alerts: {error.message}", file=sys.stderr)
         return 1

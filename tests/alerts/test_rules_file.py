@@ -247,3 +247,14 @@ def test_the_examples_in_the_documentation_are_good() -> None:
     assert len(blocks) >= 2
     for block in blocks:
         parse_rules(block, "docs", ENVIRON)
+
+
+def test_a_start_with_faults_ends_with_where_to_see_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`taximeter up` shows the last line of a part that does not start."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alerts.yaml").write_text("version: 1\nrules:\n  - {watch: nope}\n")
+    assert main(["--data-dir", str(tmp_path)]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("alerts.yaml has ") and last.endswith("lists them.")

@@ -104,7 +104,9 @@ def test_a_wrong_price_file_does_not_lift_a_budget(
     client = FakeModel().openai()
     limits = taximeter.Limits(cost_usd=1.0, overshoot=overshoot)
     with taximeter.request(limits=limits) as request:
-        with pytest.raises(taximeter.CostBudgetReached):
+        with pytest.raises(
+            taximeter.CostBudgetReached, match=r"\$0.0000 is known, \$.* calls without a known cost"
+        ):
             for _ in range(200):
                 client.chat.completions.create(model=GPT, messages=ASK, max_completion_tokens=10)
         used = request.used()

@@ -138,7 +138,7 @@ def test_stopping_gives_up_what_nobody_takes_and_says_so_once(
     queue.stop(1.0)
     assert queue.room.lost == {"not_taken": 4}
     (said,) = [record.getMessage() for record in caplog.records if record.name == "taximeter"]
-    assert "4 spans were lost" in said and "not_taken" in said
+    assert "4 spans were lost" in said and "not_taken" in said and "TAXIMETER_ENDPOINT" in said
 
 
 def test_an_exporter_that_breaks_counts_what_it_lost() -> None:

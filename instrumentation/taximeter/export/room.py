@@ -16,6 +16,7 @@ _SPAN_BYTES: Final = 1_024
 """A span without attributes: ids, times, objects."""
 _ATTRIBUTE_BYTES: Final = 104
 """One attribute: its key, and its value where that is a number."""
+_NOBODY_TAKES_THEM: Final = ": no collector takes them, start one with `taximeter up` or say in TAXIMETER_ENDPOINT where it listens"
 _SAY_EVERY_S: Final = 60.0
 
 logger: Final = logging.getLogger("taximeter")
@@ -115,6 +116,7 @@ class Room:
             return
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.lost.items())
         self._said, self._said_at = lost, now
+        remedy = _NOBODY_TAKES_THEM if self.lost["not_taken"] else ""
         logger.warning(
-            "%d spans were lost so far (%s); your program is not affected", lost, reasons
+            "%d spans were lost so far (%s)%s; your program is not affected", lost, reasons, remedy
         )

@@ -205,10 +205,14 @@ class Level:
 
     def reached(self, kind: type[LimitReached], name: str, why: str = "") -> LimitReached:
         """Return the exception for one of this level's limits."""
-        limit = getattr(self.limits, name)
-        reached = kind(
-            self.name, limit, self.used(), self.partial, level=self.KIND, name=name, why=why
-        )
+        limit, used = getattr(self.limits, name), self.used()
+        if kind is CostBudgetReached and used.unsettled_usd:
+            guess = (
+                f"${used.cost_usd:.4f} is known, ${used.unsettled_usd:.4f} more is the most that"
+            )
+            guess += f" {used.unpriced_calls} calls without a known cost may have cost"
+            why = f"{why}: {guess}" if why else guess
+        reached = kind(self.name, limit, used, self.partial, level=self.KIND, name=name, why=why)
         reached.run = self
         return reached
 
