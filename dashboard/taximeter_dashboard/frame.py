@@ -254,7 +254,7 @@ def _beat() -> None:
         return
     lag_s = status.get("lag_s")
     if lag_s is not None and lag_s > _BEHIND_S:
-        text = f"The roll-ups are {duration(lag_s * 1000)} behind what was received."
+        text = f"These pages are {duration(lag_s * 1000)} behind what was received; they catch up by themselves."
         sheet([blocks.note(text, "warn")], key="behind")
     if notes := store_notes(status, in_full=False):
         sheet(notes, key="store-notes")

@@ -341,6 +341,13 @@ def test_a_mail_server_that_is_away_is_tried_again() -> None:
     assert not caught.value.is_permanent
 
 
+def test_a_hook_that_is_away_is_tried_again_and_says_why() -> None:
+    sender = Web((ip_network("127.0.0.0/8"),))
+    with pytest.raises(NotificationError, match="was not reached: connection refused") as caught:
+        sender.post("the hook", f"http://127.0.0.1:{_free_port()}/secret", b"{}", {})
+    assert not caught.value.is_permanent and "secret" not in str(caught.value)
+
+
 def test_retry_after_is_a_number_or_a_date() -> None:
     now = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
     assert retry_after("7", now) == 7.0

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -88,10 +90,14 @@ class Web:
                 timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, proxy=proxy
             ) as client:
                 return _exchange(client, str(target), body, sent, extensions)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except httpx.ConnectTimeout:
+            raise NotificationError(
+                f"{who} was not reached: no connection in {TIMEOUT_S:g} s", is_permanent=False
+            ) from None
+        except httpx.ConnectError as error:
             # The exception's text may hold the address.
             raise NotificationError(
-                f"{who} was not reached ({type(error).__name__})", is_permanent=False
+                f"{who} was not reached: {_reason(error)}", is_permanent=False
             ) from None
         except httpx.HTTPError as error:
             raise NotificationError(
@@ -180,6 +186,18 @@ def _exchange(
             if len(text) >= MOST_BYTES or time.monotonic() > until:
                 break
         return Answer(response.status_code, response.headers, text[:MOST_BYTES])
+
+
+def _reason(error: BaseException) -> str:
+    """Return why there was no connection; never the exception's own text, which may hold the address."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "its certificate or TLS is not accepted"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
+    return "no connection"
 
 
 def _proxy_of(parts: httpx.URL) -> str | None:
