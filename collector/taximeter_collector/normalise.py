@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from taximeter.fingerprint import arguments_hash, result_hash
 from taximeter.usage import Usage, infer_shape, normalise_usage, open_usage
@@ -108,7 +109,7 @@ def _store(
     con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
 ) -> int:
     con.execute(read_sql("ingest/pick"))
-    con.execute(_PIVOT)
+    con.register("n_pick", pick(con))
     con.execute(read_sql("ingest/type"))
     con.execute(read_sql("ingest/noted"))
     con.register("in_usage", _raw_usage(con))
@@ -133,11 +134,36 @@ _USAGE_TEXTS: Final = pa.table(
     {"row": pa.array([], pa.int64()), "usage_text": pa.array([], pa.string())}
 )
 _TOLD: Final = "create or replace temp view in_span as from in_item"
-_PIVOT: Final = (
-    "create or replace temp table n_pick as pivot (from n_source where value <> '')"
-    f" on column_name in ({', '.join(repr(column) for column in mapped_columns())})"
-    ' using arg_min(value, rank) group by "row"'
-)
+
+
+def pick(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return ``row`` and each mapped column as text: the value of its first source in ``n_source``, NULL without one.
+
+    Columns are scattered by row instead of pivoted in SQL, which costs a third of it.
+    """
+    found = con.sql(
+        "select column_name, list(\"row\") as rows, list(value) as texts from n_source where value <> ''"
+        " group by column_name, rank order by rank desc"
+    ).to_arrow_table()
+    sources: dict[str, list[tuple[pa.Array, pa.Array]]] = {}
+    for name, rows, texts in zip(*(found[column] for column in found.column_names), strict=True):
+        sources.setdefault(name.as_py(), []).append((rows.values, texts.values))
+    rows_until = max(
+        (pc.max(rows).as_py() + 1 for each in sources.values() for rows, _ in each), default=0
+    )
+    return pa.table(
+        {"row": pa.array(range(rows_until), pa.int64())}
+        | {column: _scattered(sources.get(column, []), rows_until) for column in mapped_columns()}
+    )
+
+
+def _scattered(sources: list[tuple[pa.Array, pa.Array]], rows_until: int) -> pa.Array:
+    """Return the texts by row; a later source stands before an earlier one."""
+    if not sources:
+        return pa.nulls(rows_until, pa.string())
+    rows, texts = (pa.concat_arrays(part) for part in zip(*sources, strict=True))
+    at = pc.inverse_permutation(rows, max_index=rows_until - 1, output_type=pa.int32())
+    return texts.take(at)
 
 
 def _raw_usage(con: duckdb.DuckDBPyConnection) -> pa.Table:

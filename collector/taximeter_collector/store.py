@@ -73,7 +73,7 @@ class Store:
         dialects: Sequence[RuleRow],
     ) -> None:
         self._con.execute(
-            "set enable_progress_bar = false; set TimeZone = 'UTC'; set threads = 2;"
+            "set enable_progress_bar = false; set TimeZone = 'UTC'; set threads = 1;"
             f"set checkpoint_threshold = '{checkpoint_threshold}'; set preserve_insertion_order = false;"
             f"set memory_limit = '{memory}';"
             f"set temp_directory = '{quoted(self.data_dir / 'tmp')}';"

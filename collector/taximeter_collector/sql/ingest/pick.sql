@@ -47,8 +47,10 @@ with name_kind as (
 select "row", arg_min(kind, rank) as kind, nullif(min(rank), -2147483648) as rank
 from (
     select a."row", rule.kind, rule.rank
-    from in_attribute a
-    join kind_rule rule on rule.key = a.key and rule.value in ('*', trim(a.value, '"'))
+    from (
+        select "row", key, unnest(['*', trim(value, '"')]) as value from in_attribute where key in (select key from kind_rule)
+    ) as a
+    join kind_rule rule on rule.key = a.key and rule.value = a.value
     join n_dialect d on d."row" = a."row" and (rule.dialect = '*' or rule.dialect = d.dialect)
     union all
     select s."row", n.kind, n.rank
