@@ -72,7 +72,7 @@ def budget_row(status: BudgetStatus) -> dict[str, Any]:
         "used_ratio": status.used_ratio,
         "left_usd": status.left_usd,
         "priced_ratio": status.used.priced_ratio,
-        "is_lower_bound": status.is_lower_bound,
+        "is_lower_bound": status.used.is_lower_bound,
         "forecast": forecast,
         "forecast_days": found.days,
         "on_exhausted": budget.on_exhausted,

@@ -30,6 +30,11 @@ class Spend:
     priced_ratio: float | None = None
     """Share of the tokens that has a price; below 1 the spend is a lower bound."""
 
+    @property
+    def is_lower_bound(self) -> bool:
+        """Some calls have no price: they cost more than is known."""
+        return self.priced_ratio is not None and self.priced_ratio < _ALL_PRICED
+
 
 GroupSpend = dict[str, tuple[dict[str, str | None], tuple[Spend, ...]]]
 """Group -> its labels, and its spend in each window that was asked for."""
@@ -72,11 +77,6 @@ class BudgetStatus:
     def is_exhausted(self) -> bool:
         return self.used.usd >= self.budget.amount_usd
 
-    @property
-    def is_lower_bound(self) -> bool:
-        """Some calls have no price: they cost more than is known."""
-        return self.used.priced_ratio is not None and self.used.priced_ratio < _ALL_PRICED
-
 
 def period_of(budget: Budget, at: datetime) -> Window:
     """Return the day, week (from Monday) or month of the budget's time zone that ends at or after `at`.
@@ -98,6 +98,30 @@ def period_of(budget: Budget, at: datetime) -> Window:
         first = today.replace(day=1)
         end = (first + timedelta(days=31)).replace(day=1)
     return midnight(first, zone), midnight(end, zone)
+
+
+def periods_of(budget: Budget, start: datetime, end: datetime) -> list[Window]:
+    """Return what a report on `start` to `end` tells of a budget, the newest first.
+
+    The period that goes on at its end, up to there, and each that ended within: of those that
+    are no longer than the report itself, only whole ones.
+
+    >>> def told(period, start, end):
+    ...     at = [datetime(2026, 11, day, tzinfo=UTC) for day in (start, end)]
+    ...     found = periods_of(Budget("b", 100.0, period), *at)
+    ...     return [f"{a:%d %b} - {b:%d %b}" for a, b in found]
+    >>> told("day", 19, 20), told("month", 19, 20)
+    (['19 Nov - 20 Nov'], ['01 Nov - 20 Nov'])
+    >>> told("day", 1, 4)
+    ['03 Nov - 04 Nov', '02 Nov - 03 Nov', '01 Nov - 02 Nov']
+    """
+    first, _ = period_of(budget, end)
+    windows = [(first, end)]
+    while first > start:
+        first, last = period_of(budget, first)
+        if first >= start or last - first > end - start:
+            windows.append((first, last))
+    return windows
 
 
 def past_days(budget: Budget, at: datetime) -> dict[date, Window]:
@@ -165,7 +189,7 @@ def budget_sentence(rule: Rule, status: BudgetStatus) -> str:
     """Return the sentence of a budget's alert."""
     budget, used = status.budget, status.used
     who, amount = group_title(status.labels), say_amount(budget.amount_usd, "USD")
-    least = "at least " if status.is_lower_bound else ""
+    least = "at least " if status.used.is_lower_bound else ""
     spent = (
         f"{least}{say_amount(used.usd, 'USD')} of {amount} per {budget.period} used"
         f" ({say_amount(status.used_ratio, 'ratio')})"
@@ -179,7 +203,7 @@ def budget_sentence(rule: Rule, status: BudgetStatus) -> str:
         parts.append(f"{who}: {spent}, {_time_left(status)}.")
     if isinstance(status.forecast, Forecast):
         parts.append(_expected(status.forecast, budget.period))
-    if status.is_lower_bound:
+    if status.used.is_lower_bound:
         priced = say_amount(used.priced_ratio or 0.0, "ratio")
         parts.append(f"Only {priced} of the tokens have a price: it is more than that.")
     return " ".join(parts)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from taximeter_alerts.amounts import say_amount
-from taximeter_alerts.budgets import BudgetStatus, midnight
+from taximeter_alerts.budgets import Spend, midnight
 from taximeter_alerts.explain import group_title
 from taximeter_alerts.notice import Notice
-from taximeter_alerts.rules import Digest
+from taximeter_alerts.rules import Budget, Digest
 from taximeter_collector.decompose import FACTOR_NAMES, FACTORS, Decomposition
 
 _PICO: Final = 1e12
@@ -35,6 +35,23 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """What one group used of a budget, in one of the budget's periods."""
+
+    budget: Budget
+    labels: Mapping[str, str | None]
+    used: Spend
+    start: datetime
+    """When that period began."""
+    is_only_one: bool = True
+    """The digest is about no other period of this budget."""
+
+    @property
+    def ratio(self) -> float:
+        return self.used.usd / self.budget.amount_usd
+
+
+@dataclass(frozen=True, slots=True)
 class DigestFacts:
     """What was read of a period."""
 
@@ -48,7 +65,8 @@ class DigestFacts:
     """USD, and what they were paid for."""
     alerts: Sequence[tuple[str, str]] = ()
     """Severity and title of the incidents that began."""
-    budgets: Sequence[BudgetStatus] = field(default_factory=tuple)
+    budgets: Sequence[BudgetUse] = ()
+    """Of each budget and group its fullest period."""
 
 
 def period_due(digest: Digest, now: datetime) -> Period:
@@ -160,18 +178,31 @@ def _alerts(alerts: Sequence[tuple[str, str]]) -> str:
     return f"Alerts: {number}: {'; '.join(titles[:_MOST_NAMED])}{more}."
 
 
-def _budgets(budgets: Sequence[BudgetStatus]) -> str:
+def _budgets(budgets: Sequence[BudgetUse]) -> str:
     full = sorted(
-        (status for status in budgets if status.used_ratio >= _BUDGET_FROM),
-        key=lambda status: -status.used_ratio,
+        (found for found in budgets if found.ratio >= _BUDGET_FROM), key=lambda found: -found.ratio
     )
-    told = [
-        f"{status.budget.name}, {group_title(status.labels)}:"
-        f" {say_amount(status.used_ratio, 'ratio')} of"
-        f" {say_amount(status.budget.amount_usd, 'USD')} per {status.budget.period}"
-        for status in full[:_MOST_NAMED]
-    ]
-    return f"Budgets: {'; '.join(told)}." if told else ""
+    more = f"; and {len(full) - _MOST_NAMED} more" if len(full) > _MOST_NAMED else ""
+    told = [_budget(found) for found in full[:_MOST_NAMED]]
+    return f"Budgets: {'; '.join(told)}{more}." if told else ""
+
+
+def _budget(found: BudgetUse) -> str:
+    budget = found.budget
+    least = "at least " if found.used.is_lower_bound else ""
+    when = "" if found.is_only_one else f" ({_named(budget, found.start)})"
+    return (
+        f"{budget.name}, {group_title(found.labels)}: {least}{say_amount(found.ratio, 'ratio')}"
+        f" of {say_amount(budget.amount_usd, 'USD')} per {budget.period}{when}"
+    )
+
+
+def _named(budget: Budget, start: datetime) -> str:
+    first = start.astimezone(ZoneInfo(budget.zone))
+    if budget.period == "month":
+        return f"{first:%B}"
+    day = f"{first.day} {first:%B}"
+    return f"{first:%A} {day}" if budget.period == "day" else f"week of {day}"
 
 
 def _title(digest: Digest, period: Period) -> str:

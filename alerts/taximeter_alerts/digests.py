@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from taximeter_alerts.budgets import BudgetStatus
-from taximeter_alerts.digest import DigestFacts, Period, digest_notice, named, period_due
+from taximeter_alerts.budgets import periods_of
+from taximeter_alerts.digest import (
+    BudgetUse,
+    DigestFacts,
+    Period,
+    digest_notice,
+    named,
+    period_due,
+)
 from taximeter_alerts.notice import title_of_incident
 from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Digest, Rule, RuleBook
+from taximeter_alerts.rules import Budget, Digest, Rule, RuleBook
 from taximeter_alerts.self_checks import OWN_RULES
-from taximeter_alerts.windows import Reader
+from taximeter_alerts.windows import Reader, Shape, read_spend, shape_of
 from taximeter_collector.cache_reuse import reuse_query
 from taximeter_collector.client import QueryError
 from taximeter_collector.decompose import (
@@ -49,11 +56,10 @@ class Digests:
         log: NotificationLog,
         outbox: Outbox,
         clock: Callable[[], datetime],
-        budgets: Callable[[], Sequence[BudgetStatus]],
         dashboard_url: Callable[[], str | None],
     ) -> None:
         self._book, self._reader, self._log, self._outbox = book, reader, log, outbox
-        self._clock, self._budgets, self._dashboard_url = clock, budgets, dashboard_url
+        self._clock, self._dashboard_url = clock, dashboard_url
         self._rules = {rule.name: rule for rule in (*book.rules, *OWN_RULES)}
 
     def tick(self) -> None:
@@ -89,7 +95,7 @@ class Digests:
             by_agent=decompose_groups(before, after),
             savings=[*self._cache(period), (now.get("thrash_cost_usd") or 0.0, _REPEATS)],
             alerts=self._alerts(period),
-            budgets=self._budgets(),
+            budgets=self._budgets(period),
         )
 
     def _metrics(self, start: datetime, end: datetime) -> dict[str, float | None]:
@@ -127,6 +133,22 @@ class Digests:
                 alerts = found.setdefault(row["id"], (row["severity"], []))[1]
                 alerts.append((rule, json.loads(row["labels"])))
         return [(severity, title_of_incident(alerts)) for severity, alerts in found.values()]
+
+    def _budgets(self, period: Period) -> list[BudgetUse]:
+        """Return what was used of each budget then, whatever is used of it by now."""
+        asked = {rule.budget: shape_of(rule) for rule in self._book.rules if rule.budget}
+        return [
+            use for budget, shape in asked.items() for use in self._fullest(shape, budget, period)
+        ]
+
+    def _fullest(self, shape: Shape, budget: Budget, period: Period) -> list[BudgetUse]:
+        windows = periods_of(budget, period.start, period.end)
+        found = []
+        for labels, spends in read_spend(self._reader, shape, windows).values():
+            at = max(range(len(windows)), key=lambda place: spends[place].usd)
+            use = BudgetUse(budget, labels, spends[at], windows[at][0], len(windows) == 1)
+            found.append(use)
+        return found
 
     def _rows(self, sql: str, params: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._reader.query(sql, params).to_pylist()

@@ -70,10 +70,7 @@ def run(
         dispatcher = Dispatcher(book, log, outbox, lambda: dashboard_url(settings, book))
         board = Board(book, log, dispatcher)
         evaluator = Evaluator(book, reader, board, clock)
-        digests = Digests(
-            book, reader, log, outbox, clock, lambda: evaluator.budgets or (),
-            lambda: dashboard_url(settings, book),
-        )  # fmt: skip
+        digests = Digests(book, reader, log, outbox, clock, lambda: dashboard_url(settings, book))
 
         def tick() -> None:
             evaluator.tick()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.budgets import BudgetSpend, Spend, status_of
 from taximeter_alerts.digest import period_due
 from taximeter_alerts.digests import Digests
 from taximeter_alerts.notice import Notice
@@ -20,7 +19,7 @@ from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.email import mail_message
 from taximeter_alerts.notifiers.slack import slack_message
 from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Budget, Digest
+from taximeter_alerts.rules import Digest
 from taximeter_alerts.rules_file import parse_rules
 from taximeter_collector.client import QueryError
 
@@ -30,15 +29,10 @@ version: 1
 notify: {ops: {email: ops@example.org}, oncall: {pagerduty: env:KEY}}
 digest:
   - {every: day, at: "08:00", zone: Europe/Berlin}
+rules:
+  - {name: team, watch: cost_usd, by: tenant, when: "budget $80 per day", zone: Europe/Berlin}
 """
 DAY = datetime(2026, 11, 18, 23, 0, tzinfo=UTC)  # midnight in Berlin
-BUDGET = status_of(
-    Budget("team", 100.0, "day"),
-    {"tenant": "acme"},
-    "g",
-    BudgetSpend({"g": ({}, (Spend(80.5), Spend(), Spend()))}, {}),
-    DAY,
-)
 
 
 def call(at: datetime, agent: str, usd: float, **values: Any) -> dict[str, Any]:
@@ -60,7 +54,7 @@ def day_of(store: MemoryStore, start: datetime, support: float, research: float)
         {"minute": at, "agent_name": "support", "requests": 10, "failed_requests": 1,
          "request_cost_pico": int((support + research) * 1e12), "unpriced_requests": 0,
          "cost_pico": int((support + research) * 1e12), "tokens": 100, "priced_tokens": 97,
-         "loop_length_sum": 40, "loop_length_requests": 10, "thrash_cost_pico": int(3e12)},
+         "loop_length_sum": 40, "loop_length_requests": 10, "thrash_cost_pico": int(3e12), "tenant": "acme"},
     ]  # fmt: skip
     store.add_rows("usage_minute", rows)
     store.add_rows("call", [call(at, "support", support), call(at, "research", research)])
@@ -79,7 +73,7 @@ class Process:
         self.log = NotificationLog(self.data_dir)
         self.outbox = Outbox(self.log, {"ops": self, "oncall": self}, self.clock)
         self.digests = Digests(
-            book, self.store, self.log, self.outbox, self.clock, lambda: [BUDGET],
+            book, self.store, self.log, self.outbox, self.clock,
             lambda: "http://127.0.0.1:8501",
         )  # fmt: skip
 
@@ -185,7 +179,7 @@ def test_it_says_what_was_spent_why_and_what_happened(notice: Notice) -> None:
         "Changed most: support +$40.00 (now $60.00), research -$5.00 (now $4.00).",
         "To save: $3.00 for calls that only repeated a tool call.",
         "Alerts: 1 incident, 1 critical: error rate, support.",
-        "Budgets: team, acme: 80.5 % of $100.00 per day.",
+        "Budgets: team, acme: at least 80 % of $80.00 per day.",
     )
     assert notice.link == (
         "http://127.0.0.1:8501/costs?start=2026-11-18T23%3A00Z&end=2026-11-19T23%3A00Z"
@@ -199,6 +193,53 @@ def test_the_messages_are_the_golden_ones(notice: Notice) -> None:
     found = {"digest_slack.json": slack, "digest_mail.txt": text, "digest_mail.html": page}
     assert mail["Subject"] == "[taximeter] Digest: Thursday 19 November"
     assert found == {name: (GOLDEN / name).read_text(encoding="utf-8") for name in found}
+
+
+def budgets(notice: Notice) -> list[str]:
+    return [line for line in notice.cause if line.startswith("Budgets")]
+
+
+def test_it_tells_the_use_of_its_own_period_not_todays(
+    process: Process, store: MemoryStore, clock: Clock
+) -> None:
+    """Today's spend is not in the digest about yesterday, nor yesterday's in tomorrow's."""
+    day_of(store, DAY, support=60.0, research=4.0)
+    day_of(store, DAY + timedelta(days=1), support=7.0, research=70.0)
+    clock.now = DAY + timedelta(days=1, hours=20)
+    process.tick()
+    clock.forward(days=1)
+    process.tick()
+    assert [budgets(notice) for _, notice in process.told] == [
+        ["Budgets: team, acme: at least 80 % of $80.00 per day."],
+        ["Budgets: team, acme: at least 96.2 % of $80.00 per day."],
+    ]
+
+
+def test_a_week_names_the_fullest_day_of_a_budget_and_where_its_month_stood(
+    tmp_path: Path, store: MemoryStore, clock: Clock
+) -> None:
+    rules = """\
+version: 1
+notify: {ops: {email: ops@example.org}}
+digest: [{every: week}]
+rules:
+  - {name: daily, watch: cost_usd, by: tenant, when: "budget $80 per day"}
+  - {name: monthly, watch: cost_usd, when: "budget $150 per month"}
+"""
+    sunday = datetime(2026, 11, 22, tzinfo=UTC)
+    for age, usd in ((13, 30.0), (5, 72.0), (2, 48.0), (0, 6.0), (-1, 79.0)):
+        day_of(store, sunday - timedelta(days=age), support=usd, research=0.0)
+    clock.now = sunday + timedelta(hours=9)
+    process = Process(tmp_path, store, clock, rules)
+    process.tick()
+    clock.forward(days=1)
+    process.tick()
+    ((_, notice),) = process.told
+    assert budgets(notice)[0].split("; ") == [
+        "Budgets: monthly, everything: at least 104 % of $150.00 per month",
+        "daily, acme: at least 90 % of $80.00 per day (Tuesday 17 November).",
+    ]
+    process.log.close()
 
 
 def test_what_the_cache_missed_is_found(process: Process, store: MemoryStore, clock: Clock) -> None:
