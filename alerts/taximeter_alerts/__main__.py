@@ -12,6 +12,7 @@ from pathlib import Path
 
 from taximeter.settings.ports import collector_url, served_certificate
 from taximeter.settings.settings import Settings, SettingsError, load_settings
+from taximeter_alerts.amounts import say_count
 from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
 from taximeter_alerts.backtest_job import MOST_DAYS
 from taximeter_alerts.channels import notifiers_of
@@ -45,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         if given.command == "check":
             return 1
-        count = len(error.faults)  # the last line is what `taximeter up` shows
-        faults = "1 fault" if count == 1 else f"{count} faults"
+        faults = say_count(len(error.faults), "fault")  # the last line is what `taximeter up` shows
         print(f"{error.file} has {faults}: `taximeter rules check` lists them.", file=sys.stderr)
         return 2
     except QueryError as error:
@@ -75,11 +75,15 @@ def _check(settings: Settings, file: Path | None) -> int:
     path = file or rules_path(settings)
     book = load_rules(path)
     where = path or "no alerts.yaml found, the default rules run"
-    own = sum(not rule.is_default for rule in book.rules)
-    print(
-        f"{where}: {own} own and {len(book.rules) - own} default rules,"
-        f" {len(book.receivers)} receivers, no errors"
-    )
+    default = sum(rule.is_default for rule in book.rules)
+    counts = [
+        say_count(len(book.names) - default, "own rule"),
+        say_count(default, "default rule"),
+        say_count(len(book.receivers), "receiver"),
+        *([say_count(len(book.digests), "digest")] if book.digests else ()),
+        *([say_count(len(book.silences), "silence")] if book.silences else ()),
+    ]
+    print(f"{where}: {', '.join(counts)}, no errors")
     return 0
 
 

@@ -78,6 +78,15 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def say_count(number: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> say_count(1, "receiver"), say_count(2, "own rule")
+    ('1 receiver', '2 own rules')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def say_duration(seconds: float) -> str:
     """Return a duration in its largest fitting unit.
 

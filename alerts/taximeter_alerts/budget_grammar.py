@@ -21,27 +21,21 @@ _FOREIGN: Final = (
     "over", "for", "keep_firing_for", "sensitivity", "no_data", "at_least", "critical", "group_by",
 )  # fmt: skip
 _MOST: Final = 10.0
+_UNREAD: Final[tuple[str, float, Period]] = ("$1", 1.0, "day")
 
 
 def read_budget(nodes: Nodes, keys: Mapping[str, yaml.Node], rule: Rule) -> list[Rule]:
     """Return the rules of a budget; `rule` holds what all of them share."""
-    words = nodes.text(keys["when"]).split()
     if rule.watch != "cost_usd":
-        nodes.fault(keys["watch"], "a budget needs watch: cost_usd")
+        nodes.fault(keys["watch"], "a budget watches cost_usd")
     for key in _FOREIGN:
         if key in keys:
-            nodes.fault(keys[key], f"a budget has no {key!r}; leave it out")
-    if len(words) != 4 or words[2] != "per" or words[3] not in get_args(Period):
-        nodes.fault(keys["when"], f"cannot read {' '.join(words)!r}; write {HOW}")
-        return []
-    amount = nodes.value(keys["when"], lambda _: parse_amount(words[1], "USD"), 1.0)
-    if amount <= 0:
-        nodes.fault(keys["when"], "a budget is more than $0")
-    period: Period = nodes.choice(None, (), words[3])
+            nodes.fault(keys[key], "a budget has no such key; leave it out")
+    written, amount, period = nodes.value(keys["when"], _amount, _UNREAD)
     on_exhausted = nodes.choice(keys.get("on_exhausted"), ("notify", "stop"), "notify")
     budget = Budget(rule.name, amount, period, read_zone(nodes, keys.get("zone")), on_exhausted)
-    of = f"{words[1]} per {period}"
-    levels = [_level(nodes, node, of) for node in _nodes(nodes, keys.get("at"))]
+    of = f"{written} per {period}"
+    levels = [_level(nodes, node, of) for node in nodes.one_or_more(keys.get("at"))]
     if "at" not in keys:
         levels = [_condition(text, of) for text in _DEFAULT_LEVELS]
     found = [_rule(rule, budget, level, "severity" in keys) for level in levels if level]
@@ -64,8 +58,17 @@ def _rule(rule: Rule, budget: Budget, level: Condition, is_severity_given: bool)
     )  # fmt: skip
 
 
-def _nodes(nodes: Nodes, node: yaml.Node | None) -> list[yaml.Node]:
-    return [node] if isinstance(node, yaml.ScalarNode) else nodes.sequence(node)
+def _amount(when: str) -> tuple[str, float, Period]:
+    """Return an amount as written and in USD, and its period. Raises ValueError."""
+    words = when.split()
+    periods: dict[str, Period] = {period: period for period in get_args(Period)}
+    is_read = len(words) == 4 and (words[0], words[2]) == ("budget", "per")
+    if not is_read or words[3] not in periods:
+        raise ValueError(f"cannot read {when!r}; write {HOW}")
+    usd = parse_amount(words[1], "USD")
+    if usd <= 0:
+        raise ValueError("a budget is more than $0")
+    return words[1], usd, periods[words[3]]
 
 
 def _level(nodes: Nodes, node: yaml.Node, of: str) -> Condition | None:

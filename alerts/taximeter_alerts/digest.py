@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from taximeter_alerts.amounts import say_amount
+from taximeter_alerts.amounts import say_amount, say_count
 from taximeter_alerts.budgets import Spend, midnight
 from taximeter_alerts.explain import group_title
 from taximeter_alerts.notice import Notice
@@ -174,7 +174,7 @@ def _alerts(alerts: Sequence[tuple[str, str]]) -> str:
     critical = sum(severity == "critical" for severity, _ in alerts)
     titles = [title for _, title in alerts]
     more = f"; and {len(titles) - _MOST_NAMED} more" if len(titles) > _MOST_NAMED else ""
-    number = f"{len(alerts)} incident{'' if len(alerts) == 1 else 's'}, {critical} critical"
+    number = f"{say_count(len(alerts), 'incident')}, {critical} critical"
     return f"Alerts: {number}: {'; '.join(titles[:_MOST_NAMED])}{more}."
 
 

@@ -16,6 +16,7 @@ from taximeter_alerts.rules import Channel, Digest, MailServer, Receiver, Silenc
 from taximeter_alerts.yaml_nodes import Nodes
 
 _CHANNELS: Final = ("slack", "email", "webhook", "pagerduty", "teams", "apprise")
+_SILENCE: Final = "{match: {agent_name: batch}, until: 2026-12-27T06:00Z}"
 _FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _SINCE_EVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,11 +25,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def read_receivers(nodes: Nodes, node: yaml.Node | None) -> list[Receiver]:
     receivers: list[Receiver] = []
     for name, value in (nodes.mapping(node, None) if node is not None else {}).items():
-        keys = nodes.mapping(value, _CHANNELS, f"receiver {name}: ")
-        if isinstance(value, yaml.MappingNode) and len(keys) != 1:
+        example = "{slack: env:SLACK_WEBHOOK_URL}"
+        before = len(nodes.faults)
+        keys = nodes.mapping(value, _CHANNELS, f"receiver {name}: ", "channel", example)
+        if len(keys) != 1 and len(nodes.faults) == before:
             nodes.fault(value, f"write exactly one of: {', '.join(_CHANNELS)}")
-        for channel, target in keys.items():
-            receivers.append(_receiver(nodes, name, channel, target))
+        found = [_receiver(nodes, name, channel, target) for channel, target in keys.items()]
+        # A receiver with a fault is one all the same: who names it is not at fault.
+        receivers += found[:1] or [Receiver(name, "webhook")]
         nodes.context = ""
     return receivers
 
@@ -39,16 +43,16 @@ def _receiver(nodes: Nodes, name: str, channel: str, target: yaml.Node) -> Recei
         case "email":
             return Receiver(name, "email", to=_addresses(nodes, target))
         case "slack" if is_detailed:
-            keys = _all_of(nodes, target, ("token", "channel"), name)
+            keys = nodes.mapping(target, ("token", "channel"))
+            nodes.missing(target, keys, "token", "channel")
             to = nodes.text(keys["channel"]) if "channel" in keys else ""
             if "channel" in keys and not re.fullmatch(r"[CGD][A-Z0-9]{2,}", to):
                 nodes.fault(keys["channel"], "write the channel's id (C0123ABCD), not its name")
             token = nodes.secret(keys["token"]) if "token" in keys else None
             return Receiver(name, "slack_bot", token, (to,))
         case "webhook" if is_detailed:
-            keys = nodes.mapping(target, ("url", "secret"), nodes.context)
-            if "url" not in keys:
-                nodes.fault(target, "key 'url' is missing")
+            keys = nodes.mapping(target, ("url", "secret"))
+            nodes.missing(target, keys, "url")
             url = nodes.secret(keys["url"]) if "url" in keys else None
             key = nodes.secret(keys["secret"]) if "secret" in keys else None
             return Receiver(name, "webhook", url, signing_key=key)
@@ -59,22 +63,24 @@ def _receiver(nodes: Nodes, name: str, channel: str, target: yaml.Node) -> Recei
     return Receiver(name, known[channel], nodes.secret(target))
 
 
-def _all_of(
-    nodes: Nodes, node: yaml.Node, wanted: tuple[str, ...], name: str
-) -> dict[str, yaml.Node]:
-    keys = nodes.mapping(node, wanted, f"receiver {name}: ")
-    for key in wanted:
-        if key not in keys:
-            nodes.fault(node, f"key {key!r} is missing")
-    return keys
-
-
 def _addresses(nodes: Nodes, node: yaml.Node) -> tuple[str, ...]:
-    addresses = nodes.texts(node)
-    for address in addresses:
-        if "@" not in address or any(c in address for c in "\r\n"):
-            nodes.fault(node, f"not an email address: {address!r}")
-    return addresses
+    items = nodes.one_or_more(node)
+    if not items and isinstance(node, yaml.SequenceNode):
+        nodes.fault(node, "name at least one address")
+    return tuple(nodes.value(item, _address, "") for item in items)
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
+        raise ValueError(f"not an email address: {text!r} (write me@example.org)")
+    return text
+
+
+def _port(text: str) -> int:
+    port = parse_count(text)
+    if not 0 < port < 65_536:
+        raise ValueError(f"not a port: {text!r} (write 587)")
+    return port
 
 
 def read_mail(nodes: Nodes, node: yaml.Node | None) -> MailServer:
@@ -84,7 +90,7 @@ def read_mail(nodes: Nodes, node: yaml.Node | None) -> MailServer:
     keys = nodes.mapping(node, allowed, "email: ")
     mail = MailServer(
         host=nodes.text(keys["host"]) if "host" in keys else "127.0.0.1",
-        port=nodes.value(keys.get("port"), parse_count, 25),
+        port=nodes.value(keys.get("port"), _port, 25),
         sender=nodes.text(keys["from"]) if "from" in keys else MailServer().sender,
         tls=nodes.choice(keys.get("tls"), ("none", "starttls", "tls"), "none"),
         username=nodes.secret(keys["username"]) if "username" in keys else None,
@@ -101,11 +107,11 @@ def read_silences(
     silences = []
     for item in nodes.sequence(node):
         allowed = ("match", "from", "until", "author", "comment")
-        keys = nodes.mapping(item, allowed, "silence: ")
-        for key in ("match", "until"):
-            if key not in keys and isinstance(item, yaml.MappingNode):
-                nodes.fault(item, f"key {key!r} is missing")
-        match = nodes.mapping(keys.get("match"), labels, "silence: ", "label")
+        keys = nodes.mapping(item, allowed, "silence: ", example=_SILENCE)
+        nodes.missing(item, keys, "match", "until")
+        match = nodes.mapping(keys.get("match"), labels, noun="label")
+        if "match" in keys and not keys["match"].value:
+            nodes.fault(keys["match"], "say what it silences, as {agent_name: batch}")
         silences.append(
             Silence(
                 tuple(sorted((name, nodes.text(value)) for name, value in match.items())),
@@ -124,7 +130,9 @@ def read_digests(
 ) -> tuple[Digest, ...]:
     digests: list[Digest] = []
     for item in nodes.sequence(node):
-        keys = nodes.mapping(item, ("every", "at", "zone", "notify"), "digest: ")
+        before = len(nodes.faults)
+        allowed = ("every", "at", "zone", "notify")
+        keys = nodes.mapping(item, allowed, "digest: ", example="{every: day}")
         if "every" not in keys and isinstance(item, yaml.MappingNode):
             nodes.fault(item, "key 'every' is missing: day or week")
         notify = None
@@ -136,20 +144,25 @@ def read_digests(
             read_zone(nodes, keys.get("zone")),
             notify,
         )
-        if any(digest.id == other.id for other in digests):
+        is_good = len(nodes.faults) == before
+        if is_good and any(digest.id == other.id for other in digests):
             nodes.fault(item, "there is such a digest already")
-        digests.append(digest)
+        digests += [digest] if is_good else []
         nodes.context = ""
     return tuple(digests)
 
 
 def _told(nodes: Nodes, node: yaml.Node, receivers: Sequence[Receiver]) -> tuple[str, ...]:
     names = [receiver.name for receiver in receivers]
-    items = [node] if isinstance(node, yaml.ScalarNode) else nodes.sequence(node)
+    items = nodes.one_or_more(node)
     found = [nodes.known(item, names, "receiver") for item in items]
+    if not items and isinstance(node, yaml.SequenceNode):
+        nodes.fault(node, "name at least one receiver")
     for receiver in receivers:
         if receiver.name in found and receiver.channel == "pagerduty":
-            nodes.fault(node, f"{receiver.name} pages somebody; a digest is for reading")
+            nodes.fault(
+                node, f"{receiver.name} pages somebody; a digest is for reading: name another one"
+            )
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -168,8 +181,7 @@ def read_zone(nodes: Nodes, node: yaml.Node | None) -> str:
 def read_networks(nodes: Nodes, node: yaml.Node | None) -> tuple[Network, ...]:
     if node is None:
         return ()
-    items = [node] if isinstance(node, yaml.ScalarNode) else nodes.sequence(node)
-    found = [nodes.value(item, _network, None) for item in items]
+    found = [nodes.value(item, _network, None) for item in nodes.one_or_more(node)]
     return tuple(network for network in found if network is not None)
 
 

@@ -114,6 +114,11 @@ class Rule:
     """The budget of which this is a level."""
 
     @property
+    def written_name(self) -> str:
+        """The name in alerts.yaml, which is one for all levels of a budget."""
+        return self.name if self.budget is None else self.budget.name
+
+    @property
     def metric(self) -> Metric:
         return METRICS[self.watch]
 
@@ -208,6 +213,11 @@ class RuleBook:
     digests: tuple[Digest, ...] = ()
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that notices may be sent to."""
+
+    @property
+    def names(self) -> list[str]:
+        """The rules' names as they are written, each once: a budget is a rule a level inside."""
+        return list(dict.fromkeys(rule.written_name for rule in self.rules))
 
     def receivers_of(self, rule: Rule) -> tuple[Receiver, ...]:
         return tuple(r for r in self.receivers if rule.notify is None or r.name in rule.notify)

@@ -18,7 +18,7 @@ from taximeter_alerts.receivers_file import (
     read_receivers,
     read_silences,
 )
-from taximeter_alerts.rule_grammar import read_rules, written_name
+from taximeter_alerts.rule_grammar import read_rules
 from taximeter_alerts.rules import RuleBook, default_rules
 from taximeter_alerts.yaml_nodes import Fault, Nodes
 from taximeter_collector.metrics import DIMENSIONS
@@ -60,7 +60,8 @@ def parse_rules(text: str, file: str, environ: Mapping[str, str]) -> RuleBook:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise RulesError(file, [Fault(line, column, f"not valid YAML: {error.problem}")]) from error
+        said = f"not valid YAML: {error.problem}{_way_out(error.problem or '')}"
+        raise RulesError(file, [Fault(line, column, said)]) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise RulesError(file, [Fault(1, 1, f"not valid YAML: {error}")]) from error
     nodes = Nodes(environ)
@@ -70,6 +71,14 @@ def parse_rules(text: str, file: str, environ: Mapping[str, str]) -> RuleBook:
     return book
 
 
+def _way_out(problem: str) -> str:
+    if "mapping values are not allowed" in problem:
+        return "; a text with ': ' in it stands in quotes"
+    if r"'\t'" in problem:
+        return "; indent with spaces, not tabs"
+    return ""
+
+
 def _read(nodes: Nodes, root: yaml.Node | None) -> RuleBook:
     keys = nodes.mapping(root, _TOP_KEYS) if root is not None else {}
     if root is not None and "version" not in keys:
@@ -77,10 +86,12 @@ def _read(nodes: Nodes, root: yaml.Node | None) -> RuleBook:
     if "version" in keys and nodes.text(keys["version"]) != "1":
         nodes.fault(keys["version"], "this program reads version 1 of the format")
     receivers = read_receivers(nodes, keys.get("notify"))
+    if "digest" in keys and not receivers:
+        nodes.fault(keys["digest"], "there is nobody to send it to: add a receiver under notify")
     mail = read_mail(nodes, keys.get("email"))
     rules = read_rules(nodes, keys.get("rules"), {receiver.name for receiver in receivers})
     if nodes.choice(keys.get("defaults"), ("true", "false"), "true") == "true":
-        own = {written_name(rule) for rule in rules}
+        own = {rule.written_name for rule in rules}
         rules = [*rules, *(rule for rule in default_rules() if rule.name not in own)]
     return RuleBook(
         rules=tuple(rules),
@@ -102,5 +113,5 @@ def _between(
 ) -> timedelta:
     found = nodes.value(keys.get(key), parse_duration, parse_duration(default))
     if not parse_duration(least) <= found <= parse_duration(most):
-        nodes.fault(keys[key], f"{key} must lie between {least} and {most}")
+        nodes.fault(keys[key], f"must lie between {least} and {most}")
     return found

@@ -25,6 +25,7 @@ from taximeter.settings.ports import (
 )
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter.settings.tls import TlsFiles
+from taximeter_alerts.amounts import say_count
 from taximeter_alerts.api import Api
 from taximeter_alerts.backtest_job import BacktestJob, backtest_command
 from taximeter_alerts.board import Board
@@ -137,7 +138,7 @@ def _announce(settings: Settings, host: str, port: int, book: RuleBook) -> None:
     receivers: Mapping[str, object] = {r.name: r.channel for r in book.receivers}
     to = ", ".join(receivers) or "no receiver yet, alerts show on the page"
     print(
-        f"taximeter alerts: {len(book.rules)} rules, {to}; API on {part_url(settings, host, port)}",
+        f"taximeter alerts: {say_count(len(book.names), 'rule')}, {to}; API on {part_url(settings, host, port)}",
         flush=True,
     )
 

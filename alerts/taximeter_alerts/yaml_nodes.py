@@ -49,6 +49,9 @@ class Nodes:
     environ: Mapping[str, str]
     faults: list[Fault] = field(default_factory=list)
     context: str = ""
+    """What is read now, as faults begin: `rule dear: `."""
+    keys: dict[yaml.Node, str] = field(default_factory=dict)
+    """The key of each value that was met, which faults name."""
 
     def secret(self, node: yaml.Node) -> Secret:
         """Return what env:NAME or file:/path refers to; a secret never stands in the file."""
@@ -71,13 +74,22 @@ class Nodes:
         self,
         node: yaml.Node | None,
         allowed: Iterable[str] | None,
-        context: str = "",
+        context: str | None = None,
         noun: str = "key",
+        example: str = "key: value",
+        instead: Mapping[str, str] | None = None,
     ) -> dict[str, yaml.Node]:
-        self.context = context
+        """Return the values by key; a `context` begins a new one, which names the node itself.
+
+        `instead`: ends of sentences about unknown keys that have another place.
+        """
+        if node is None:
+            return {}
+        if context is not None:
+            self.context = context
+            self.keys.pop(node, None)
         if not isinstance(node, yaml.MappingNode):
-            if node is not None:
-                self.fault(node, "keys with values are expected here")
+            self.fault(node, f"keys with values are expected here, as {example}")
             return {}
         known = list(allowed) if allowed is not None else None
         keys: dict[str, yaml.Node] = {}
@@ -86,22 +98,35 @@ class Nodes:
             if name in keys:
                 self.fault(key, f"key {name!r} is given twice")
             elif known is not None and name not in known:
-                self.fault(key, f"unknown {noun} {name!r}{did_you_mean(name, known)}")
+                self.keys[key] = self.keys.get(node, "")
+                way_out = (instead or {}).get(name) or did_you_mean(name, known)
+                self.fault(key, f"unknown {noun} {name!r}{way_out}")
             else:
                 keys[name] = value
+                items = value.value if isinstance(value, yaml.SequenceNode) else ()
+                self.keys |= dict.fromkeys((value, *items), name)
         return keys
+
+    def missing(self, node: yaml.Node | None, keys: Mapping[str, Any], *needed: str) -> None:
+        """Say which keys a mapping lacks."""
+        for key in needed:
+            if key not in keys and isinstance(node, yaml.MappingNode):
+                self.fault(node, f"key {key!r} is missing")
 
     def sequence(self, node: yaml.Node | None) -> list[yaml.Node]:
         if node is None:
             return []
         if not isinstance(node, yaml.SequenceNode):
-            self.fault(node, "a list is expected here")
+            self.fault(node, "a list is expected here: [a, b], or each entry after '- '")
             return []
         return list(node.value)
 
+    def one_or_more(self, node: yaml.Node | None) -> list[yaml.Node]:
+        """Return the entries of a list, which may be written without brackets if it is one."""
+        return [node] if isinstance(node, yaml.ScalarNode) else self.sequence(node)
+
     def texts(self, node: yaml.Node) -> tuple[str, ...]:
-        items = [node] if isinstance(node, yaml.ScalarNode) else self.sequence(node)
-        return tuple(self.text(item) for item in items)
+        return tuple(self.text(item) for item in self.one_or_more(node))
 
     def text(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
@@ -110,6 +135,9 @@ class Nodes:
         return str(node.value).strip()
 
     def known(self, node: yaml.Node, names: Iterable[str], noun: str) -> str | None:
+        if not isinstance(node, yaml.ScalarNode):
+            self.text(node)
+            return None
         text = self.text(node)
         if text in names:
             return text
@@ -135,5 +163,6 @@ class Nodes:
             return default
 
     def fault(self, node: yaml.Node, message: str) -> None:
-        mark = node.start_mark
-        self.faults.append(Fault(mark.line + 1, mark.column + 1, f"{self.context}{message}"))
+        mark, key = node.start_mark, self.keys.get(node)
+        told = f"{self.context}{f'{key}: ' if key else ''}{message}"
+        self.faults.append(Fault(mark.line + 1, mark.column + 1, told))

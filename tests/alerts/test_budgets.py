@@ -244,9 +244,9 @@ def test_nobody_goes_by_budgets_that_are_not_known_since_a_restart(
         ('when: "budget $5 per day", at: 80', "cannot read '80'; a level is 80%, forecast"),
         ('when: "budget $5 per day", at: [80%, 80%]', "'b 80%' is given twice"),
         ('when: "budget $5 per day", zone: Mars', "unknown time zone 'Mars'"),
-        ('when: "budget $5 per day", for: 5m', "a budget has no 'for'"),
+        ('when: "budget $5 per day", for: 5m', "for: a budget has no such key"),
         ('when: "budget $5 per day", on_exhausted: kill', "use one of: notify, stop"),
-        ("when: above $5, at: 80%", "'at' belongs to a budget"),
+        ("when: above $5, at: 80%", "at: belongs to a budget"),
     ],
 )
 def test_what_makes_no_sense_is_said(keys: str, said: str) -> None:
@@ -262,5 +262,5 @@ def test_levels_default_and_only_money_has_a_budget() -> None:
     assert [(r.name, r.severity) for r in rules] == [
         ("b 80%", "warning"), ("b 100%", "critical"), ("b forecast", "warning"),
     ]  # fmt: skip
-    with pytest.raises(Exception, match="a budget needs watch: cost_usd"):
+    with pytest.raises(Exception, match="watch: a budget watches cost_usd"):
         parse_rules(text % "tokens", "f", {})

@@ -35,7 +35,7 @@ def test_the_first_notice_arrives_in_slack(
     monkeypatch.setenv("SLACK_WEBHOOK_URL", f"{slack.url}/services/T/B/x")
     monkeypatch.chdir(tmp_path)
     assert main(["--data-dir", str(tmp_path), "check"]) == 0
-    assert "1 receivers, no errors" in capsys.readouterr().out
+    assert "1 receiver, no errors" in capsys.readouterr().out
     assert main(["--data-dir", str(tmp_path), "test-notify", "ops"]) == 0
     assert capsys.readouterr().out == "ops: the test notice was delivered.\n"
     (message,) = slack.bodies

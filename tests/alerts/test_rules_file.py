@@ -53,56 +53,130 @@ rules:
 """
 
 FAULTS = """\
-f.yaml:3:16: receiver ops: a secret is written as env:NAME or file:/path, never in the file
-f.yaml:6:12: rule cost-spike: unknown metric 'cost_per_requests'; did you mean \
+f.yaml:3:16: receiver ops: slack: a secret is written as env:NAME or file:/path, never in the file
+f.yaml:6:12: rule cost-spike: watch: unknown metric 'cost_per_requests'; did you mean \
 'cost_per_request_usd'?
-f.yaml:7:10: rule cost-spike: unknown dimension 'agnt'; did you mean 'agent_name'?
-f.yaml:9:10: rule cost-spike: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
-f.yaml:12:11: rule b: cannot read 'rises a lot'; use one of: spike, spike 3x, drop, drop 50%, \
-above 5%, above $2, below 60%, silent, silent 1h, burning 99%, budget $100 per day (or week, or month)
+f.yaml:7:10: rule cost-spike: by: unknown dimension 'agnt'; did you mean 'agent_name'?
+f.yaml:9:10: rule cost-spike: for: not a duration: '5 minutes' (write 30s, 5m, 2h or 1d)
+f.yaml:12:11: rule b: when: cannot read 'rises a lot'; write spike or spike 3x, drop or drop 50%, \
+above $2 or above 5%, below 60%, silent or silent 1h, burning 99%, budget $100 per day (or week, \
+or month)
 f.yaml:13:5: rule b: unknown key 'at_leest'; did you mean 'at_least'?
-f.yaml:14:45: rule c: 'burning' needs one of: error_rate, tool_error_rate, call_error_rate; of \
-money it is a budget's level
-f.yaml:15:12: rule c: there are two rules named 'c'
-f.yaml:15:38: rule c: a spike of 'cost_usd' is not supported; use above or below
-f.yaml:15:57: rule c: unknown receiver 'oops'; did you mean 'ops'?
-f.yaml:15:74: rule c: 'high' is not allowed; use one of: info, warning, critical
+f.yaml:14:45: rule c: when: 'burning' needs one of: error_rate, tool_error_rate, call_error_rate; \
+of money it is a budget's level
+f.yaml:15:12: rule c: name: there is a rule of this name already
+f.yaml:15:38: rule c: when: a spike of 'cost_usd' is not supported; write above or below
+f.yaml:15:57: rule c: notify: unknown receiver 'oops'; did you mean 'ops'?
+f.yaml:15:74: rule c: severity: 'high' is not allowed; use one of: info, warning, critical
 f.yaml:18:5: rule d: key 'watch' is given twice
-f.yaml:19:11: rule d: not an amount of money: '$5x' (write $5)"""
+f.yaml:19:11: rule d: when: not an amount of money: '$5x' (write $5)"""
+
+MISSPELT = """\
+version: 1
+notify:
+  ops: {slakc: env:SLACK_WEBHOOK_URL}
+  plain: env:SLACK_WEBHOOK_URL
+  owners: {email: [a@example.org, nobody]}
+digest:
+  - {evry: day, notify: ops}
+  - every week
+  - {every: dya, notify: [ops, onwers]}
+  - {every: week, notify: []}
+silences:
+  - {match: {}, until: 2030-01-01}
+rules:
+  - {name: a, watch: cost_per_request_usd, when: spikes 2x, at_least: {request: 3}, notify: ops}
+  - {name: b, watch: cost_usd, when: budget $50 per dya, at: 80, zone: Mars}
+  - {name: c, watch: cost_usd, budget: 50 per dya}
+  - {name: d, watch: cost_usdd, when: abov $5, severity: hi, critical: Above $9}
+  - {when: above 5x, watch: cost_usd, by: model, group_by: agent}
+  - {name: e, watch: [cost_usd], when: [above $5]}
+"""
+
+MISSPELT_FAULTS = """\
+f:3:9: receiver ops: unknown channel 'slakc'; did you mean 'slack'?
+f:4:10: receiver plain: keys with values are expected here, as {slack: env:SLACK_WEBHOOK_URL}
+f:5:35: receiver owners: email: not an email address: 'nobody' (write me@example.org)
+f:7:5: digest: key 'every' is missing: day or week
+f:7:6: digest: unknown key 'evry'; did you mean 'every'?
+f:8:5: digest: keys with values are expected here, as {every: day}
+f:9:13: digest: every: 'dya' is not allowed; use one of: day, week
+f:9:32: digest: notify: unknown receiver 'onwers'; did you mean 'owners'?
+f:10:27: digest: notify: name at least one receiver
+f:12:13: silence: match: say what it silences, as {agent_name: batch}
+f:14:50: rule a: when: cannot read 'spikes 2x'; write spike or spike 3x
+f:14:72: rule a: at_least: unknown key 'request'; did you mean 'requests'?
+f:15:38: rule b: when: cannot read 'budget $50 per dya'; write budget $100 per day (or week, or month)
+f:15:62: rule b: at: cannot read '80'; a level is 80%, forecast or burning 5%
+f:15:72: rule b: zone: unknown time zone 'Mars'; write one as Europe/Berlin
+f:16:5: rule c: key 'when' is missing
+f:16:32: rule c: unknown key 'budget'; write when: budget $100 per day (or week, or month)
+f:17:22: rule d: watch: unknown metric 'cost_usdd'; did you mean 'cost_usd'?
+f:17:39: rule d: when: cannot read 'abov $5'; write above $2 or above 5%
+f:17:58: rule d: severity: 'hi' is not allowed; use one of: info, warning, critical
+f:17:72: rule d: critical: cannot read 'Above $9'; write above $2 or above 5%
+f:18:5: rule without a name: key 'name' is missing
+f:18:12: rule without a name: when: not an amount of money: '5x' (write $5)
+f:18:60: rule without a name: group_by: unknown label 'agent'; use one of: rule, model
+f:19:22: rule e: watch: a single value is expected here
+f:19:40: rule e: when: a single value is expected here"""
 
 
-def test_all_faults_are_said_at_once_with_line_column_and_suggestion() -> None:
+@pytest.mark.parametrize(
+    ("text", "file", "faults"),
+    [(BAD, "f.yaml", FAULTS), (MISSPELT, "f", MISSPELT_FAULTS)],
+    ids=["wrong", "misspelt"],
+)
+def test_all_faults_are_said_at_once_with_line_column_key_and_what_to_write(
+    text: str, file: str, faults: str
+) -> None:
     with pytest.raises(RulesError) as caught:
-        parse_rules(BAD, "f.yaml", {})
-    assert str(caught.value) == FAULTS
+        parse_rules(text, file, {})
+    assert str(caught.value).splitlines() == faults.splitlines()
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("rules: []", "f:1:1: the first line must say: version: 1"),
-        ("version: 2", "f:1:10: this program reads version 1 of the format"),
-        ("version: 1\nrules: {a: b}", "f:2:8: a list is expected here"),
+        ("version: 2", "f:1:10: version: this program reads version 1 of the format"),
+        ("version: 1\nrules: {a: b}", "f:2:8: rules: a list is expected here"),
         ("version: 1\nrules: [", "f:2:9: not valid YAML: expected the node content"),
-        ("version: 1\ndefaults: no", "f:2:11: 'no' is not allowed; use one of: true, false"),
-        ("version: 1\nevery: 1:30", "f:2:8: not a duration: '1:30'"),
-        ("version: 1\nevery: 1s", "f:2:8: every must lie between 5s and 5m"),
+        (
+            "version: 1\ndefaults: no",
+            "f:2:11: defaults: 'no' is not allowed; use one of: true, false",
+        ),
+        ("version: 1\nevery: 1:30", "f:2:8: every: not a duration: '1:30'"),
+        ("version: 1\nevery: 1s", "f:2:8: every: must lie between 5s and 5m"),
         ("version: 1\nnotify: {a: {slack: env:NOPE}}", "environment variable NOPE is not set"),
-        ("version: 1\nnotify: {a: {email: nobody}}", "f:2:21: receiver a: not an email address"),
-        ("version: 1\ngroup_wait: 2h", "f:2:13: group_wait must lie between 0s and 1h"),
+        (
+            "version: 1\nnotify: {a: {email: nobody}}",
+            "f:2:21: receiver a: email: not an email address",
+        ),
+        ("version: 1\ngroup_wait: 2h", "f:2:13: group_wait: must lie between 0s and 1h"),
         (
             "version: 1\nnotify: {a: {slack: {token: env:SLACK_BOT_TOKEN, channel: '#ops'}}}",
-            "f:2:59: receiver a: write the channel's id (C0123ABCD), not its name",
+            "f:2:59: receiver a: channel: write the channel's id (C0123ABCD), not its name",
         ),
         ("version: 1\nnotify: {a: {webhook: {secret: env:HOOK_SECRET}}}", "key 'url' is missing"),
         ("version: 1\nnotify: {a: {pagerduti: env:K}}", "did you mean 'pagerduty'?"),
         ("version: 1\nnotify: {a: {slack: env:K, teams: env:K}}", "write exactly one of: slack,"),
-        ("version: 1\nallow_networks: [10.0.0.1/8]", "f:2:18: not a network: '10.0.0.1/8'"),
+        (
+            "version: 1\nallow_networks: [10.0.0.1/8]",
+            "f:2:18: allow_networks: not a network: '10.0.0.1/8'",
+        ),
         ("version: 1\nsilences: [{match: {agnt: a}, until: 2030-01-01}]", "unknown label 'agnt'"),
         ("version: 1\nsilences: [{match: {rule: a}}]", "f:2:12: silence: key 'until' is missing"),
         ("version: 1\nsilences: [{match: {rule: a}, until: soon}]", "not a time: 'soon'"),
         ("[1, 2]", "f:1:1: keys with values are expected here"),
         ("a: &a [*a]", "f:1:1: unknown key 'a'"),
+        ("version: 1\ndigest: [{every: day}]", "f:2:9: digest: there is nobody to send it to"),
+        (
+            "version: 1\nemail: {port: 99999}",
+            "f:2:15: email: port: not a port: '99999' (write 587)",
+        ),
+        ("version: 1\nrules:\n\t- {}", "f:3:1: not valid YAML: found character '\\t' that cannot"),
+        ("version: 1\nevery: a: b", "a text with ': ' in it stands in quotes"),
         ("version: 1\nbudgets: []", "f:2:1: unknown key 'budgets'"),
     ],
 )
@@ -152,11 +226,14 @@ rules:
         ("watch: cost_usd, when: drop", "a drop of 'cost_usd' is not supported"),
         ("watch: cache_hit_ratio, when: drop 100%", "write drop 50%"),
         ("watch: cache_hit_ratio, when: drop 2x", "not a share: '2x'"),
-        ("watch: cache_hit_ratio, when: drop, over: 1h", "a drop picks its own window"),
-        ("watch: request_cost_max_usd, when: spike, sensitivity: low", "of many requests"),
+        ("watch: cache_hit_ratio, when: drop, over: 1h", "over: a drop picks its own window"),
+        (
+            "watch: request_cost_max_usd, when: spike, sensitivity: low",
+            "sensitivity: only a spike or drop of many requests",
+        ),
         ("watch: error_rate, when: silent", "'silent' needs watch: requests"),
         ("watch: requests, when: silent 2h", "silent must last one of: 5m, 15m, 1h, 6h, 24h"),
-        ("watch: requests, when: silent, over: 1h", "a silent picks its own window"),
+        ("watch: requests, when: silent, over: 1h", "over: a silent picks its own window"),
         ("watch: requests, when: silent, no_data: ok", "'silent' is about having no data"),
         ("watch: cost_usd, when: above $5, critical: above $4", "must be further out than 'when'"),
         ("watch: cost_usd, when: above $5, critical: below $4", "of the kind of 'when': above"),
@@ -167,7 +244,7 @@ rules:
         ("watch: cost_usd, when: above $5, no_data: zero", "use one of: keep, alert, ok"),
         ("watch: cost_usd, when: above $5, by: model, group_by: agent_name", "unknown label"),
         ("watch: cost_usd, when: above $5, repeat_interval: 1m", "0s (never) or at least 5m"),
-        ("watch: cost_usd, when: above $5, at_least: {agents: 3}", "'agents' needs one of"),
+        ("watch: cost_usd, when: above $5, at_least: {agents: 3}", "agents: needs watch: one of"),
         (
             "watch: error_rate, when: spike, by: agent_name, at_least: {agents: 3}",
             "not by agent_name",
@@ -232,6 +309,23 @@ def test_check_says_the_faults_and_exits_with_1(
     assert capsys.readouterr().err == expected
     file.write_text("version: 1\n", encoding="utf-8")
     assert main(["--data-dir", str(tmp_path), "check", str(file)]) == 0
+
+
+def test_check_counts_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A budget is one rule, however many levels it has."""
+    file = tmp_path / "alerts.yaml"
+    text = """\
+version: 1
+notify: {ops: {email: ops@example.org}}
+digest: [{every: day}]
+rules:
+  - {name: a, watch: cost_usd, when: above $5}
+  - {name: b, watch: cost_usd, when: budget $5 per day}
+"""
+    file.write_text(text, encoding="utf-8")
+    assert main(["--data-dir", str(tmp_path), "check", str(file)]) == 0
+    expected = f"{file}: 2 own rules, 9 default rules, 1 receiver, 1 digest, no errors\n"
+    assert capsys.readouterr().out == expected
 
 
 def test_test_notify_names_the_receivers_there_are(
