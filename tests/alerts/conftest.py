@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from tests.alerts.timeline import Timeline
 
 
 class Clock:
@@ -111,3 +113,10 @@ def clock() -> Clock:
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
     yield MemoryStore()
+
+
+@pytest.fixture
+def timeline(tmp_path: Path) -> Iterator[Timeline]:
+    timeline = Timeline(tmp_path)
+    yield timeline
+    timeline.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,13 +26,6 @@ FAILS = "import sys; print('taximeter alerts: there was no traffic', file=sys.st
 
 def job_of(script: str) -> BacktestJob:
     return BacktestJob(lambda days: [sys.executable, "-c", script, str(days)])
-
-
-@pytest.fixture
-def timeline(tmp_path: Path) -> Iterator[Timeline]:
-    timeline = Timeline(tmp_path)
-    yield timeline
-    timeline.close()
 
 
 def test_its_answer_is_kept_until_the_next_one(timeline: Timeline) -> None:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from tests.alerts.timeline import RULES, Timeline
 
 from taximeter_alerts.detect import PastWindow, Reference, Sample, judge
 from taximeter_alerts.rules import default_rules
 
 COST_A = ("cost", "a")
-
-
-@pytest.fixture
-def timeline(tmp_path: Path) -> Iterator[Timeline]:
-    timeline = Timeline(tmp_path)
-    yield timeline
-    timeline.close()
 
 
 def test_alert_on_each_request(timeline: Timeline) -> None:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from tests.alerts.timeline import RULES, START, Timeline
 
 COST_A, COST_B = ("cost", "a"), ("cost", "b")
 ERRORS_A, ERRORS_B = ("errors", "a"), ("errors", "b")
-
-
-@pytest.fixture
-def timeline(tmp_path: Path) -> Iterator[Timeline]:
-    timeline = Timeline(tmp_path)
-    yield timeline
-    timeline.close()
 
 
 def with_rules(timeline: Timeline, more: str, rules: str = RULES) -> Timeline:
@@ -177,56 +168,6 @@ def test_an_agent_that_went_quiet_mutes_its_other_alerts(timeline: Timeline) -> 
     assert titles == ["cost per request, b", "requests, a"]
 
 
-def test_receivers_hear_of_their_own_rules_only(timeline: Timeline) -> None:
-    rules = RULES.replace(
-        "ops: {email: ops@example.org}", "ops: {email: o@e.org}, own: {email: a@e.org}"
-    )
-    rules = rules.replace("above $1}", "above $1, notify: own}").replace(
-        "severity: critical}", "severity: critical, notify: ops}"
-    )
-    timeline.restart(rules)
-    timeline.run(5, (COST_A, ERRORS_A))
-    timeline.run(20, (ERRORS_A,))
-    assert [n.title for n in timeline.inbox("ops").notices] == ["error rate, a"]
-    assert [n.kind for n in timeline.inbox("own").notices] == ["firing", "resolved"]
-
-
-def test_a_receiver_that_a_rule_tells_no_more_hears_its_end_and_no_repeats(
-    timeline: Timeline,
-) -> None:
-    two = RULES.replace(
-        "ops: {email: ops@example.org}", "ops: {email: o@e.org}, own: {email: a@e.org}"
-    )
-    timeline.restart(two)
-    timeline.run(5, (ERRORS_A,))
-    timeline.restart(two.replace("severity: critical}", "severity: critical, notify: own}"))
-    timeline.run(300, (ERRORS_A,), step=5)
-    timeline.run(20)
-    assert [n.kind for n in timeline.inbox("ops").notices] == ["firing", "resolved"]
-    assert [n.kind for n in timeline.inbox("own").notices] == [
-        "firing",
-        "still_firing",
-        "resolved",
-    ]
-
-
-def test_a_receiver_whose_only_rule_is_gone_stops_nobody(timeline: Timeline) -> None:
-    rules = RULES.replace(
-        "ops: {email: ops@example.org}", "ops: {email: o@e.org}, own: {email: a@e.org}"
-    )
-    rules = rules.replace("above $1}", "above $1, notify: own}").replace(
-        "severity: critical}", "severity: critical, notify: ops}"
-    )
-    timeline.restart(rules)
-    timeline.run(5, (COST_A, ERRORS_A))
-    timeline.restart(rules.replace("name: cost", "name: other"))
-    timeline._seen.pop(COST_A)
-    timeline.run(5, (ERRORS_A,))
-    timeline.run(20)
-    assert [n.kind for n in timeline.inbox("ops").notices] == ["firing", "resolved"]
-    assert [n.kind for n in timeline.inbox("own").notices] == ["firing"]
-
-
 def test_what_was_critical_is_so_again_only_if_it_is(timeline: Timeline) -> None:
     timeline.run(5, (COST_A,), critical=True)
     timeline.run(30)
@@ -337,71 +278,12 @@ def test_one_group_never_has_two_open_incidents_and_replay_tells_the_same(tmp_pa
         assert 0 <= opened - closed <= 1
 
 
-def test_a_receiver_added_later_hears_of_what_still_fires(timeline: Timeline) -> None:
-    timeline.restart(RULES.replace("notify: {ops: {email: ops@example.org}}\n", ""))
-    timeline.run(5, (COST_A,))
-    timeline.restart(RULES)
-    timeline.run(1, (COST_A,))
-    assert timeline.told == [(6, "firing")]
-
-
 def test_a_rule_that_is_gone_leaves_no_open_incident_and_no_notice(timeline: Timeline) -> None:
     timeline.run(5, (ERRORS_A,))
     timeline.restart(RULES.replace("name: errors", "name: others"))
     assert [row["reason"] for row in timeline.rows("incident")] == ["its rule is gone"]
     timeline.deliver()
     assert timeline.told == [(2, "firing")]
-
-
-def test_a_receiver_that_fails_for_a_quarter_of_an_hour_is_told_to_the_others(
-    timeline: Timeline,
-) -> None:
-    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
-    timeline.restart(RULES.replace("ops: {email: ops@example.org}", two))
-    timeline.inbox("own").is_down = True
-    for _ in range(20):
-        timeline.run(1, (COST_A,))
-        timeline.board.check_itself(None, None, timeline.now)
-    timeline.deliver()
-    told = [notice.title for notice in timeline.inbox("ops").notices]
-    assert told == ["cost per request, a", "notices are not delivered, own"]
-    assert "the receiver is down" in timeline.inbox("ops").notices[-1].sentence
-    timeline.inbox("own").is_down = False
-    for _ in range(20):
-        timeline.run(1, (COST_A,))
-        timeline.board.check_itself(None, None, timeline.now)
-    timeline.deliver()
-    assert timeline.inbox("ops").notices[-1].kind == "resolved"
-
-
-def test_a_receiver_that_failed_and_is_taken_out_ends_the_alert_about_it(
-    timeline: Timeline,
-) -> None:
-    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
-    timeline.restart(RULES.replace("ops: {email: ops@example.org}", two))
-    timeline.inbox("own").is_down = True
-    for _ in range(20):
-        timeline.run(1, (COST_A,))
-        timeline.board.check_itself(None, None, timeline.now)
-    timeline.restart(RULES)
-    for _ in range(30):
-        timeline.run(5, (COST_A,), step=5)
-        timeline.board.check_itself(None, None, timeline.now)
-    timeline.deliver()
-    told = [(n.kind, n.rule) for n in timeline.inbox("ops").notices]
-    assert told[1:] == [("firing", "receiver-failing"), ("resolved", "receiver-failing")]
-
-
-def test_quiet_agents_do_not_hide_that_a_receiver_fails(timeline: Timeline) -> None:
-    with_rules(timeline, "  - {name: all, watch: requests, when: silent 1h}\n")
-    two = "ops: {email: ops@example.org}, own: {email: a@example.org}"
-    timeline.restart(timeline.rules.replace("ops: {email: ops@example.org}", two))
-    timeline.inbox("own").is_down = True
-    for _ in range(20):
-        timeline.run(1, (("all", ""),))
-        timeline.board.check_itself(None, None, timeline.now)
-    timeline.deliver()
-    assert "receiver-failing" in [notice.rule for notice in timeline.inbox("ops").notices]
 
 
 def test_what_joins_does_not_overtake_a_first_notice_that_waits(timeline: Timeline) -> None:

@@ -11,7 +11,7 @@ import anthropic
 import openai
 import openai.types
 import pytest
-from tests.instrumentation.observed import verdicts
+from tests.instrumentation.observed import judged_desk, verdicts
 
 import taximeter
 from taximeter.demo.fake_api import FakeApi
@@ -20,7 +20,6 @@ from taximeter.guardrails import (
     classifier,
     claude_classifier,
     moderation,
-    protect,
 )
 from taximeter.runs.limits import GuardrailBlocked, Limits
 from taximeter.testing import SpanList
@@ -93,19 +92,7 @@ def test_the_question_to_claude_has_a_schema_and_the_text_as_data(spans: SpanLis
 def test_a_guardrails_model_call_costs_the_run_and_is_no_decision_of_it(
     spans: SpanList, api: FakeApi
 ) -> None:
-    client = anthropic.Anthropic(base_url=api.anthropic_url, api_key="demo")
-    fine = Reply(text='{"verdict": "allow", "category": ""}')
-    api.say(fine, Reply(text="hello"), fine)
-    rail = claude_classifier(client, "Be kind.")
-
-    @taximeter.agent("desk", limits=Limits(iterations=1))
-    @protect(input=rail, output=rail)
-    def desk(question: str) -> str:
-        answer = client.messages.create(
-            model="claude-opus-5-5", max_tokens=50, messages=[{"role": "user", "content": question}]
-        )
-        return str(answer.content[0].to_dict()["text"])
-
+    desk = judged_desk(api, Limits(iterations=1))
     with taximeter.request() as request:
         assert desk("hi") == "hello"
     assert (request.model_calls, request.loop_length) == (3, 1)

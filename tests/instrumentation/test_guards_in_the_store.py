@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anthropic
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from tests.instrumentation.observed import judged_desk
 from tests.telemetry import follow, one, receive, rows
 
 import taximeter
 from taximeter.demo.fake_api import FakeApi
-from taximeter.demo.replies import Reply
-from taximeter.guardrails import claude_classifier, guardrail, protect
+from taximeter.guardrails import guardrail, protect
 from taximeter.policies import Denied, Workdir
+from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
 from taximeter.tools.breaker import Breaker
 from taximeter.tools.retry import Backoff
@@ -93,19 +93,7 @@ def test_a_guardrails_block_is_a_span_of_its_kind_and_the_runs_end(
 def test_the_shim_counts_the_loop_and_money_of_guardrails_as_the_collector_does(
     spans: SpanList, store: Store, api: FakeApi
 ) -> None:
-    client = anthropic.Anthropic(base_url=api.anthropic_url, api_key="demo")
-    fine = Reply(text='{"verdict": "allow", "category": ""}')
-    api.say(fine, Reply(text="hello"), fine)
-    rail = claude_classifier(client, "Be kind.")
-
-    @taximeter.agent("desk")
-    @protect(input=rail, output=rail)
-    def desk(question: str) -> str:
-        answer = client.messages.create(
-            model="claude-opus-5-5", max_tokens=50, messages=[{"role": "user", "content": question}]
-        )
-        return str(answer.content[0].to_dict()["text"])
-
+    desk = judged_desk(api, Limits())
     with taximeter.request() as request:
         desk("hi")
     keep(store, spans)
