@@ -22,11 +22,12 @@ from typing import Any, Final
 
 import duckdb
 
-from taximeter_alerts.judging import find_all
-from taximeter_alerts.replay import Replay
-from taximeter_alerts.rules import Rule, default_rules
-from taximeter_alerts.state import AlertState, step
-from taximeter_alerts.windows import shapes_of
+from taximeter_alerts.backtest.replay import Replay
+from taximeter_alerts.judge.judging import find_all
+from taximeter_alerts.judge.state import AlertState, step
+from taximeter_alerts.judge.windows import shapes_of
+from taximeter_alerts.rules.book import Rule
+from taximeter_alerts.rules.defaults import default_rules
 
 METRICS: Final = {
     "cost-per-request": "cpr",

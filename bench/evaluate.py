@@ -19,15 +19,15 @@ from typing import Any
 
 import duckdb
 
-from taximeter_alerts.board import Board
-from taximeter_alerts.dispatcher import Dispatcher
-from taximeter_alerts.judging import find_all, metrics_of
-from taximeter_alerts.live_source import LiveSource
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.judge.judging import find_all, metrics_of
+from taximeter_alerts.judge.live_source import LiveSource
+from taximeter_alerts.judge.windows import Shape, shapes_of
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Rule, RuleBook
-from taximeter_alerts.rules_file import parse_rules
-from taximeter_alerts.windows import Shape, shapes_of
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.book import Rule, RuleBook
+from taximeter_alerts.rules.rules_file import parse_rules
 
 END = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
 RULES = """\

@@ -27,13 +27,13 @@ from taximeter.demo.fake_api import FakeApi
 from taximeter.pricing import load_catalog
 from taximeter.settings.ports import live_port
 from taximeter.usage import normalise_usage
-from taximeter_alerts.board import Board
-from taximeter_alerts.channels import notifiers_of
-from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import Evaluator
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules_file import load_rules
+from taximeter_alerts.notifiers.channels import notifiers_of
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.rules_file import load_rules
 from taximeter_collector.client import ReadClient
 
 AGENT = """

@@ -13,13 +13,13 @@ from pathlib import Path
 from taximeter.settings.ports import collector_url, served_certificate
 from taximeter.settings.settings import Settings, SettingsError, load_settings
 from taximeter_alerts.amounts import say_count
-from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
-from taximeter_alerts.backtest_job import MOST_DAYS
-from taximeter_alerts.channels import notifiers_of
-from taximeter_alerts.notice import sample_notice
+from taximeter_alerts.backtest.backtest import backtest_json, backtest_text, run_backtest
+from taximeter_alerts.backtest.backtest_job import MOST_DAYS
 from taximeter_alerts.notification_log import AlreadyRunning, NewerFile
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
-from taximeter_alerts.rules_file import RulesError, load_rules
+from taximeter_alerts.notifiers.channels import notifiers_of
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import sample_notice
+from taximeter_alerts.rules.rules_file import RulesError, load_rules
 from taximeter_alerts.serve import dashboard_url, run
 from taximeter_collector.client import QueryError, ReadClient
 

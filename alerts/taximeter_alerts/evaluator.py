@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from taximeter_alerts.board import Board
-from taximeter_alerts.budgets import BudgetStatus
-from taximeter_alerts.cause import Cause, read_cause
-from taximeter_alerts.incidents import Finding
-from taximeter_alerts.judging import find_all, metrics_of
-from taximeter_alerts.live_source import Collector, LiveSource
-from taximeter_alerts.past_day import read_past_day
-from taximeter_alerts.rules import RuleBook
-from taximeter_alerts.windows import Shape, shapes_of
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.judge.budgets import BudgetStatus
+from taximeter_alerts.judge.cause import Cause, read_cause
+from taximeter_alerts.judge.finding import Finding
+from taximeter_alerts.judge.judging import find_all, metrics_of
+from taximeter_alerts.judge.live_source import Collector, LiveSource
+from taximeter_alerts.judge.past_day import read_past_day
+from taximeter_alerts.judge.windows import Shape, shapes_of
+from taximeter_alerts.rules.book import RuleBook
 from taximeter_collector.client import QueryError
 
 CATCH_UP: Final = timedelta(hours=6)

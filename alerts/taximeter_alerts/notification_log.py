@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Final
 
-from taximeter_alerts.state import AlertState
+from taximeter_alerts.judge.state import AlertState
 
 FILE_NAME: Final = "alerts.sqlite"
 _SQL: Final = files("taximeter_alerts") / "sql"

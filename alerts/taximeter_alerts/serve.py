@@ -26,18 +26,18 @@ from taximeter.settings.ports import (
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter.settings.tls import TlsFiles
 from taximeter_alerts.amounts import say_count
-from taximeter_alerts.api import Api
-from taximeter_alerts.backtest_job import BacktestJob, backtest_command
-from taximeter_alerts.board import Board
-from taximeter_alerts.channels import notifiers_of
-from taximeter_alerts.digests import Digests
-from taximeter_alerts.dispatcher import Dispatcher
+from taximeter_alerts.api.api import Api
+from taximeter_alerts.backtest.backtest_job import BacktestJob, backtest_command
+from taximeter_alerts.digest.digests import Digests
 from taximeter_alerts.evaluator import Evaluator
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.incidents.silences import keep_file_silences
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import RuleBook
+from taximeter_alerts.notifiers.channels import notifiers_of
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.book import RuleBook
 from taximeter_alerts.scheduler import Scheduler
-from taximeter_alerts.silences import keep_file_silences
 from taximeter_collector.client import ReadClient
 
 

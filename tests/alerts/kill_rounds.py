@@ -31,16 +31,16 @@ from tests.alerts.timeline import START
 from tests.patience import PATIENCE_S
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.board import Board
-from taximeter_alerts.channels import notifiers_of
-from taximeter_alerts.detect import Verdict
-from taximeter_alerts.dispatcher import Dispatcher
-from taximeter_alerts.incidents import Finding
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.judge.detect import Verdict
+from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.notification_log import NotificationLog
+from taximeter_alerts.notifiers.channels import notifiers_of
 from taximeter_alerts.notifiers.slack import SlackBot
 from taximeter_alerts.notifiers.web import Web
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules_file import parse_rules
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.rules_file import parse_rules
 
 STEP = timedelta(minutes=10)
 RULES = """\

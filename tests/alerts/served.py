@@ -11,10 +11,10 @@ import uvicorn
 from tests.alerts.timeline import Timeline
 from tests.patience import wait_until
 
-from taximeter_alerts.api import Api
-from taximeter_alerts.backtest_job import BacktestJob
-from taximeter_alerts.budgets import BudgetStatus
+from taximeter_alerts.api.api import Api
+from taximeter_alerts.backtest.backtest_job import BacktestJob
 from taximeter_alerts.evaluator import Health
+from taximeter_alerts.judge.budgets import BudgetStatus
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.board import Board
-from taximeter_alerts.dispatcher import Dispatcher
 from taximeter_alerts.evaluator import CATCH_UP, Evaluator, minutes_to_evaluate
-from taximeter_alerts.notice import Notice
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
 from taximeter_alerts.notification_log import AlreadyRunning, NotificationLog
-from taximeter_alerts.notifiers.base import Delivery
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules_file import parse_rules
+from taximeter_alerts.outbox.delivery import Delivery
+from taximeter_alerts.outbox.notice import Notice
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.rules_file import parse_rules
 from taximeter_collector.client import QueryError
 
 RULE = (

@@ -10,8 +10,8 @@ import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
 from taximeter_alerts.__main__ import main
-from taximeter_alerts.backtest import backtest_json, backtest_text, run_backtest
-from taximeter_alerts.rules_file import parse_rules
+from taximeter_alerts.backtest.backtest import backtest_json, backtest_text, run_backtest
+from taximeter_alerts.rules.rules_file import parse_rules
 
 BOOK = parse_rules(
     "version: 1\ndefaults: false\nnotify: {a: {email: a@example.org}, b: {email: b@example.org}}\n"

@@ -16,7 +16,7 @@ from tests.alerts.timeline import Timeline
 from tests.patience import wait_until
 
 from taximeter.settings.settings import load_settings
-from taximeter_alerts.backtest_job import BacktestJob, backtest_command
+from taximeter_alerts.backtest.backtest_job import BacktestJob, backtest_command
 
 FOUND = {"groups": 3, "incidents": 0, "rules": {}, "notices": [], "guards": []}
 SAYS = "import sys, json; print(json.dumps({'days': sys.argv[1], **" + repr(FOUND) + "}))"

@@ -13,7 +13,9 @@ from tests.alerts.served import served
 from tests.alerts.test_alert_timelines import OPS, Process
 from tests.alerts.timeline import Timeline
 
-from taximeter_alerts.budgets import (
+from taximeter_alerts.backtest.replay import Replay
+from taximeter_alerts.incidents.muting import Cause, explained_by
+from taximeter_alerts.judge.budgets import (
     BudgetSpend,
     Spend,
     budget_sentence,
@@ -21,12 +23,11 @@ from taximeter_alerts.budgets import (
     period_of,
     status_of,
 )
-from taximeter_alerts.live_source import LiveSource
-from taximeter_alerts.muting import Cause, explained_by
-from taximeter_alerts.replay import Replay
-from taximeter_alerts.rules import Budget, Rule, default_rules
-from taximeter_alerts.rules_file import parse_rules
-from taximeter_alerts.windows import Shape
+from taximeter_alerts.judge.live_source import LiveSource
+from taximeter_alerts.judge.windows import Shape
+from taximeter_alerts.rules.book import Budget, Rule
+from taximeter_alerts.rules.defaults import default_rules
+from taximeter_alerts.rules.rules_file import parse_rules
 
 RULES = (
     'rules: [{name: team, watch: cost_usd, by: tenant, when: "budget $100 per day",'

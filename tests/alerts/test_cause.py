@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.cause import Cause, read_cause
-from taximeter_alerts.detect import Verdict
-from taximeter_alerts.notice import Example, Notice, read_notice, request_link
+from taximeter_alerts.judge.cause import Cause, read_cause
+from taximeter_alerts.judge.detect import Verdict
 from taximeter_alerts.notifiers.email import mail_message
 from taximeter_alerts.notifiers.pagerduty import pagerduty_event
 from taximeter_alerts.notifiers.slack import slack_message
 from taximeter_alerts.notifiers.teams import teams_message
 from taximeter_alerts.notifiers.webhook import webhook_body
-from taximeter_alerts.rules import Rule, default_rules
+from taximeter_alerts.outbox.notice import Example, Notice, read_notice, request_link
+from taximeter_alerts.rules.book import Rule
+from taximeter_alerts.rules.defaults import default_rules
 
 RULES = {rule.name: rule for rule in default_rules()}
 VERDICT = Verdict("breach", 0.9, 3_600, 20)

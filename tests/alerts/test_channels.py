@@ -16,14 +16,14 @@ import pytest
 from tests.alerts.fake_http import FakeHttp, FakeSlack
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import Example, Notice
 from taximeter_alerts.notifiers.apprise import Apprise
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
 from taximeter_alerts.notifiers.pagerduty import PagerDuty, pagerduty_event
 from taximeter_alerts.notifiers.slack import SlackBot, SlackWebhook, slack_message
 from taximeter_alerts.notifiers.teams import Teams, teams_message
 from taximeter_alerts.notifiers.web import MOST_BYTES, Web
 from taximeter_alerts.notifiers.webhook import Webhook, signature
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import Example, Notice
 
 HERE = Web([ip_network("127.0.0.0/8")])
 FIRING = Notice(

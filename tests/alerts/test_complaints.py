@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.alerts.timeline import RULES, Timeline
 
-from taximeter_alerts.detect import PastWindow, Reference, Sample, judge
-from taximeter_alerts.rules import default_rules
+from taximeter_alerts.judge.detect import PastWindow, Reference, Sample, judge
+from taximeter_alerts.rules.defaults import default_rules
 
 COST_A = ("cost", "a")
 

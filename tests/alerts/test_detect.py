@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from taximeter_alerts.burn_rate import judge_burning
-from taximeter_alerts.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
-from taximeter_alerts.explain import explain
-from taximeter_alerts.rules import Condition, Rule, default_rules
-from taximeter_alerts.state import AlertState, step
+from taximeter_alerts.judge.burn_rate import judge_burning
+from taximeter_alerts.judge.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
+from taximeter_alerts.judge.explain import explain
+from taximeter_alerts.judge.state import AlertState, step
+from taximeter_alerts.rules.book import Condition, Rule
+from taximeter_alerts.rules.defaults import default_rules
 
 COST, ERRORS, LOOPS, CACHE, DEAR, *_ = default_rules()
 WINDOWS = (300, 900, 3_600, 21_600, 86_400)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.digest import period_due
-from taximeter_alerts.digests import Digests
-from taximeter_alerts.notice import Notice
+from taximeter_alerts.digest.digest import period_due
+from taximeter_alerts.digest.digests import Digests
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.email import mail_message
 from taximeter_alerts.notifiers.slack import slack_message
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Digest
-from taximeter_alerts.rules_file import parse_rules
+from taximeter_alerts.outbox.delivery import Delivery
+from taximeter_alerts.outbox.notice import Notice
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.book import Digest
+from taximeter_alerts.rules.rules_file import parse_rules
 from taximeter_collector.client import QueryError
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.guard_backtest import guards_text, read_guards
+from taximeter_alerts.backtest.guard_backtest import guards_text, read_guards
 
 
 def run(

@@ -10,8 +10,8 @@ import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 from tests.alerts.test_alert_timelines import OPS, Process
 
-from taximeter_alerts.live_source import LiveSource
-from taximeter_alerts.windows import Shape, read_history, read_samples
+from taximeter_alerts.judge.live_source import LiveSource
+from taximeter_alerts.judge.windows import Shape, read_history, read_samples
 
 RULES = """\
 rules:

@@ -18,14 +18,14 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import Chart, Notice, read_notice
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.base import Delivery, NotificationError, Notifier
 from taximeter_alerts.notifiers.email import EmailNotifier
 from taximeter_alerts.notifiers.slack import SlackWebhook, slack_message
 from taximeter_alerts.notifiers.web import Web, retry_after
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import MailServer
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError, Notifier
+from taximeter_alerts.outbox.notice import Chart, Notice, read_notice
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.book import MailServer
 
 HERE = Web([ip_network("127.0.0.0/8")])
 FIRING = Notice(

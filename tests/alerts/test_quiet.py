@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taximeter_alerts.detect import PastWindow, Reference, Sample
-from taximeter_alerts.explain import explain
-from taximeter_alerts.quiet import judge_quiet
-from taximeter_alerts.rules import Condition, Rule
+from taximeter_alerts.judge.detect import PastWindow, Reference, Sample
+from taximeter_alerts.judge.explain import explain
+from taximeter_alerts.judge.quiet import judge_quiet
+from taximeter_alerts.rules.book import Condition, Rule
 
 QUIET = Rule("quiet", "requests", Condition("silent", 0.0, "silent"), by=("agent_name",))
 FRIDAY = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)

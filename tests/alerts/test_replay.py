@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
-from taximeter_alerts.judging import metrics_of
-from taximeter_alerts.replay import Replay
-from taximeter_alerts.rules import Condition, Rule, default_rules
-from taximeter_alerts.windows import read_history, read_samples, shapes_of
+from taximeter_alerts.backtest.replay import Replay
+from taximeter_alerts.judge.judging import metrics_of
+from taximeter_alerts.judge.windows import read_history, read_samples, shapes_of
+from taximeter_alerts.rules.book import Condition, Rule
+from taximeter_alerts.rules.defaults import default_rules
 
 SLOW = Rule("slow", "latency_p95_seconds", Condition("spike", 2.0), by=("agent_name",))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from taximeter_alerts.__main__ import main
-from taximeter_alerts.rules import Condition, group_labels
-from taximeter_alerts.rules_file import RulesError, load_rules, parse_rules
+from taximeter_alerts.rules.book import Condition, group_labels
+from taximeter_alerts.rules.rules_file import RulesError, load_rules, parse_rules
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "alerts.md"
 ENVIRON = {

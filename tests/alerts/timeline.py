@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from taximeter_alerts.board import Board
-from taximeter_alerts.detect import Outcome, Verdict
-from taximeter_alerts.dispatcher import Dispatcher
-from taximeter_alerts.incidents import Finding
-from taximeter_alerts.notice import Notice
+from taximeter_alerts.incidents.board import Board
+from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.incidents.silences import keep_file_silences
+from taximeter_alerts.judge.detect import Outcome, Verdict
+from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
-from taximeter_alerts.outbox import Outbox
-from taximeter_alerts.rules import Severity
-from taximeter_alerts.rules_file import parse_rules
-from taximeter_alerts.silences import keep_file_silences
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import Notice
+from taximeter_alerts.outbox.outbox import Outbox
+from taximeter_alerts.rules.book import Severity
+from taximeter_alerts.rules.rules_file import parse_rules
 
 RULES = """\
 version: 1

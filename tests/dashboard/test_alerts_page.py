@@ -16,10 +16,10 @@ from tests.alerts.timeline import RULES, Timeline
 from tests.patience import wait_until
 
 import taximeter_dashboard
-from taximeter_alerts.api_rows import budget_row
-from taximeter_alerts.backtest_job import BacktestJob
-from taximeter_alerts.budgets import BudgetSpend, Spend, status_of
-from taximeter_alerts.rules import Budget
+from taximeter_alerts.api.api_rows import budget_row
+from taximeter_alerts.backtest.backtest_job import BacktestJob
+from taximeter_alerts.judge.budgets import BudgetSpend, Spend, status_of
+from taximeter_alerts.rules.book import Budget
 from taximeter_dashboard import backtest_rows, blocks
 from taximeter_dashboard.budget_rows import budget_rows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import Notice
 
 
 class Apprise:

@@ -9,10 +9,10 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final
 
-from taximeter_alerts.notice import FIRST, Example, Notice
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
-from taximeter_alerts.past_day import sparkline
-from taximeter_alerts.rules import MailServer, short_digest
+from taximeter_alerts.judge.past_day import sparkline
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import FIRST, Example, Notice
+from taximeter_alerts.rules.book import MailServer, short_digest
 
 TIMEOUT_S: Final = 20.0
 _DOMAIN: Final = "taximeter.invalid"
@@ -106,7 +106,7 @@ def _picture(notice: Notice) -> bytes | None:
     if notice.chart is None:
         return None
     try:
-        from taximeter_alerts.picture import draw_chart
+        from taximeter_alerts.notifiers.picture import draw_chart
     except ImportError:
         return None
     return draw_chart(notice.chart)

@@ -6,9 +6,9 @@ import json
 from typing import Any, Final
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.web import Web, refuse_status
+from taximeter_alerts.outbox.delivery import Delivery
+from taximeter_alerts.outbox.notice import Notice
 
 API: Final = "https://events.pagerduty.com/v2/enqueue"
 _MOST_CHARACTERS: Final = 1_024

@@ -13,10 +13,10 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import FIRST, Notice
-from taximeter_alerts.notifiers.base import Delivery, NotificationError
+from taximeter_alerts.judge.past_day import sparkline
 from taximeter_alerts.notifiers.web import Answer, Web, refuse_status
-from taximeter_alerts.past_day import sparkline
+from taximeter_alerts.outbox.delivery import Delivery, NotificationError
+from taximeter_alerts.outbox.notice import FIRST, Notice
 
 API: Final = "https://slack.com/api"
 EVENT: Final = "taximeter_notice"

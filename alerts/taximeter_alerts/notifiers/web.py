@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import httpx
 
-from taximeter_alerts.notifiers.base import NotificationError, is_permanent_status
+from taximeter_alerts.outbox.delivery import NotificationError, is_permanent_status
 
 TIMEOUT_S: Final = 5.0
 DEADLINE_S: Final = 15.0

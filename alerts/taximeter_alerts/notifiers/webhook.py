@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from taximeter.settings.secret import Secret
-from taximeter_alerts.notice import Notice
-from taximeter_alerts.notifiers.base import Delivery
 from taximeter_alerts.notifiers.web import Web, refuse_status
+from taximeter_alerts.outbox.delivery import Delivery
+from taximeter_alerts.outbox.notice import Notice
 
 
 class Webhook:

@@ -1,0 +1,1 @@
+"""The message about each day or week."""

@@ -1,0 +1,180 @@
+"""Where every rule stands for every group: findings in; states, incidents and notices out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.incidents.incidents import Incidents
+from taximeter_alerts.incidents.muting import Cause, is_cause
+from taximeter_alerts.incidents.self_checks import DEAF, OWN_RULES
+from taximeter_alerts.judge.detect import Verdict
+from taximeter_alerts.judge.finding import Finding
+from taximeter_alerts.judge.state import STILL, AlertState, rewind, step
+from taximeter_alerts.notification_log import (
+    NotificationLog,
+    read_state,
+    read_time,
+    state_text,
+    time_text,
+)
+from taximeter_alerts.rules.book import RuleBook
+
+Key = tuple[str, str]
+"""A rule's name and a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is known of one rule and group after the last evaluation."""
+
+    labels: dict[str, str | None]
+    state: AlertState
+    verdict: Verdict
+    sentence: str
+    """Why it breaches; empty where it does not."""
+
+
+class Board:
+    """Everything that one evaluation changes is one transaction of the notification log."""
+
+    def __init__(self, book: RuleBook, log: NotificationLog, dispatcher: Dispatcher) -> None:
+        self._rules = {rule.name: rule for rule in (*book.rules, *OWN_RULES)}
+        self._log, self._dispatcher = log, dispatcher
+        self._incidents = Incidents(log)
+        self.current: dict[Key, Current] = {}
+
+    @property
+    def watermark(self) -> datetime | None:
+        """The end of the last evaluated minute."""
+        return read_time(self._log.get("watermark"))
+
+    def set_watermark(self, at: datetime) -> None:
+        self._log.set("watermark", time_text(at) or "")
+
+    def record(self, at: datetime, findings: Iterable[Finding], *, is_newest: bool) -> None:
+        """Take in what the evaluation of the minute that ends at `at` found.
+
+        Only the newest minute tells people: what began and ended in a gap is history.
+        """
+        self._take(at, findings, is_told=is_newest, is_minute=True)
+
+    def check_itself(self, failing_since: datetime | None, error: str | None, at: datetime) -> None:
+        """Take in how alerting itself is doing; what is well and was well is no news."""
+        firing = self._firing()
+        # One may be in alerts.yaml no more: its alert ends all the same.
+        deaf = [str(self.current[key].labels["receiver"]) for key in firing if key[0] == DEAF.name]
+        findings = [
+            finding
+            for finding in self._dispatcher.own_findings(failing_since, error, deaf, at)
+            if finding.verdict.outcome == "breach" or (finding.rule.name, finding.key) in firing
+        ]
+        if findings:
+            self._take(at, findings, is_told=True, is_minute=False)
+
+    def _firing(self) -> set[Key]:
+        return {key for key, now in self.current.items() if now.state.is_firing}
+
+    def _take(
+        self, at: datetime, findings: Iterable[Finding], *, is_told: bool, is_minute: bool
+    ) -> None:
+        taken = []
+        for finding in findings:
+            before = self.current.get((finding.rule.name, finding.key))
+            if before is None and finding.verdict.outcome == "no_data":
+                continue
+            state = before.state if before else AlertState()
+            taken.append((finding, step(state, finding.rule, finding.verdict, at)))
+        found = {
+            (finding.rule.name, finding.key): Current(
+                finding.labels, now.state, self._verdict(finding, now.state), finding.sentence
+            )
+            for finding, now in taken
+        }
+        with self._log.transaction():
+            for finding, now in taken:
+                self._incidents.apply(finding, now, at)
+                if self._is_news(finding, now.state):
+                    self._store((finding.rule.name, finding.key), found)
+            if is_told:
+                self._dispatcher.notify(at, self.causes(found))
+            if is_minute:
+                self.set_watermark(at)
+        # A new mapping: other threads go through the old one.
+        self.current = {**self.current, **found}
+
+    def causes(self, newer: dict[Key, Current] | None = None) -> list[Cause]:
+        """Return the firing alerts that explain others."""
+        current = {**self.current, **(newer or {})}
+        return [
+            Cause(self._rules[name], now.labels, now.verdict.agents)
+            for (name, _), now in current.items()
+            if now.state.is_firing and is_cause(self._rules[name])
+        ]
+
+    def restore(self, at: datetime) -> None:
+        """Take up the stored states; what no rule stands for any more is closed."""
+        for row in self._log.rows("select * from state"):
+            rule, labels = self._rules.get(row["rule"]), json.loads(row["labels"])
+            if rule is None or set(labels) != set(rule.by):
+                self._log.execute(
+                    "delete from state where rule = ? and labels = ?", row["rule"], row["labels"]
+                )
+                continue
+            self.current[row["rule"], row["labels"]] = Current(
+                labels, read_state(row["state"]), Verdict(**json.loads(row["verdict"])),
+                row["sentence"],
+            )  # fmt: skip
+        with self._log.transaction():
+            self._incidents.close_orphans(set(self.current), at)
+
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: go on from there, as if nothing later had been seen."""
+        self._replace(lambda state: rewind(state, at))
+        with self._log.transaction():
+            for key in self.current:
+                self._store(key, self.current)
+            self._incidents.rewind(at)
+            self.set_watermark(at)
+
+    def forget_recent(self, at: datetime) -> None:
+        """Late data came: evaluate again from `at`; alerts that fire or fired keep their state."""
+        self.set_watermark(at)
+
+        def fresh(state: AlertState) -> AlertState:
+            if state.is_firing or state.resolved_at is not None:
+                return state
+            return replace(state, evaluated_at=None, status="inactive", streak=0)
+
+        self._replace(fresh)
+
+    def _is_news(self, finding: Finding, state: AlertState) -> bool:
+        """Return whether a new process must know of it: thousands of groups are as they were."""
+        before = self.current.get((finding.rule.name, finding.key))
+        return before is None or before.state.status != state.status or state.status not in STILL
+
+    def _verdict(self, finding: Finding, state: AlertState) -> Verdict:
+        """Return the verdict; agents that an outage has hit stay in it until it is over."""
+        before = self.current.get((finding.rule.name, finding.key))
+        if before is None or not (state.is_firing and before.state.is_firing):
+            return finding.verdict
+        agents = tuple(sorted({*before.verdict.agents, *finding.verdict.agents}))
+        return replace(finding.verdict, agents=agents)
+
+    def _replace(self, change: Callable[[AlertState], AlertState]) -> None:
+        for key, now in self.current.items():
+            self.current[key] = replace(now, state=change(now.state))
+
+    def _store(self, key: Key, found: dict[Key, Current]) -> None:
+        now = found[key]
+        self._log.execute(
+            "insert or replace into state (rule, labels, state, verdict, sentence)"
+            " values (?, ?, ?, ?, ?)",
+            *key,
+            state_text(now.state),
+            json.dumps(asdict(now.verdict)),
+            now.sentence,
+        )

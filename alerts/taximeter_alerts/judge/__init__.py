@@ -1,0 +1,1 @@
+"""Rules and windows of traffic in, findings and their causes out."""

@@ -1,0 +1,249 @@
+"""What one message says, whatever the channel, and when it is due. Pure."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from urllib.parse import urlencode
+
+from taximeter_alerts.amounts import say_amount, say_duration
+from taximeter_alerts.judge.explain import group_title, metric_title
+from taximeter_alerts.rules.book import Rule
+
+Kind = Literal[
+    "firing", "firing_again", "joined", "worse", "still_firing", "resolved", "was_firing",
+    "summary", "digest", "test",
+]  # fmt: skip
+FIRST: Final = ("firing", "was_firing", "summary", "digest", "test")
+"""Kinds that begin a thread; all others belong into the incident's."""
+GROUP_INTERVAL: Final = timedelta(minutes=5)
+"""Alerts that join an incident are told together, at most this often."""
+
+_FILTERS: Final = {
+    "agent_name": "agent",
+    "agent_version": "version",
+    "environment": "env",
+    "service_name": "service",
+    "tenant": "tenant",
+    "user_id": "user",
+}
+"""Dimension -> the dashboard's URL parameter."""
+HEADLINES: Final[dict[str, str]] = {
+    "firing": "Firing",
+    "firing_again": "Firing again",
+    "joined": "More fires",
+    "worse": "Now critical",
+    "still_firing": "Still firing",
+    "resolved": "Resolved",
+    "was_firing": "Was firing",
+    "summary": "Many alerts",
+    "digest": "Digest",
+    "test": "Test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The last day of the metric, by quarters of an hour, and what is usual."""
+
+    values: tuple[float | None, ...]
+    usual: float | None = None
+    high: float | None = None
+    unit: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One request that shows the alert."""
+
+    text: str
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message about one incident."""
+
+    kind: Kind
+    incident: str
+    rule: str
+    severity: str
+    title: str
+    sentence: str
+    link: str | None = None
+    started: str | None = None
+    """When it began, as people read it."""
+    also: tuple[str, ...] = ()
+    """The sentences of the incident's other alerts."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    at: str | None = None
+    """When this was decided, in ISO form."""
+    chart: Chart | None = None
+    cause: tuple[str, ...] = ()
+    """What changed, and who made the change."""
+    usd_per_hour: float | None = None
+    """What it costs at this pace."""
+    first: str = ""
+    """What to do first."""
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def pace(self) -> str:
+        """What it costs an hour, as a sentence; empty where that is not known or nothing."""
+        if self.usd_per_hour is None or self.usd_per_hour < 0.005:
+            return ""
+        return f"At this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Cause, pace and what to do first, a line each."""
+        first = f"First: {self.first}" if self.first else ""
+        return tuple(line for line in (*self.cause, self.pace, first) if line)
+
+    @property
+    def headline(self) -> str:
+        return f"{HEADLINES[self.kind]}: {self.title}"
+
+    @property
+    def is_good_news(self) -> bool:
+        return self.kind in ("resolved", "was_firing")
+
+    @property
+    def is_report(self) -> bool:
+        """Nothing happened: it is no alert, and has no rule or severity to show."""
+        return self.kind == "digest"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Rule, severity and since when."""
+        since = (f"since {self.started}",) if self.started else ()
+        return () if self.is_report else (self.rule, self.severity, *since)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def read_notice(text: str) -> Notice:
+    """Return a stored notice; what this version doesn't know is left out."""
+    known = {f.name for f in fields(Notice)}
+    values = {name: value for name, value in json.loads(text).items() if name in known}
+    chart = values.get("chart")
+    if chart is not None:
+        values["chart"] = Chart(**{**chart, "values": tuple(chart["values"])})
+    values["examples"] = tuple(Example(**example) for example in values.get("examples", ()))
+    lists = {name: tuple(values.get(name, ())) for name in ("also", "cause")}
+    return Notice(**{**values, **lists})
+
+
+def sample_notice(link: str | None) -> Notice:
+    """Return a notice that only says that notices arrive."""
+    return Notice(
+        kind="test",
+        incident=secrets.token_hex(8),
+        rule="test-notify",
+        severity="info",
+        title="notices arrive",
+        sentence="This is a test: alerts of taximeter will reach you here.",
+        link=link,
+    )
+
+
+def title_of_incident(alerts: Sequence[tuple[Rule, Mapping[str, str | None]]]) -> str:
+    """Return what an incident with these alerts is called in one line.
+
+    >>> from taximeter_alerts.rules.defaults import default_rules
+    >>> title_of_incident([(rule, {"agent_name": "a"}) for rule in default_rules()[:2]])
+    'cost per request and 1 more, a'
+    """
+    (rule, labels), *others = alerts
+    more = f" and {len(others)} more" if others else ""
+    who = f", {group_title(labels)}" if labels or not rule.title else ""
+    return f"{rule.title or metric_title(rule.watch)}{more}{who}"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a receiver knows of an incident; without alerts: that it is over."""
+
+    alerts: frozenset[str]
+    severity: str
+    notified_at: datetime | None
+
+
+def should_notify(
+    told: Told | None,
+    firing: Mapping[str, str],
+    *,
+    is_over: bool,
+    fired_at: datetime,
+    at: datetime,
+    group_wait: timedelta = timedelta(0),
+    is_acked: bool = False,
+    snoozed_until: datetime | None = None,
+    repeat_interval: timedelta | None = None,
+) -> Kind | None:
+    """Return why a receiver is to be told of an incident now, None if it isn't.
+
+    `firing` are the alerts that fire and are not muted, with their severity.
+
+    >>> noon = datetime(2026, 1, 1, 12)
+    >>> should_notify(None, {"a": "warning"}, is_over=False, fired_at=noon, at=noon)
+    'firing'
+    """
+    knows = told.alerts if told is not None else frozenset()
+    if is_over:
+        return "resolved" if knows else None
+    if not firing or (snoozed_until is not None and at < snoozed_until):
+        return None
+    if told is None or not knows:
+        if at - fired_at < group_wait:
+            return None
+        return "firing" if told is None else "firing_again"
+    if told.severity != "critical" and "critical" in firing.values():
+        return "worse"
+    quiet_for = at - told.notified_at if told.notified_at is not None else timedelta(0)
+    if not firing.keys() <= knows and quiet_for >= GROUP_INTERVAL:
+        return "joined"
+    is_snooze_over = snoozed_until is not None and at - snoozed_until < quiet_for
+    if is_snooze_over:  # whoever put it off wanted to hear of it again
+        return "still_firing"
+    if repeat_interval is not None and not is_acked and quiet_for >= repeat_interval:
+        return "still_firing"
+    return None
+
+
+def resolved_sentence(
+    title: str, opened_at: datetime, resolved_at: datetime, reason: str, peak: str
+) -> str:
+    """Return what the last message of an incident says."""
+    lasted = say_duration((resolved_at - opened_at).total_seconds())
+    return f"{title}: {reason} after {lasted}. At its worst: {peak}"
+
+
+def dashboard_link(
+    base: str | None, labels: Mapping[str, str | None], start: datetime, end: datetime
+) -> str | None:
+    """Return the page that shows the requests of an incident, with window and filters set."""
+    if base is None:
+        return None
+    around = timedelta(minutes=15)
+    window = {"start": _minute(start - around), "end": _minute(end + around)}
+    filters = {
+        _FILTERS[name]: value
+        for name, value in labels.items()
+        if name in _FILTERS and value is not None
+    }
+    return f"{base.rstrip('/')}/requests?{urlencode({**window, **filters})}"
+
+
+def request_link(base: str | None, request_id: str) -> str | None:
+    """Return the page of one request."""
+    return None if base is None else f"{base.rstrip('/')}/request?{urlencode({'id': request_id})}"
+
+
+def _minute(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%MZ")

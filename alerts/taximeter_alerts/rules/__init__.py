@@ -1,0 +1,1 @@
+"""What alerts.yaml says: text in, rules and receivers out."""
