@@ -123,11 +123,13 @@ class Evaluator:
     def _with_evidence(self, findings: list[Finding], at: datetime) -> list[Finding]:
         """Read last day and cause of what may be told next: its notice shows them."""
         left = _MOST_CHARTS
+        bare = self._board.unexplained()
         taken = []
         for finding in findings:
-            current = self._board.current.get((finding.rule.name, finding.key))
-            is_told = current is not None and current.state.is_firing
-            if finding.verdict.outcome == "breach" and not is_told and left:
+            key = (finding.rule.name, finding.key)
+            current = self._board.current.get(key)
+            is_known = current is not None and current.state.is_firing and key not in bare
+            if finding.verdict.outcome == "breach" and not is_known and left:
                 left -= 1
                 day = read_past_day(self._reader, finding.rule, finding.labels, at)
                 finding = replace(finding, past_day=day, cause=self._cause(finding, at))

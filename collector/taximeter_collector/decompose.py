@@ -11,7 +11,7 @@ from datetime import datetime
 from math import factorial
 from typing import Any, Final, Literal, get_args
 
-from taximeter_collector.metrics import CALL_DIMENSIONS, Query, request_conditions
+from taximeter_collector.metrics import CALL_DIMENSIONS, Query, Where, request_conditions
 from taximeter_collector.sql_files import read_sql
 
 Factor = Literal[
@@ -140,7 +140,7 @@ def usage_query(
     end: datetime,
     *,
     group_by: str | None = None,
-    where: Mapping[str, Sequence[str]] | None = None,
+    where: Where | None = None,
 ) -> Query:
     """Return the query of what ``[before_start, start)`` and ``[start, end)`` used, for `periods`.
 

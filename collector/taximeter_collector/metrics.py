@@ -156,19 +156,44 @@ class Query:
     params: dict[str, Any]
 
 
-def matching(where: Mapping[str, Sequence[str]], dimensions: Sequence[str] = DIMENSIONS) -> Query:
+Where = Mapping[str, Sequence[str | None]]
+"""Dimension -> values, one of which a row must have."""
+
+
+def matching(where: Where, dimensions: Sequence[str] = DIMENSIONS) -> Query:
     """Return the condition on rows with these dimensions that ``where`` (dimension → values) means.
 
-    ``true`` for no filter. Rows that lack one of its dimensions match nothing.
+    ``true`` for no filter; the value None means rows whose dimension is not known. Rows that lack
+    one of its dimensions match nothing.
+
+    >>> matching({"agent_name": ["a"], "tenant": [None]})
+    Query(sql='list_contains($w_agent_name, agent_name) and tenant is null', params={'w_agent_name': ['a']})
     """
     conditions = [
-        f"list_contains($w_{name}, {name})" if name in dimensions else "false" for name in where
+        _is_one_of(name, values) if name in dimensions else "false"
+        for name, values in where.items()
     ]
-    params = {f"w_{name}": list(values) for name, values in where.items() if name in dimensions}
+    params = {
+        f"w_{name}": known
+        for name, values in where.items()
+        if name in dimensions and (known := _known(values)) is not None
+    }
     return Query(" and ".join(conditions) or "true", params)
 
 
-def request_conditions(where: Mapping[str, Sequence[str]]) -> Query:
+def _is_one_of(name: str, values: Sequence[str | None]) -> str:
+    known = f"list_contains($w_{name}, {name})"
+    if None not in values:
+        return known
+    return f"{name} is null" if _known(values) is None else f"({known} or {name} is null)"
+
+
+def _known(values: Sequence[str | None]) -> list[str] | None:
+    """Return the values to bind, None where there are only unknown ones."""
+    return None if {*values} == {None} else [value for value in values if value is not None]
+
+
+def request_conditions(where: Where) -> Query:
     """Return `matching` for requests and what belongs to one.
 
     Raises ValueError for a filter that is no request dimension.
@@ -188,7 +213,7 @@ def metric_query(
     *,
     bucket_s: int | None = None,
     by: Sequence[str] = (),
-    where: Mapping[str, Sequence[str]] | None = None,
+    where: Where | None = None,
     order_by: str | None = None,
     descending: bool = True,
     limit: int | None = None,
@@ -254,7 +279,7 @@ def _select(
     source: Source,
     columns: Mapping[str, str],
     by: Sequence[str],
-    where: Mapping[str, Sequence[str]],
+    where: Where,
     bucket_s: int | None,
 ) -> str:
     time = TIME_COLUMN[source]

@@ -148,6 +148,20 @@ def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(
     assert [row["reason"] for row in process.incidents()] == ["back to usual"]
 
 
+def test_what_fired_in_a_minute_that_was_caught_up_is_told_with_its_cause(
+    process: Process, store: MemoryStore, clock: Clock
+) -> None:
+    """An evaluation that was late, or a start: the moment of firing is not the newest minute."""
+    at = clock.now.replace(second=0)
+    store.add_minutes("support", at, 40, requests=60, cost_usd=3.0)
+    clock.forward(minutes=40)
+    process.tick()
+    (firing,) = process.inbox.notices
+    assert (firing.kind, firing.first[:22]) == ("firing", "Open the first example")
+    assert firing.chart is not None
+    assert process.board.unexplained() == set()
+
+
 def test_a_back_fill_that_comes_late_is_evaluated(
     tmp_path: Path, store: MemoryStore, clock: Clock
 ) -> None:
@@ -194,6 +208,16 @@ def test_a_collector_that_is_away_changes_no_state(process: Process, store: Memo
 def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> None:
     with pytest.raises(AlreadyRunning, match="already kept by another process"):
         NotificationLog(process.data_dir)
+
+
+def test_the_link_shows_what_the_alert_counted(process: Process, store: MemoryStore) -> None:
+    """An alert of 24 hours that began just now is about the requests of the last day."""
+    rule = "{name: day, watch: cost_per_request_usd, by: agent_name, when: above $1, over: 24h}"
+    process.restart(f"{OPS}rules: [{rule}]\n")
+    process.run(3, requests=3_000, cost_usd=9.0)
+    (firing,) = process.inbox.notices
+    assert firing.link is not None
+    assert "start=2026-11-19T14%3A0" in firing.link and "end=2026-11-20T14%3A1" in firing.link
 
 
 def test_percentiles_of_single_requests_can_be_watched(process: Process) -> None:

@@ -94,6 +94,8 @@ def test_each_level_is_told_once_a_period_and_the_next_period_ends_it(
     assert (first.severity, second.severity) == ("warning", "critical")
     assert "$105.50 of $100.00" in second.sentence
     assert second.labels == {"rule": "team", "tenant": "acme"}
+    # Its levels say the same: once is enough.
+    assert (second.title, second.also) == ("budget team: 100% of $100 per day, acme", ())
     # Midnight in Berlin is 23:00 UTC: nothing is used of the new day.
     clock.now = datetime(2026, 11, 20, 23, 0, 30, tzinfo=UTC)
     process.board.set_watermark(clock.now.replace(second=0) - timedelta(minutes=1))
@@ -163,6 +165,25 @@ def test_what_has_no_price_makes_a_lower_bound() -> None:
         " The month is expected to cost $355.00 (four times in five $355.00 to $355.00)."
         " Only 90 % of the tokens have a price: it is more than that."
     )
+
+
+def test_what_is_almost_all_priced_is_a_lower_bound_without_a_lecture() -> None:
+    _, said = found("80%", (250.0, 0, 0), 10.0, known=0, priced=0.998)
+    assert said == (
+        "everything: at least $250.00 of $300.00 per month used (83.3 %), 10 days to go."
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "left"), [("2026-11-20T20:00", "4 h"), ("2026-11-20T23:30", "30 min")]
+)
+def test_the_time_left_is_said_in_a_unit_that_tells(at: str, left: str) -> None:
+    budget, moment = Budget("b", 10.0, "day"), datetime.fromisoformat(at).replace(tzinfo=UTC)
+    (rule, *_) = parse_rules(
+        "version: 1\nrules: [{name: b, watch: cost_usd, when: budget $10 per day}]", "f", {}
+    ).rules
+    status = status_of(budget, {}, "g", BudgetSpend({}, {}), moment)
+    assert budget_sentence(rule, status).endswith(f"{left} to go.")
 
 
 def test_a_forecast_waits_for_days() -> None:

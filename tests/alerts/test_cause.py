@@ -145,6 +145,20 @@ def test_more_requests_are_no_reason_for_a_dearer_request(
     assert found.first.startswith("Open the first example and see why it writes more")
 
 
+def test_the_cause_of_what_has_no_agent_is_not_that_of_all_agents(
+    store: MemoryStore, now: datetime
+) -> None:
+    at = now - timedelta(minutes=30)
+    store.add_minutes("support", at, 1, requests=5)
+    store.add_rows("call", calls(at, 5, "1.0"))
+    store.add_rows("request", [request(at, "theirs", cost_pico=9 * 10**12)])
+    store.add_rows("call", [{**row, "agent_name": None} for row in calls(at, 1, "2.0", 200)])
+    store.add_rows("request", [{**request(at, "own", cost_pico=10**12), "agent_name": None}])
+    found = read_cause(store, RULES["cost-per-request"], {"agent_name": None}, VERDICT, now)
+    assert found.lines[0].startswith("Spend $0.002 an hour, +$0.002 against")
+    assert [example.request_id for example in found.examples] == ["own"]
+
+
 @pytest.mark.parametrize("rule", default_rules(), ids=lambda rule: rule.name)
 def test_every_default_rule_has_a_cause_even_without_a_row(
     store: MemoryStore, now: datetime, rule: Rule

@@ -106,6 +106,10 @@ class Board:
         # A new mapping: other threads go through the old one.
         self.current = {**self.current, **found}
 
+    def unexplained(self) -> set[Key]:
+        """Return the open alerts without a cause: they fired in a minute that was caught up."""
+        return self._incidents.unexplained()
+
     def causes(self, newer: dict[Key, Current] | None = None) -> list[Cause]:
         """Return the firing alerts that explain others."""
         current = {**self.current, **(newer or {})}

@@ -160,9 +160,11 @@ class Dispatcher:
         opened = read_time(incident["opened_at"]) or at
         labels = json.loads(incident["labels"])
         title = title_of_incident([(m.rule, m.labels) for m in shown])
-        sentences = [str(m.row["sentence"]) for m in shown]
+        # The levels of a budget say the same.
+        sentences = list(dict.fromkeys(str(m.row["sentence"]) for m in shown))
+        peak = json.loads(shown[0].row["peak"])
         if kind == "resolved":
-            worst = str(json.loads(shown[0].row["peak"]).get("sentence") or sentences[0])
+            worst = str(peak.get("sentence") or sentences[0])
             reason = str(shown[0].row["reason"] or "over")
             sentences = [resolved_sentence(title, opened, at, reason, worst)]
         notice = Notice(
@@ -172,7 +174,9 @@ class Dispatcher:
             severity=severity,
             title=title,
             sentence=sentences[0],
-            link=dashboard_link(self._dashboard_url(), shown[0].labels, opened, at),
+            link=dashboard_link(
+                self._dashboard_url(), shown[0].labels, opened, at, peak.get("window_s")
+            ),
             started=opened.strftime("%Y-%m-%d %H:%M UTC"),
             also=tuple(sentences[1:]),
             labels={name: value for name, value in labels.items() if value is not None},

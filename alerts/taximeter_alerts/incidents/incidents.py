@@ -32,6 +32,14 @@ class Incidents:
         elif taken.state.is_firing and finding.verdict.outcome == "breach":
             self._worsen(finding)
 
+    def unexplained(self) -> set[tuple[str, str]]:
+        """Return rule and labels of the open alerts whose cause was not read yet."""
+        rows = self._log.rows(
+            "select rule, labels from alert"
+            " where resolved_at is null and json_extract(peak, '$.cause') is null"
+        )
+        return {(row["rule"], row["labels"]) for row in rows}
+
     def close_orphans(self, known: Collection[tuple[str, str]], at: datetime) -> None:
         """Close the alerts of rules that are gone, without a notice."""
         for row in self._log.rows("select * from alert where resolved_at is null"):
@@ -117,7 +125,7 @@ class Incidents:
                 "update alert set sentence = ?, peak = ?"
                 " where incident = ? and rule = ? and labels = ?",
                 finding.sentence,
-                _peak(finding, before) if is_worse else row["peak"],
+                _peak(finding, before) if is_worse else _explained(finding, before),
                 row["incident"],
                 row["rule"],
                 row["labels"],
@@ -170,12 +178,12 @@ class Incidents:
 
 def _peak(finding: Finding, before: Mapping[str, Any] | None = None) -> str:
     """Return an alert's worst moment; past day and cause are those of when it fired."""
-    kept = before or {}
-    return json.dumps(
-        {
-            **asdict(finding.verdict),
-            "sentence": finding.sentence,
-            "past_day": list(finding.past_day or kept.get("past_day") or ()),
-            "cause": asdict(finding.cause) if finding.cause else kept.get("cause"),
-        }
-    )
+    worst = {**asdict(finding.verdict), "sentence": finding.sentence}
+    return _explained(finding, {**(before or {}), **worst})
+
+
+def _explained(finding: Finding, peak: Mapping[str, Any]) -> str:
+    """Return a peak with past day and cause, the first that were read."""
+    cause = asdict(finding.cause) if finding.cause else None
+    day = peak.get("past_day") or list(finding.past_day)
+    return json.dumps({**peak, "past_day": day, "cause": peak.get("cause") or cause})

@@ -19,6 +19,8 @@ NEWEST: Final = timedelta(minutes=5)
 """The pace of the last hour must still be that of the newest minutes."""
 _DAY_S: Final = 86_400
 _ALL_PRICED: Final = 0.9995
+_MOST_PRICED: Final = 0.995
+"""From here on "at least" says enough."""
 Window = tuple[datetime, datetime]
 
 
@@ -203,8 +205,8 @@ def budget_sentence(rule: Rule, status: BudgetStatus) -> str:
         parts.append(f"{who}: {spent}, {_time_left(status)}.")
     if isinstance(status.forecast, Forecast):
         parts.append(_expected(status.forecast, budget.period))
-    if status.used.is_lower_bound:
-        priced = say_amount(used.priced_ratio or 0.0, "ratio")
+    if used.priced_ratio is not None and used.priced_ratio < _MOST_PRICED:
+        priced = say_amount(used.priced_ratio, "ratio")
         parts.append(f"Only {priced} of the tokens have a price: it is more than that.")
     return " ".join(parts)
 
@@ -219,7 +221,7 @@ def _time_left(status: BudgetStatus) -> str:
     left_s = (status.end - status.at).total_seconds()
     if left_s >= 2 * _DAY_S:
         return f"{left_s / _DAY_S:.0f} days to go"
-    return f"{left_s / 3_600:.0f} h to go"
+    return f"{left_s / 3_600:.0f} h to go" if left_s >= 7_200 else f"{left_s / 60:.0f} min to go"
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -127,8 +127,8 @@ class _Asked:
         self._window_s = verdict.window_s or 3_600
         self._start = at - timedelta(seconds=self._window_s)
         self._before = self._start - timedelta(seconds=_BEFORE_S)
-        self._where = {name: list(values) for name, values in rule.where}
-        self._where |= {name: [value] for name, value in labels.items() if value is not None}
+        self._where: dict[str, list[str | None]] = {name: [*values] for name, values in rule.where}
+        self._where |= {name: [value] for name, value in labels.items()}
 
     def cost(self) -> Cause:
         found = self._decomposition()

@@ -106,8 +106,8 @@ def _failing_agents(
     rule: Rule, group: Group, verdict: Verdict, source: Source, at: datetime
 ) -> tuple[str, ...]:
     """Return the agents with a good part of the failures of this group."""
-    where = dict(rule.where)
-    where |= {name: (value,) for name, value in group.labels.items() if value is not None}
+    where: dict[str, tuple[str | None, ...]] = dict(rule.where)
+    where |= {name: (value,) for name, value in group.labels.items()}
     shape = Shape(("agent_name",), tuple(sorted(where.items())))
     failing = []
     for found in source.samples(shape, [rule.watch], at).values():

@@ -40,7 +40,7 @@ class Shape:
     """Rules that can be answered by the same query."""
 
     by: tuple[str, ...]
-    where: tuple[tuple[str, tuple[str, ...]], ...]
+    where: tuple[tuple[str, tuple[str | None, ...]], ...]
 
 
 @dataclass(slots=True)

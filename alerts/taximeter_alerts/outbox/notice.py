@@ -153,13 +153,14 @@ def sample_notice(link: str | None) -> Notice:
 
 
 def title_of_incident(alerts: Sequence[tuple[Rule, Mapping[str, str | None]]]) -> str:
-    """Return what an incident with these alerts is called in one line.
+    """Return what an incident with these alerts is called in one line; a budget's levels are one.
 
     >>> from taximeter_alerts.rules.defaults import default_rules
     >>> title_of_incident([(rule, {"agent_name": "a"}) for rule in default_rules()[:2]])
     'cost per request and 1 more, a'
     """
     (rule, labels), *others = alerts
+    others = [other for other in others if rule.budget is None or other[0].budget != rule.budget]
     more = f" and {len(others)} more" if others else ""
     who = f", {group_title(labels)}" if labels or not rule.title else ""
     return f"{rule.title or metric_title(rule.watch)}{more}{who}"
@@ -225,13 +226,21 @@ def resolved_sentence(
 
 
 def dashboard_link(
-    base: str | None, labels: Mapping[str, str | None], start: datetime, end: datetime
+    base: str | None,
+    labels: Mapping[str, str | None],
+    start: datetime,
+    end: datetime,
+    window_s: int | None = None,
 ) -> str | None:
-    """Return the page that shows the requests of an incident, with window and filters set."""
+    """Return the page that shows the requests of an incident, with window and filters set.
+
+    `window_s`: of the alert; what made it fire began so long before `start`.
+    """
     if base is None:
         return None
     around = timedelta(minutes=15)
-    window = {"start": _minute(start - around), "end": _minute(end + around)}
+    before = max(around, timedelta(seconds=window_s or 0))
+    window = {"start": _minute(start - before), "end": _minute(end + around)}
     filters = {
         _FILTERS[name]: value
         for name, value in labels.items()
