@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,7 +31,7 @@ _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
 """Waited for; a larger one is followed."""
 _MOST_CHARTS: Final = 20
-"""An evaluation's; what more breaches at once is told without."""
+"""An evaluation's; what more breaches at once is read by the next one."""
 _log = logging.getLogger("taximeter_alerts")
 
 
@@ -121,20 +121,30 @@ class Evaluator:
             self.budgets = list(stands.values())
 
     def _with_evidence(self, findings: list[Finding], at: datetime) -> list[Finding]:
-        """Read last day and cause of what may be told next: its notice shows them."""
-        left = _MOST_CHARTS
+        """Read last day and cause of what may be told next, critical ones first."""
         bare = self._board.unexplained()
-        taken = []
-        for finding in findings:
-            key = (finding.rule.name, finding.key)
-            current = self._board.current.get(key)
-            is_known = current is not None and current.state.is_firing and key not in bare
-            if finding.verdict.outcome == "breach" and not is_known and left:
-                left -= 1
-                day = read_past_day(self._reader, finding.rule, finding.labels, at)
-                finding = replace(finding, past_day=day, cause=self._cause(finding, at))
-            taken.append(finding)
-        return taken
+        wanted = [finding for finding in findings if self._is_news(finding, bare)]
+        read: dict[Hashable, tuple[tuple[float | None, ...], Cause | None]] = {}
+        explained: dict[int, Finding] = {}
+        for finding in sorted(wanted, key=lambda f: f.severity != "critical"):
+            rule = finding.rule
+            # The levels of a budget, for one, are about the same.
+            about = (rule.watch, rule.where, rule.is_silent, finding.key, finding.verdict.window_s)
+            if about not in read:
+                if len(read) == _MOST_CHARTS:
+                    continue
+                day = read_past_day(self._reader, rule, finding.labels, at)
+                read[about] = day, self._cause(finding, at)
+            day, cause = read[about]
+            explained[id(finding)] = replace(finding, past_day=day, cause=cause)
+        return [explained.get(id(finding), finding) for finding in findings]
+
+    def _is_news(self, finding: Finding, bare: set[tuple[str, str]]) -> bool:
+        """Return whether a finding fires, or may soon, and its cause was not read yet."""
+        key = (finding.rule.name, finding.key)
+        current = self._board.current.get(key)
+        is_known = current is not None and current.state.is_firing and key not in bare
+        return finding.verdict.outcome == "breach" and not is_known
 
     def _cause(self, finding: Finding, at: datetime) -> Cause | None:
         """Return the cause; an alert without one is told all the same."""

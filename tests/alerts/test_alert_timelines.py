@@ -210,6 +210,19 @@ def test_a_second_process_on_the_same_data_dir_is_refused(process: Process) -> N
         NotificationLog(process.data_dir)
 
 
+def test_when_much_fires_at_once_the_next_evaluation_reads_the_other_causes(
+    process: Process, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taximeter_alerts.evaluator._MOST_CHARTS", 1)
+    dear = "watch: cost_per_request_usd, by: agent_name, when: above $1"
+    rules = f"{{name: dear, {dear}, over: 5m}}, {{name: worse, {dear}, severity: critical}}"
+    process.restart(f"{OPS}rules: [{rules}]\n")
+    process.run(1, requests=3_000, cost_usd=9.0)
+    assert {rule for rule, _ in process.board.unexplained()} == {"dear"}
+    process.run(1, requests=3_000, cost_usd=9.0)
+    assert process.board.unexplained() == set()
+
+
 def test_the_link_shows_what_the_alert_counted(process: Process, store: MemoryStore) -> None:
     """An alert of 24 hours that began just now is about the requests of the last day."""
     rule = "{name: day, watch: cost_per_request_usd, by: agent_name, when: above $1, over: 24h}"

@@ -106,6 +106,7 @@ def test_a_silence_begins_ends_and_can_be_ended(client: Client) -> None:
     [
         ({"matchers": {}}, "matchers must name something"),
         ({"matchers": {"agnt": "a"}}, "No rule has a 'agnt'"),
+        ({"matchers": {"rule": "costs"}}, "There is no rule 'costs'; did you mean 'cost'?"),
         ({"matchers": {"rule": "cost"}, "duration": "soon"}, "not a duration"),
         ({"matchers": {"rule": "cost"}, "ends_at": "soon"}, "ends_at: not a time"),
         ({"matchers": {"rule": "cost"}, "ends_at": "2020-01-01"}, "ends in the future"),

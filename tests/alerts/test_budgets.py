@@ -15,6 +15,7 @@ from tests.alerts.timeline import Timeline
 
 from taximeter_alerts.backtest.replay import Replay
 from taximeter_alerts.incidents.muting import Cause, explained_by
+from taximeter_alerts.incidents.silences import keep_file_silences
 from taximeter_alerts.judge.budgets import (
     BudgetSpend,
     Spend,
@@ -107,6 +108,37 @@ def test_each_level_is_told_once_a_period_and_the_next_period_ends_it(
     spend(store, clock.now, 90.0)
     process.run(1)
     assert process.inbox.kinds[3:] == ["firing_again"]
+
+
+def test_the_levels_of_a_budget_have_one_cause(
+    tmp_path: Path, store: MemoryStore, clock: Clock
+) -> None:
+    """It is read once for all of them."""
+    asked = []
+    spend(store, clock.now, 120.0)
+    for levels in ("[100%]", "[80%, 100%]"):
+        process = Process(tmp_path / levels, store, clock)
+        process.restart(OPS + RULES.replace("[80%, 100%]", levels))
+        process.board.set_watermark(clock.now.replace(second=0))
+        before = store.asked
+        process.run(1)
+        asked.append(store.asked - before)
+        assert process.board.unexplained() == set()
+        process.log.close()
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(("rule", "kinds"), [("team", []), ("team 80%", ["firing"])])
+def test_a_silence_names_a_budget_or_one_of_its_levels(
+    process: Process, store: MemoryStore, clock: Clock, rule: str, kinds: list[str]
+) -> None:
+    silence = f"silences: [{{match: {{rule: {rule}}}, until: 2030-01-01}}]\n"
+    process.restart(OPS + RULES + silence)
+    keep_file_silences(process.log, parse_rules(OPS + RULES + silence, "f", {}), clock.now)
+    process.board.set_watermark(clock.now.replace(second=0))
+    spend(store, clock.now, 120.0)
+    process.run(1)
+    assert process.inbox.kinds == kinds
 
 
 def test_a_system_that_went_quiet_does_not_mute_its_budget() -> None:

@@ -105,7 +105,30 @@ def test_failures_are_told_by_class_and_tool_with_what_was_spent_on_them(
     assert "fine" not in [example.request_id for example in found.examples]
     by_tool = replace(RULES["tool-errors"], by=("agent_name", "tool_name"))
     other = read_cause(store, by_tool, {**AGENT, "tool_name": "pay"}, VERDICT, now)
-    assert other.lines == ("Failed requests by class: 4 rate_limit, 1 timeout.",)
+    assert (other.lines, other.examples) == ((), ())
+
+
+def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
+    store: MemoryStore, now: datetime
+) -> None:
+    """Its agent may be a sub-agent, whose requests are another agent's."""
+    at = now - timedelta(minutes=10)
+    values = {"is_error": True, "error_class": "timeout", "cost_pico": 10**12}
+    store.add_rows("request", [request(at, id, **values) for id in ("searched", "else")])
+    tool = {
+        "span_id": "s", "start_time": at, "agent_name": "searcher", "tool_name": "search",
+        "is_error": True, "error_class": "timeout",
+    }  # fmt: skip
+    store.add_rows("tool_call", [{**tool, "trace_id": "searched"}])
+    store.add_rows("tool_call", [{**tool, "trace_id": "else", "is_error": False}])
+    labels: dict[str, str | None] = {"agent_name": "searcher", "tool_name": "search"}
+    found = read_cause(store, RULES["tool-errors"], labels, VERDICT, now)
+    assert found.lines == (
+        "Failed requests by class: 1 timeout.",
+        "Failed tools: search 1 timeout.",
+    )
+    assert [example.request_id for example in found.examples] == ["searched"]
+    assert found.usd_per_hour == pytest.approx(1.0)
 
 
 def test_a_loop_is_told_by_version_and_by_the_call_that_repeats(

@@ -168,6 +168,10 @@ def test_all_faults_are_said_at_once_with_line_column_key_and_what_to_write(
         ("version: 1\nsilences: [{match: {agnt: a}, until: 2030-01-01}]", "unknown label 'agnt'"),
         ("version: 1\nsilences: [{match: {rule: a}}]", "f:2:12: silence: key 'until' is missing"),
         ("version: 1\nsilences: [{match: {rule: a}, until: soon}]", "not a time: 'soon'"),
+        (
+            "version: 1\nsilences: [{match: {rule: error-rat}, until: 2030-01-01}]",
+            "f:2:27: silence: rule: unknown rule 'error-rat'; did you mean 'error-rate'?",
+        ),
         ("[1, 2]", "f:1:1: keys with values are expected here"),
         ("a: &a [*a]", "f:1:1: unknown key 'a'"),
         ("version: 1\ndigest: [{every: day}]", "f:2:9: digest: there is nobody to send it to"),

@@ -33,7 +33,6 @@ from taximeter_alerts.evaluator import Health
 from taximeter_alerts.incidents.board import Board
 from taximeter_alerts.incidents.dispatcher import alerts_page
 from taximeter_alerts.incidents.muting import explained_by, silenced_by
-from taximeter_alerts.incidents.self_checks import OWN_RULES
 from taximeter_alerts.incidents.silences import (
     add_silence,
     end_silence,
@@ -47,6 +46,7 @@ from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.outbox.notice import sample_notice
 from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import Rule, RuleBook
+from taximeter_alerts.rules.defaults import OWN_RULES
 
 _MOST_ROWS: Final = 1_000
 _TRIES: Final = 20
@@ -154,7 +154,7 @@ class Api:
                     "acked_at": alert.get("acked_at"),
                     "acked_by": alert.get("acked_by"),
                     "snoozed_until": alert.get("snoozed_until"),
-                    "silenced_by": silenced_by(silences, name, current.labels),
+                    "silenced_by": silenced_by(silences, rule, current.labels),
                     "explained_by": explained_by(rule, current.labels, causes),
                 }
             )
@@ -268,13 +268,7 @@ class Api:
     def silence(self, body: dict[str, Any]) -> dict[str, Any]:
         """Silence what matches: matchers, duration or starts_at and ends_at, author, comment."""
         now = self.clock()
-        matchers = read_matchers(body.get("matchers"))
-        known = {"rule"} | {name for rule in self.book.rules for name in rule.by}
-        for name in matchers:
-            if name not in known:
-                raise HTTPException(
-                    400, f"No rule has a {name!r} to match; use {', '.join(sorted(known))}."
-                )
+        matchers = read_matchers(body.get("matchers"), (*self.book.rules, *OWN_RULES))
         starts_at = read_moment(body, "starts_at") or now
         ends_at = read_moment(body, "ends_at")
         if ends_at is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from taximeter_alerts.amounts import parse_duration, parse_moment
+from taximeter_alerts.rules.book import Rule, names_of
+from taximeter_alerts.rules.yaml_nodes import did_you_mean
 
 LONGEST_SILENCE: Final = timedelta(days=30)
 _MOST_CHARACTERS: Final = 500
@@ -32,11 +34,21 @@ async def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def read_matchers(value: Any) -> dict[str, str]:
-    """Return the matchers, at least one."""
+def read_matchers(value: Any, rules: Collection[Rule]) -> dict[str, str]:
+    """Return the matchers, at least one; each can match an alert of these rules."""
     if not isinstance(value, Mapping) or not value:
         raise HTTPException(400, 'matchers must name something, as {"agent_name": "support"}.')
-    return {str(name): str(text) for name, text in value.items()}
+    matchers = {str(name): str(text) for name, text in value.items()}
+    known = {"rule"} | {name for rule in rules for name in rule.by}
+    for name in matchers:
+        if name not in known:
+            raise HTTPException(
+                400, f"No rule has a {name!r} to match; use {', '.join(sorted(known))}."
+            )
+    rule, names = matchers.get("rule"), names_of(rules)
+    if rule is not None and rule not in names:
+        raise HTTPException(400, f"There is no rule {rule!r}{did_you_mean(rule, names)}.")
+    return matchers
 
 
 def read_duration(value: Any) -> timedelta:

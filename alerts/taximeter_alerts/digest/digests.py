@@ -16,13 +16,13 @@ from taximeter_alerts.digest.digest import (
     named,
     period_due,
 )
-from taximeter_alerts.incidents.self_checks import OWN_RULES
 from taximeter_alerts.judge.budgets import periods_of
 from taximeter_alerts.judge.windows import Reader, Shape, read_spend, shape_of
 from taximeter_alerts.notification_log import NotificationLog, time_text
 from taximeter_alerts.outbox.notice import title_of_incident
 from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import Budget, Digest, Rule, RuleBook
+from taximeter_alerts.rules.defaults import OWN_RULES
 from taximeter_collector.cache_reuse import reuse_query
 from taximeter_collector.client import QueryError
 from taximeter_collector.decompose import (

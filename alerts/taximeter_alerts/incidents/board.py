@@ -10,7 +10,6 @@ from datetime import datetime
 from taximeter_alerts.incidents.dispatcher import Dispatcher
 from taximeter_alerts.incidents.incidents import Incidents
 from taximeter_alerts.incidents.muting import Cause, is_cause
-from taximeter_alerts.incidents.self_checks import DEAF, OWN_RULES
 from taximeter_alerts.judge.detect import Verdict
 from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.judge.state import STILL, AlertState, rewind, step
@@ -22,6 +21,7 @@ from taximeter_alerts.notification_log import (
     time_text,
 )
 from taximeter_alerts.rules.book import RuleBook
+from taximeter_alerts.rules.defaults import DEAF, OWN_RULES
 
 Key = tuple[str, str]
 """A rule's name and a group."""

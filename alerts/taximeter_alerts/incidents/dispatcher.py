@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from taximeter_alerts.incidents.incidents import RANK
 from taximeter_alerts.incidents.muting import Cause, explained_by, silenced_by
-from taximeter_alerts.incidents.self_checks import OWN_RULES, own_findings
+from taximeter_alerts.incidents.self_checks import own_findings
 from taximeter_alerts.incidents.silences import silences_in_force
 from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.notification_log import NotificationLog, read_time, time_text
@@ -28,6 +28,7 @@ from taximeter_alerts.outbox.notice import (
 )
 from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import Receiver, Rule, RuleBook
+from taximeter_alerts.rules.defaults import OWN_RULES
 
 MOST_THREADS_AN_HOUR: Final = 20
 """Per receiver; what is more waits for one summary an hour. Critical alerts are always told."""
@@ -104,7 +105,7 @@ class Dispatcher:
             if rule is None:
                 continue
             labels = {name: stored.get(name) for name in rule.by}
-            silenced = silenced_by(silences, rule.name, labels)
+            silenced = silenced_by(silences, rule, labels)
             muted = silenced[0] if silenced else explained_by(rule, labels, causes)
             members.append(Member(rule, labels, row, muted))
         # The worst first, then the oldest: the first one leads the message.
@@ -184,7 +185,7 @@ class Dispatcher:
             chart=None if kind == "resolved" else chart_of(shown[0]),
         )
         if kind != "resolved":
-            notice = with_cause(notice, shown[0], self._dashboard_url())
+            notice = with_cause(notice, shown, self._dashboard_url())
         self._outbox.add(notice, receiver, _sequence(at))
         told = [] if kind == "resolved" else [member.id for member in firing]
         self._note(incident["id"], receiver, told, severity, at)
@@ -252,10 +253,11 @@ def chart_of(member: Member) -> Chart | None:
     return Chart(values, peak.get("usual"), peak.get("high"), member.rule.metric.unit)
 
 
-def with_cause(notice: Notice, member: Member, base: str | None) -> Notice:
-    """Return the notice with what is known of the alert's cause."""
-    cause = json.loads(member.row["peak"]).get("cause")
-    if not cause:
+def with_cause(notice: Notice, members: Sequence[Member], base: str | None) -> Notice:
+    """Return the notice with what is known of a cause, the first alert's if it has one."""
+    causes = [json.loads(member.row["peak"]).get("cause") for member in members]
+    cause = next(filter(None, causes), None)
+    if cause is None:
         return notice
     examples = tuple(
         Example(example["text"], request_link(base, example["request_id"]))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taximeter_alerts.incidents.self_checks import OWN_RULES
 from taximeter_alerts.rules.book import Rule
+from taximeter_alerts.rules.defaults import OWN_RULES
 
 Labels = Mapping[str, str | None]
 FAILURES_OF_CALLS: Final = ("error_rate", "call_error_rate", "logical_call_error_rate")
@@ -25,7 +25,7 @@ class Cause:
 
 def is_cause(rule: Rule) -> bool:
     """Return whether alerts of this rule can explain others: an outage, or silence."""
-    return rule.min_agents is not None or rule.condition.kind == "silent"
+    return rule.min_agents is not None or rule.is_silent
 
 
 def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | None:
@@ -38,8 +38,8 @@ def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | N
     if rule in OWN_RULES or rule.budget is not None:
         return None
     for cause in causes:
-        if cause.rule.condition.kind == "silent":
-            is_wider = len(cause.labels) < len(labels) or rule.condition.kind != "silent"
+        if cause.rule.is_silent:
+            is_wider = len(cause.labels) < len(labels) or not rule.is_silent
             is_inside = all(labels.get(name) == value for name, value in cause.labels.items())
             if is_wider and is_inside and cause.rule.name != rule.name:
                 return cause.rule.name
@@ -48,16 +48,18 @@ def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | N
     return None
 
 
-def matches(matchers: Mapping[str, str], rule: str, labels: Labels) -> bool:
+def matches(matchers: Mapping[str, str], rule: Rule, labels: Labels) -> bool:
     """Return whether a silence covers this alert: all its matchers must hold.
 
-    >>> matches({"agent_name": "support"}, "error-rate", {"agent_name": "support"})
-    True
+    The rule of a budget's level is the budget's, or the level's own name.
     """
-    values = {"rule": rule, **labels}
-    return bool(matchers) and all(values.get(name) == value for name, value in matchers.items())
+    names = (rule.name, rule.written_name)
+    return bool(matchers) and all(
+        value in names if name == "rule" else labels.get(name) == value
+        for name, value in matchers.items()
+    )
 
 
-def silenced_by(silences: Iterable[Mapping[str, Any]], rule: str, labels: Labels) -> list[str]:
+def silenced_by(silences: Iterable[Mapping[str, Any]], rule: Rule, labels: Labels) -> list[str]:
     """Return the ids of the silences that cover this alert."""
     return [silence["id"] for silence in silences if matches(silence["matchers"], rule, labels)]

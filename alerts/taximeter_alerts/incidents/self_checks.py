@@ -9,28 +9,12 @@ from typing import Any, Final
 from taximeter_alerts.judge.detect import Verdict
 from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.notification_log import read_time
-from taximeter_alerts.rules.book import Condition, Rule
+from taximeter_alerts.rules.book import Rule
+from taximeter_alerts.rules.defaults import BLIND, DEAF
 
 BLIND_AFTER: Final = timedelta(minutes=5)
 DEAF_AFTER: Final = timedelta(minutes=15)
 DEAD_FOR: Final = timedelta(hours=1)
-BLIND: Final = Rule(
-    name="evaluation-failing",
-    title="alerts cannot be evaluated",
-    watch="requests",
-    condition=Condition("above", 0.0, "no answer from the collector for 5 minutes"),
-    keep_firing_for=timedelta(0),
-    severity="critical",
-)
-DEAF: Final = Rule(
-    name="receiver-failing",
-    title="notices are not delivered",
-    watch="requests",
-    condition=Condition("above", 0.0, "a notice waits for 15 minutes, or was given up"),
-    by=("receiver",),
-    keep_firing_for=timedelta(0),
-)
-OWN_RULES: Final = (BLIND, DEAF)
 
 
 def own_findings(

@@ -32,19 +32,18 @@ from taximeter_collector.metrics import (
     METRICS,
     REQUEST_DIMENSIONS,
     TOOL_DIMENSIONS,
+    Query,
     matching,
     metric_query,
 )
 
 _SQL: Final = files("taximeter_alerts") / "sql" / "cause"
 _ROWS: Final[Mapping[str, Sequence[str]]] = {
-    "examples": REQUEST_DIMENSIONS,
     "failed_calls": CALL_DIMENSIONS,
-    "failed_requests": REQUEST_DIMENSIONS,
     "failed_tools": TOOL_DIMENSIONS,
     "repeated_tools": TOOL_DIMENSIONS,
 }
-"""What the rows that a question reads can be filtered by."""
+"""What the rows that a question reads can be filtered by; others read requests."""
 _BEFORE_S: Final = 86_400
 _PICO: Final = 1e12
 _LEAST_SHARE: Final = 0.5
@@ -99,7 +98,7 @@ def read_cause(
     asked = _Asked(reader, rule, labels, verdict, at)
     if rule.is_rate:
         return asked.failures()
-    if rule.condition.kind == "silent":
+    if rule.is_silent:
         return Cause(first=_FIRST_OF["requests"])
     if rule.watch in LOOPS:
         return asked.loops()
@@ -254,18 +253,36 @@ class _Asked:
         return tuple(lines)
 
     def _rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
-        known = _ROWS[name]
-        rows = matching({key: v for key, v in self._where.items() if key in known}, known)
-        sql = (_SQL / f"{name}.sql").read_text(encoding="utf-8").replace("{where}", rows.sql)
+        rows = self._matching(_ROWS[name]) if name in _ROWS else self._requests()
+        sql = _statement(name, rows.sql)
         params = {"start": self._start, "end": self._end, **rows.params, **more}
         found: list[dict[str, Any]] = self._reader.query(sql, params).to_pylist()
         return found
+
+    def _requests(self) -> Query:
+        """Return what makes a request one of the alert's: itself, or a call or tool call in it.
+
+        A sub-agent, a model and a tool have no requests of their own.
+        """
+        dimensions = METRICS[self._rule.watch].dimensions
+        if dimensions == REQUEST_DIMENSIONS:
+            return self._matching(REQUEST_DIMENSIONS)
+        rows = self._matching(dimensions)
+        name = "through_tool_calls" if "tool_name" in dimensions else "through_calls"
+        return Query(_statement(name, rows.sql), {**rows.params, "only_failed": self._rule.is_rate})
+
+    def _matching(self, known: Sequence[str]) -> Query:
+        return matching({key: v for key, v in self._where.items() if key in known}, known)
 
     def _hourly(self, pico: int) -> float:
         return pico / _PICO / (_BEFORE_S / 3_600)
 
 
 _NOTHING: Final = PeriodUsage(0, {})
+
+
+def _statement(name: str, where: str) -> str:
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8").replace("{where}", where)
 
 
 def _scaled(usage: PeriodUsage, times: int) -> PeriodUsage:

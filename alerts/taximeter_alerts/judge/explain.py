@@ -50,7 +50,7 @@ def explain(rule: Rule, labels: Mapping[str, str | None], verdict: Verdict) -> s
     what = metric_title(rule.watch)
     if verdict.outcome == "learning":
         return f"{who}: {what}: learning, {verdict.days} of {HISTORY_DAYS} days."
-    if rule.condition.kind == "silent" and verdict.value is not None:
+    if rule.is_silent and verdict.value is not None:
         return f"{who}: {_quiet(verdict)}"
     if verdict.outcome == "no_data" and rule.no_data == "alert":
         return f"{who}: {what}: no traffic at all, which this rule does not accept."

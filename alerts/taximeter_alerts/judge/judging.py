@@ -123,7 +123,7 @@ def _failing_agents(
 def _verdict(
     rule: Rule, samples: Mapping[int, Sample], reference: Reference, at: datetime
 ) -> Verdict:
-    if rule.condition.kind == "silent":
+    if rule.is_silent:
         return judge_quiet(rule, samples, reference, at)
     if rule.condition.kind == "burning":
         return judge_burning(rule, samples)

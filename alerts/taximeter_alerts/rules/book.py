@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import lru_cache
@@ -127,6 +127,10 @@ class Rule:
         return self.condition.kind == "drop"
 
     @property
+    def is_silent(self) -> bool:
+        return self.condition.kind == "silent"
+
+    @property
     def is_spike_of_one(self) -> bool:
         """A single request is looked for, not a change of many."""
         return self.watch == DEAREST and self.condition.kind == "spike"
@@ -236,6 +240,11 @@ class RuleBook:
         if interval is None and severity == "critical" and rule.budget is None:
             interval = self.repeat_interval
         return interval or None
+
+
+def names_of(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Return the names by which rules can be silenced: as written, and those of a budget's levels."""
+    return tuple(dict.fromkeys(n for rule in rules for n in (rule.written_name, rule.name)))
 
 
 def group_labels(rule: Rule, labels: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -1,8 +1,30 @@
-"""The rules that run when nobody has written any."""
+"""The rules that run when nobody has written any, and the two that watch alerting itself."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from taximeter_alerts.rules.book import DEAREST, Condition, Rule
+
+BLIND: Final = Rule(
+    name="evaluation-failing",
+    title="alerts cannot be evaluated",
+    watch="requests",
+    condition=Condition("above", 0.0, "no answer from the collector for 5 minutes"),
+    keep_firing_for=timedelta(0),
+    severity="critical",
+)
+DEAF: Final = Rule(
+    name="receiver-failing",
+    title="notices are not delivered",
+    watch="requests",
+    condition=Condition("above", 0.0, "a notice waits for 15 minutes, or was given up"),
+    by=("receiver",),
+    keep_firing_for=timedelta(0),
+)
+OWN_RULES: Final = (BLIND, DEAF)
+"""What goes wrong with alerting; these cannot be switched off."""
 
 
 def default_rules() -> tuple[Rule, ...]:

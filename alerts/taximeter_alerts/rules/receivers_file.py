@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +14,7 @@ import yaml
 from taximeter_alerts.amounts import parse_count, parse_moment, parse_time
 from taximeter_alerts.rules.book import Channel, Digest, MailServer, Receiver, Silence
 from taximeter_alerts.rules.yaml_nodes import Nodes
+from taximeter_collector.metrics import DIMENSIONS
 
 _CHANNELS: Final = ("slack", "email", "webhook", "pagerduty", "teams", "apprise")
 _SILENCE: Final = "{match: {agent_name: batch}, until: 2026-12-27T06:00Z}"
@@ -101,15 +102,17 @@ def read_mail(nodes: Nodes, node: yaml.Node | None) -> MailServer:
 
 
 def read_silences(
-    nodes: Nodes, node: yaml.Node | None, labels: tuple[str, ...]
+    nodes: Nodes, node: yaml.Node | None, rules: Collection[str]
 ) -> tuple[Silence, ...]:
-    """Return the silences; `labels` are what a matcher may name."""
+    """Return the silences; `rules` are those that one may name."""
     silences = []
     for item in nodes.sequence(node):
         allowed = ("match", "from", "until", "author", "comment")
         keys = nodes.mapping(item, allowed, "silence: ", example=_SILENCE)
         nodes.missing(item, keys, "match", "until")
-        match = nodes.mapping(keys.get("match"), labels, noun="label")
+        match = nodes.mapping(keys.get("match"), ("rule", *DIMENSIONS), noun="label")
+        if "rule" in match:
+            nodes.known(match["rule"], rules, "rule")
         if "match" in keys and not keys["match"].value:
             nodes.fault(keys["match"], "say what it silences, as {agent_name: batch}")
         silences.append(

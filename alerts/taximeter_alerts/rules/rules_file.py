@@ -11,8 +11,8 @@ from typing import Final
 import yaml
 
 from taximeter_alerts.amounts import parse_duration
-from taximeter_alerts.rules.book import RuleBook
-from taximeter_alerts.rules.defaults import default_rules
+from taximeter_alerts.rules.book import RuleBook, names_of
+from taximeter_alerts.rules.defaults import OWN_RULES, default_rules
 from taximeter_alerts.rules.receivers_file import (
     read_digests,
     read_mail,
@@ -22,7 +22,6 @@ from taximeter_alerts.rules.receivers_file import (
 )
 from taximeter_alerts.rules.rule_grammar import read_rules
 from taximeter_alerts.rules.yaml_nodes import Fault, Nodes
-from taximeter_collector.metrics import DIMENSIONS
 
 _TOP_KEYS: Final = (
     "version", "every", "settle", "group_wait", "repeat_interval", "dashboard_url", "defaults",
@@ -103,7 +102,7 @@ def _read(nodes: Nodes, root: yaml.Node | None) -> RuleBook:
         dashboard_url=nodes.text(keys["dashboard_url"]) if "dashboard_url" in keys else None,
         group_wait=_between(nodes, keys, "group_wait", "60s", "0s", "1h"),
         repeat_interval=_between(nodes, keys, "repeat_interval", "4h", "5m", "7d"),
-        silences=read_silences(nodes, keys.get("silences"), ("rule", *DIMENSIONS)),
+        silences=read_silences(nodes, keys.get("silences"), names_of((*rules, *OWN_RULES))),
         digests=read_digests(nodes, keys.get("digest"), receivers),
         allow_networks=read_networks(nodes, keys.get("allow_networks")),
     )
