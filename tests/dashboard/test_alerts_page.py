@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import streamlit as st
@@ -19,9 +20,12 @@ import taximeter_dashboard
 from taximeter_alerts.api.api_rows import budget_row
 from taximeter_alerts.backtest.backtest_job import BacktestJob
 from taximeter_alerts.judge.budgets import BudgetSpend, Spend, status_of
-from taximeter_alerts.rules.book import Budget
-from taximeter_dashboard import backtest_rows, blocks
+from taximeter_alerts.outbox.notice import dashboard_link
+from taximeter_alerts.rules.book import Budget, Condition, Rule
+from taximeter_dashboard import backtest_rows, blocks, queries
 from taximeter_dashboard.budget_rows import budget_rows
+from taximeter_dashboard.narrowing import among_of, among_text
+from taximeter_dashboard.scope import FILTERS
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BUDGET = status_of(
@@ -184,3 +188,43 @@ def test_a_backtest_says_rules_limits_and_notices() -> None:
     assert (item["title"], item["text"]) == ("Firing: cost, a", "a: dear.")
     assert backtest_rows.summary({"status": "failed", "days": 7, "error": "no"}) == "failed: no"
     assert "being judged" in backtest_rows.summary({"status": "running", "days": 7})
+
+
+@pytest.mark.parametrize(
+    ("watch", "labels", "said", "sort"),
+    [
+        ("cost_per_request_usd", {"agent_name": "a"}, "", "cost"),
+        ("cost_usd", {"tenant": "acme"}, "", "cost"),
+        ("loop_length_mean", {"agent_name": "a"}, "", "loops"),
+        ("latency_p95_seconds", {"agent_name": "a"}, "", "duration"),
+        ("cache_hit_ratio", {"agent_name": "a"}, "", "cache"),
+        ("error_rate", {"agent_name": "a"}, "that failed", None),
+        (
+            "tool_error_rate",
+            {"agent_name": "a", "tool_name": "pay"},
+            "with a failed tool: tool pay, agent a",
+            None,
+        ),
+        (
+            "call_error_rate",
+            {"provider": "openai", "model": "m"},
+            "with a failed model call: model m",
+            None,
+        ),
+    ],
+)
+def test_the_link_of_a_notice_is_read_by_the_page_of_requests(
+    watch: str, labels: dict[str, str | None], said: str, sort: str | None
+) -> None:
+    rule = Rule("r", watch, Condition("above", 1.0))
+    now = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)
+    link = dashboard_link("http://127.0.0.1:8501", rule, labels, now, now, 3_600)
+    found = dict(parse_qsl(urlsplit(link or "").query))
+    assert (found.pop("start"), found.pop("end")) == ("2026-11-20T13:00Z", "2026-11-20T14:15Z")
+    among = among_of(found)
+    assert among_text(among).removeprefix("Only requests ") == said
+    assert found.pop("sort", "-").lstrip("-") == (sort or "")
+    assert sort is None or sort in queries.SORTS
+    if not said or among.failed == "request":
+        left = {FILTERS[name]: value for name, value in found.items() if name in FILTERS}
+        assert left == labels

@@ -176,7 +176,12 @@ class Dispatcher:
             title=title,
             sentence=sentences[0],
             link=dashboard_link(
-                self._dashboard_url(), shown[0].labels, opened, at, peak.get("window_s")
+                self._dashboard_url(),
+                shown[0].rule,
+                shown[0].labels,
+                opened,
+                at,
+                peak.get("window_s"),
             ),
             started=opened.strftime("%Y-%m-%d %H:%M UTC"),
             also=tuple(sentences[1:]),

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from taximeter_alerts.amounts import say_amount, say_duration
 from taximeter_alerts.judge.explain import group_title, metric_title
-from taximeter_alerts.rules.book import Rule
+from taximeter_alerts.rules.book import LOOPS, Rule
 
 Kind = Literal[
     "firing", "firing_again", "joined", "worse", "still_firing", "resolved", "was_firing",
@@ -32,6 +32,17 @@ _FILTERS: Final = {
     "user_id": "user",
 }
 """Dimension -> the dashboard's URL parameter."""
+_FAILED: Final = {"error_rate": "request", "tool_error_rate": "tool", "call_error_rate": "call"}
+"""Metric -> whose failures the page is narrowed to."""
+_FILTERS_OF_PARTS: Final = {"agent_name": "by_agent", "tool_name": "tool", "model": "model"}
+"""Of a call or tool call: it may be a sub-agent's, in a request of another agent."""
+_ORDERS: Final = {
+    "cache_hit_ratio": "cache",
+    "tokens_per_request": "-tokens",
+    **dict.fromkeys(LOOPS, "-loops"),
+}
+_ORDERS_OF_UNITS: Final = {"USD": "-cost", "seconds": "-duration"}
+"""Metric, or its unit -> how the page is sorted."""
 HEADLINES: Final[dict[str, str]] = {
     "firing": "Firing",
     "firing_again": "Firing again",
@@ -227,12 +238,13 @@ def resolved_sentence(
 
 def dashboard_link(
     base: str | None,
+    rule: Rule,
     labels: Mapping[str, str | None],
     start: datetime,
     end: datetime,
     window_s: int | None = None,
 ) -> str | None:
-    """Return the page that shows the requests of an incident, with window and filters set.
+    """Return the page that shows the requests of an alert: window and filters set, the worst first.
 
     `window_s`: of the alert; what made it fire began so long before `start`.
     """
@@ -241,12 +253,14 @@ def dashboard_link(
     around = timedelta(minutes=15)
     before = max(around, timedelta(seconds=window_s or 0))
     window = {"start": _minute(start - before), "end": _minute(end + around)}
+    failed = _FAILED.get(rule.watch)
+    known = _FILTERS | (_FILTERS_OF_PARTS if failed in ("tool", "call") else {})
     filters = {
-        _FILTERS[name]: value
-        for name, value in labels.items()
-        if name in _FILTERS and value is not None
+        known[name]: value for name, value in labels.items() if name in known and value is not None
     }
-    return f"{base.rstrip('/')}/requests?{urlencode({**window, **filters})}"
+    order = _ORDERS.get(rule.watch) or _ORDERS_OF_UNITS.get(rule.metric.unit)
+    shown = {"failed": failed} if failed else {"sort": order} if order else {}
+    return f"{base.rstrip('/')}/requests?{urlencode({**window, **filters, **shown})}"
 
 
 def request_link(base: str | None, request_id: str) -> str | None:
