@@ -117,7 +117,7 @@ def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
     store.add_rows("request", [request(at, id, **values) for id in ("searched", "else")])
     tool = {
         "span_id": "s", "start_time": at, "agent_name": "searcher", "tool_name": "search",
-        "is_error": True, "error_class": "timeout",
+        "is_error": True, "error_class": "tool",
     }  # fmt: skip
     store.add_rows("tool_call", [{**tool, "trace_id": "searched"}])
     store.add_rows("tool_call", [{**tool, "trace_id": "else", "is_error": False}])
@@ -125,7 +125,7 @@ def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
     found = read_cause(store, RULES["tool-errors"], labels, VERDICT, now)
     assert found.lines == (
         "Failed requests by class: 1 timeout.",
-        "Failed tools: search 1 timeout.",
+        "Failed tools: search 1.",
     )
     assert [example.request_id for example in found.examples] == ["searched"]
     assert found.usd_per_hour == pytest.approx(1.0)
@@ -210,14 +210,14 @@ LINK = "http://127.0.0.1:8501/request?id=a%26b"
 def test_the_cause_is_in_every_channel_escaped_as_the_channel_needs() -> None:
     assert slack_message(NOTICE)["blocks"][2]["text"]["text"] == (
         "• 97 % of the change: tenant &lt;b&gt; &amp; co.\n"
-        "• At this pace: $12.30 an hour.\n"
+        "• Extra cost at this pace: $12.30 an hour.\n"
         "• First: Open the first example.\n"
         f"• Examples: <{LINK}|$0.40, 40 steps>"
     )
     mail = mail_message(NOTICE, "k", "a@example.org", ("b@example.org",))
     text, page = (part.get_content() for part in mail.iter_parts())
     assert (
-        "- 97 % of the change: tenant <b> & co.\n- At this pace: $12.30 an hour.\n"
+        "- 97 % of the change: tenant <b> & co.\n- Extra cost at this pace: $12.30 an hour.\n"
         f"- First: Open the first example.\n- Example: $0.40, 40 steps {LINK}\n" in text
     )
     assert "<li>97 % of the change: tenant &lt;b&gt; &amp; co.</li>" in page

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from taximeter_alerts.incidents.incidents import RANK
+from taximeter_alerts.incidents.incidents import importance
 from taximeter_alerts.judge.budgets import BudgetStatus
 from taximeter_alerts.judge.detect import HISTORY_DAYS
 from taximeter_alerts.judge.explain import metric_title
@@ -35,7 +35,12 @@ def incident_row(
     row: Mapping[str, Any], alerts: list[dict[str, Any]], told: list[str]
 ) -> dict[str, Any]:
     """An incident with its alerts, the worst first: its rule and sentence are the incident's."""
-    alerts.sort(key=lambda a: (a["resolved_at"] is not None, -RANK[a["severity"]], a["opened_at"]))
+    alerts.sort(
+        key=lambda a: (
+            a["resolved_at"] is not None,
+            importance(a["severity"], a["extra_usd"], a["opened_at"]),
+        )
+    )
     lead = alerts[0] if alerts else {}
     return {
         **{name: value for name, value in row.items() if name != "group_key"},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from taximeter_alerts.incidents.incidents import RANK
+from taximeter_alerts.incidents.incidents import RANK, importance
 from taximeter_alerts.incidents.muting import Cause, explained_by, silenced_by
 from taximeter_alerts.incidents.self_checks import own_findings
 from taximeter_alerts.incidents.silences import silences_in_force
@@ -48,6 +48,11 @@ class Member:
     @property
     def id(self) -> str:
         return f"{self.row['rule']} {self.row['labels']}"
+
+    @property
+    def importance(self) -> tuple[int, float, str]:
+        extra_usd = json.loads(self.row["peak"]).get("extra_usd")
+        return importance(self.row["severity"], extra_usd, self.row["opened_at"])
 
     @property
     def is_over(self) -> bool:
@@ -108,8 +113,7 @@ class Dispatcher:
             silenced = silenced_by(silences, rule, labels)
             muted = silenced[0] if silenced else explained_by(rule, labels, causes)
             members.append(Member(rule, labels, row, muted))
-        # The worst first, then the oldest: the first one leads the message.
-        members.sort(key=lambda m: (-RANK[m.row["severity"]], m.row["opened_at"], m.id))
+        members.sort(key=lambda member: (member.importance, member.id))
         return members
 
     def _tell(

@@ -17,6 +17,16 @@ from taximeter_alerts.rules.book import group_labels, labels_key
 RANK: Final[dict[str, int]] = {"info": 0, "warning": 1, "critical": 2}
 
 
+def importance(severity: str, extra_usd: float | None, opened_at: str) -> tuple[int, float, str]:
+    """Return the order in which an incident's alerts are told: the worst, the dearest, the oldest.
+
+    >>> alerts = [("warning", 0.5, "12:00"), ("warning", 41.2, "12:05"), ("critical", None, "12:09")]
+    >>> [opened_at for *_, opened_at in sorted(alerts, key=lambda alert: importance(*alert))]
+    ['12:09', '12:05', '12:00']
+    """
+    return -RANK[severity], -(extra_usd or 0.0), opened_at
+
+
 class Incidents:
     """All methods run inside the evaluation's transaction."""
 

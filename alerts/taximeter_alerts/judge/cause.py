@@ -163,7 +163,7 @@ class _Asked:
         tools = [] if self._rule.watch == "call_error_rate" else self._rows("failed_tools")
         for name, rows, key in (("tools", tools, "tool_name"), ("model calls", calls, "model")):
             if rows:
-                told = ", ".join(f"{r[key]} {r['failed']} {r['error_class']}" for r in rows)
+                told = ", ".join(f"{r[key]} {r['failed']}{_class(r['error_class'])}" for r in rows)
                 lines.append(f"Failed {name}: {told}.")
         spent = sum(row["cost_usd"] for row in requests) * 3_600 / self._window_s
         first = _FIRST_OF[self._rule.watch]
@@ -315,6 +315,11 @@ def _was(before: Mapping[str | None, float], group: str | None, name: str) -> st
     if group not in before:
         return " (not seen before)"
     return f" (before {say_amount(before[group], METRICS[name].unit)})"
+
+
+def _class(name: str) -> str:
+    """Return the class of a failure; that a tool failed as a tool says nothing."""
+    return "" if name == "tool" else f" {name}"
 
 
 def _noun(dimension: str) -> str:

@@ -107,7 +107,7 @@ class Notice:
         """What it costs an hour, as a sentence; empty where that is not known or nothing."""
         if self.usd_per_hour is None or self.usd_per_hour < 0.005:
             return ""
-        return f"At this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
+        return f"Extra cost at this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
 
     @property
     def details(self) -> tuple[str, ...]:
