@@ -181,7 +181,7 @@ def test_one_request_of_three_times_the_dearest_days_fires_at_once() -> None:
     verdict = judge(DEAR, now(12.4, count=212), reference)
     assert verdict.outcome == "breach"
     assert explain(DEAR, {"agent_name": "a"}, verdict) == (
-        "a: one request cost $12.40, 8.3x the $1.50 that bounds the dearest of 12 of the last"
+        "a: one request cost $12.40, 8.3x the $1.50 that none passed on 12 of the last"
         " 14 days. The dearest of 212 requests in the last 1 h."
     )
     taken = step(AlertState(), DEAR, verdict, datetime(2026, 1, 1, tzinfo=UTC))

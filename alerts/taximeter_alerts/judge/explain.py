@@ -81,8 +81,8 @@ def _one(verdict: Verdict, value: str) -> str:
     count = f"{verdict.count:,.0f} request{'' if verdict.count == 1 else 's'}"
     told = f"one request cost {value}"
     if verdict.usual is not None:
-        others = f"the dearest of {verdict.days - 2} of the last {verdict.days} days"
-        told += f", {_times(verdict)}the {say_amount(verdict.usual, 'USD')} that bounds {others}"
+        days = f"on {verdict.days - 2} of the last {verdict.days} days"
+        told += f", {_times(verdict)}the {say_amount(verdict.usual, 'USD')} that none passed {days}"
     return f"{told}. The dearest of {count} in the last {say_duration(verdict.window_s or 3_600)}."
 
 
