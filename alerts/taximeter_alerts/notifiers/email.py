@@ -10,6 +10,7 @@ from email.utils import formatdate
 from typing import Final
 
 from taximeter_alerts.judge.past_day import sparkline
+from taximeter_alerts.notifiers.unreached import why_unreached
 from taximeter_alerts.outbox.delivery import Delivery, NotificationError
 from taximeter_alerts.outbox.notice import FIRST, Example, Notice
 from taximeter_alerts.rules.book import MailServer, short_digest
@@ -49,8 +50,8 @@ class EmailNotifier:
             ) from None
         except (OSError, smtplib.SMTPException) as error:
             raise NotificationError(
-                f"mail server {self._server.host}:{self._server.port} was not reached"
-                f" ({type(error).__name__})",
+                f"mail server {self._server.host}:{self._server.port} was not reached:"
+                f" {why_unreached(error)}",
                 is_permanent=False,
             ) from None
 

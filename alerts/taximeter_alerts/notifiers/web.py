@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
-import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +18,7 @@ from typing import Any, Final
 
 import httpx
 
+from taximeter_alerts.notifiers.unreached import why_unreached
 from taximeter_alerts.outbox.delivery import NotificationError, is_permanent_status
 
 TIMEOUT_S: Final = 5.0
@@ -97,7 +96,7 @@ class Web:
         except httpx.ConnectError as error:
             # The exception's text may hold the address.
             raise NotificationError(
-                f"{who} was not reached: {_reason(error)}", is_permanent=False
+                f"{who} was not reached: {why_unreached(error)}", is_permanent=False
             ) from None
         except httpx.HTTPError as error:
             raise NotificationError(
@@ -186,18 +185,6 @@ def _exchange(
             if len(text) >= MOST_BYTES or time.monotonic() > until:
                 break
         return Answer(response.status_code, response.headers, text[:MOST_BYTES])
-
-
-def _reason(error: BaseException) -> str:
-    """Return why there was no connection; never the exception's own text, which may hold the address."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return "its certificate or TLS is not accepted"
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno).lower()
-        cause = cause.__cause__ or cause.__context__
-    return "no connection"
 
 
 def _proxy_of(parts: httpx.URL) -> str | None:
