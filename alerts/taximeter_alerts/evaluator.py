@@ -124,7 +124,7 @@ class Evaluator:
         """Read last day and cause of what may be told next, critical ones first."""
         bare = self._board.unexplained()
         wanted = [finding for finding in findings if self._is_news(finding, bare)]
-        read: dict[Hashable, tuple[tuple[float | None, ...], Cause | None]] = {}
+        read: dict[Hashable, tuple[tuple[float | None, ...], Cause]] = {}
         explained: dict[int, Finding] = {}
         for finding in sorted(wanted, key=lambda f: f.severity != "critical"):
             rule = finding.rule
@@ -146,13 +146,13 @@ class Evaluator:
         is_known = current is not None and current.state.is_firing and key not in bare
         return finding.verdict.outcome == "breach" and not is_known
 
-    def _cause(self, finding: Finding, at: datetime) -> Cause | None:
-        """Return the cause; an alert without one is told all the same."""
+    def _cause(self, finding: Finding, at: datetime) -> Cause:
+        """Return the cause; an alert without one is told all the same, and it is not asked for again."""
         try:
             return read_cause(self._reader, finding.rule, finding.labels, finding.verdict, at)
         except QueryError as error:
             _log.warning("the cause of %s is not known: %s", finding.rule.name, error.message)
-            return None
+            return Cause()
 
     def _is_learning(self, shape: Shape) -> bool:
         names = {rule.name for rule in self._shapes[shape]}

@@ -13,6 +13,7 @@ from tests.alerts.conftest import Clock, MemoryStore
 from taximeter_alerts.evaluator import CATCH_UP, Evaluator, minutes_to_evaluate
 from taximeter_alerts.incidents.board import Board
 from taximeter_alerts.incidents.dispatcher import Dispatcher
+from taximeter_alerts.judge.cause import Cause
 from taximeter_alerts.notification_log import AlreadyRunning, NotificationLog
 from taximeter_alerts.outbox.delivery import Delivery
 from taximeter_alerts.outbox.notice import Notice
@@ -221,6 +222,23 @@ def test_when_much_fires_at_once_the_next_evaluation_reads_the_other_causes(
     assert {rule for rule, _ in process.board.unexplained()} == {"dear"}
     process.run(1, requests=3_000, cost_usd=9.0)
     assert process.board.unexplained() == set()
+
+
+def test_a_cause_that_cannot_be_read_keeps_no_alert_back_and_is_asked_for_once(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def read_cause(*about: object) -> Cause:
+        asked.append(about)
+        raise QueryError("timeout", "It took too long.")
+
+    monkeypatch.setattr("taximeter_alerts.evaluator.read_cause", read_cause)
+    rule = "{name: dear, watch: cost_per_request_usd, by: agent_name, when: above $1}"
+    process.restart(f"{OPS}rules: [{rule}]\n")
+    process.run(5, requests=3_000, cost_usd=9.0)
+    (firing,) = process.inbox.notices
+    assert (firing.kind, firing.cause, len(asked)) == ("firing", (), 1)
 
 
 def test_the_link_shows_what_the_alert_counted(process: Process, store: MemoryStore) -> None:

@@ -265,7 +265,7 @@ def chart_of(member: Member) -> Chart | None:
 def with_cause(notice: Notice, members: Sequence[Member], base: str | None) -> Notice:
     """Return the notice with what is known of a cause, the first alert's if it has one."""
     causes = [json.loads(member.row["peak"]).get("cause") for member in members]
-    cause = next(filter(None, causes), None)
+    cause = next((cause for cause in causes if cause and any(cause.values())), None)
     if cause is None:
         return notice
     examples = tuple(
