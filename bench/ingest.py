@@ -3,6 +3,8 @@
 `python bench/ingest.py` starts a collector on free ports and a fresh data directory, sends
 requests from 16 connections, and prints spans per second. The limit is the same rows inserted
 into the same table from ready Arrow, committed in groups of the same size.
+
+`--url http://127.0.0.1:6006/v1/traces --pid PID` sends the same requests to another receiver that runs already.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow as pa
@@ -30,33 +34,57 @@ def main() -> None:
     """Run both sizes of request and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=61_440)
+    parser.add_argument("--url", help="another OTLP/HTTP receiver, instead of a collector")
+    parser.add_argument("--pid", type=int, help="its process")
     asked = parser.parse_args()
     print(f"{'request':>10} {'spans/s':>9} {'per CPU-s':>10} {'ack p50':>9} {'ack max':>9} "
           f"{'limit/s':>9} {'of limit':>9}")  # fmt: skip
     for size in (512, 10):
-        run(asked.spans if size == 512 else asked.spans // 6, size)
+        spans = asked.spans if size == 512 else asked.spans // 6
+        if asked.url:
+            print(line(size, measure(asked.url, asked.pid, spans, size)))
+        else:
+            run(spans, size)
 
 
 def run(spans: int, size: int) -> None:
-    """Send ``spans`` spans in requests of ``size`` and print the figures."""
-    bodies = [request_body(size) for _ in range(spans // size)]
+    """Send ``spans`` spans in requests of ``size`` to a collector of our own and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
         collector = start(data_dir)
         try:
             port = read_ports(data_dir)["collector"]["http_port"]
-            cpu, started = cpu_seconds(collector.pid), time.perf_counter()
-            waits = send_all(port, bodies)
-            seconds = time.perf_counter() - started
-            cpu = cpu_seconds(collector.pid) - cpu
+            taken = measure(f"http://127.0.0.1:{port}/v1/traces", collector.pid, spans, size)
         finally:
             collector.terminate()
             collector.wait(60)
         limit = insert_ready_rows(data_dir)
-    rate = spans / seconds
-    waits.sort()
-    print(f"{size:>10} {rate:>9,.0f} {spans / cpu:>10,.0f} {waits[len(waits) // 2]:>8.3f}s "
-          f"{waits[-1]:>8.3f}s {limit:>9,.0f} {rate / limit:>9.2f}")  # fmt: skip
+    print(f"{line(size, taken)} {limit:>9,.0f} {taken.rate / limit:>9.2f}")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Spans a second and a CPU-second of the receiver, and the seconds until a request was acknowledged."""
+
+    rate: float
+    per_cpu: float
+    ack_p50: float
+    ack_max: float
+
+
+def measure(url: str, pid: int, spans: int, size: int) -> Taken:
+    """Send ``spans`` spans in requests of ``size`` to ``url``, served by process ``pid``."""
+    bodies = [request_body(size) for _ in range(spans // size)]
+    cpu, started = cpu_seconds(pid), time.perf_counter()
+    waits = sorted(send_all(url, bodies))
+    seconds, cpu = time.perf_counter() - started, cpu_seconds(pid) - cpu
+    return Taken(spans / seconds, spans / cpu, waits[len(waits) // 2], waits[-1])
+
+
+def line(size: int, taken: Taken) -> str:
+    """Return the figures as the header names them."""
+    return (f"{size:>10} {taken.rate:>9,.0f} {taken.per_cpu:>10,.0f} {taken.ack_p50:>8.3f}s "
+            f"{taken.ack_max:>8.3f}s")  # fmt: skip
 
 
 def start(data_dir: Path) -> subprocess.Popen[bytes]:
@@ -73,21 +101,22 @@ def start(data_dir: Path) -> subprocess.Popen[bytes]:
     return collector
 
 
-def send_all(port: int, bodies: list[bytes]) -> list[float]:
+def send_all(url: str, bodies: list[bytes]) -> list[float]:
     """Send every body once, again when asked to; return the seconds each waited for its 200."""
     waits: list[float] = []
+    where = urlsplit(url)
     todo = iter(bodies)
     lock = threading.Lock()
 
     def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection = http.client.HTTPConnection(str(where.hostname), where.port)
         while True:
             with lock:
                 body = next(todo, None)
             if body is None:
                 return
             started = time.perf_counter()
-            while post(connection, body) != 200:
+            while post(connection, where.path, body) != 200:
                 time.sleep(0.1)
             waits.append(time.perf_counter() - started)
 
@@ -99,9 +128,9 @@ def send_all(port: int, bodies: list[bytes]) -> list[float]:
     return waits
 
 
-def post(connection: http.client.HTTPConnection, body: bytes) -> int:
+def post(connection: http.client.HTTPConnection, path: str, body: bytes) -> int:
     """Return the status of one export."""
-    connection.request("POST", "/v1/traces", body, {"Content-Type": "application/x-protobuf"})
+    connection.request("POST", path, body, {"Content-Type": "application/x-protobuf"})
     answer = connection.getresponse()
     answer.read()
     return answer.status
