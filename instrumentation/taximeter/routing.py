@@ -58,8 +58,8 @@ class Routes:
                 raise ValueError(f"Routes: the role {role!r} has no model")
             if unpriced == "skip" and not any(map(is_priced, models)):
                 raise ValueError(
-                    f"Routes: no model of the role {role!r} has a price; add one to the price file or"
-                    " say unpriced='allow'"
+                    f"Routes: no model of the role {role!r} has a price{_wrong_file()}; add one to the"
+                    " price file or say unpriced='allow'"
                 )
         if unpriced not in get_args(Unpriced):
             raise ValueError(f"Routes(unpriced={unpriced!r}): use 'allow' or 'skip'")
@@ -162,4 +162,13 @@ def is_priced(model: Model) -> bool:
 def _resolves(model: Model) -> bool:
     from taximeter.runs.call_cost import price_book
 
-    return price_book().resolve(model.provider, model.name) is not None
+    prices = price_book().prices
+    return prices is not None and prices.resolve(model.provider, model.name) is not None
+
+
+@guarded(default="")
+def _wrong_file() -> str:
+    from taximeter.runs.call_cost import price_book
+
+    wrong = price_book().wrong
+    return f" while your price file is wrong ({wrong})" if wrong else ""

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from opentelemetry.trace import Span
 
 from taximeter import lifecycle, semconv
-from taximeter.guard import faults, guarded
-from taximeter.pricing import FIELDS, Catalog, Resolution, load_catalog
+from taximeter.guard import guarded, logger
+from taximeter.pricing import FIELDS, Catalog, PriceFileError, Resolution, load_catalog
 from taximeter.pricing.catalog import Dearest
 from taximeter.usage import Usage
 
@@ -27,6 +27,11 @@ _ANTHROPIC_SDK: Final = "com.anthropic.sdk."
 _STATED: Final = ("always", "fallback")
 _NO_REGION: Final = ("global", "not_available")
 """What Anthropic says where a call was not pinned to a region."""
+_WRONG_FILE: Final = (
+    "Your price file is wrong, so this program prices no model call until it starts again with a"
+    " right one: cost_usd stays 0, and Limits(cost_usd=…) counts each call by the dearest shipped"
+    " price of its provider, or ends the run where unpriced='refuse'. What is wrong: %s"
+)
 
 
 class Terms(NamedTuple):
@@ -43,7 +48,7 @@ class Terms(NamedTuple):
 
 @guarded(default=None)
 def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) -> int | None:
-    """Return pico-USD; None, counted as unpriced, also where the user's price file is wrong.
+    """Return pico-USD; None, counted as unpriced, where no price is known.
 
     [[batch]] and [[reported]] of the price files decide as they do in the collector; the only
     stated cost that is known here is one inside the usage object (OpenRouter's ``cost``).
@@ -60,14 +65,17 @@ def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) ->
 
 def _decide(kind: str, span: Span | None, terms: Terms) -> str | None:
     """Return what the price files' rules of a kind say of a call; None where none holds."""
-    book = price_book()
-    return book.decide(kind, call_values(span, terms)) if book.rules[kind] else None
+    prices = price_book().prices
+    if prices is None or not prices.rules[kind]:
+        return None
+    return prices.decide(kind, call_values(span, terms))
 
 
 def list_pico(usage: Usage, terms: Terms) -> int | None:
     """Return pico-USD by the price list as of now; None where it has no price."""
-    entry = _entry(terms)
-    return price_book().total_pico(usage, entry, _now_s()) if entry else None
+    prices = price_book().prices
+    entry = _entry(prices, terms) if prices else None
+    return prices.total_pico(usage, entry, _now_s()) if prices and entry else None
 
 
 def _now_s() -> int:
@@ -77,15 +85,16 @@ def _now_s() -> int:
 @guarded(default=None)
 def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | None:
     """Return pico-USD per unit by `FIELDS` as of now, for so long a prompt; None without a price."""
-    entry = _entry(terms)
-    for band in price_book().bands(entry) if entry else ():
+    prices = price_book().prices
+    entry = _entry(prices, terms) if prices else None
+    for band in prices.bands(entry) if prices and entry else ():
         if band.holds_at(_now_s(), prompt_tokens):
             return dict(zip(FIELDS, band.prices, strict=True))
     return None
 
 
-def _entry(terms: Terms) -> Resolution | None:
-    return price_book().resolve(
+def _entry(prices: Catalog, terms: Terms) -> Resolution | None:
+    return prices.resolve(
         terms.provider,
         terms.model,
         tier=terms.tier or "standard",
@@ -109,12 +118,7 @@ def dearest(provider: str, model: str | None) -> Dearest:
 
     Of the shipped lists where the user's price file is wrong: a budget must hold all the same.
     """
-    try:
-        book = price_book()
-    except Exception as error:  # noqa: BLE001 - the user's file
-        faults.record("price_book", error)
-        book = load_catalog()
-    return book.dearest(provider, model)
+    return (price_book().prices or load_catalog()).dearest(provider, model)
 
 
 @guarded(default=False)
@@ -159,8 +163,31 @@ def _texts(value: Any) -> str | tuple[str, ...] | None:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else _text(value)
 
 
+class PriceBook(NamedTuple):
+    """The price list of this process."""
+
+    prices: Catalog | None
+    """None while the user's file is wrong: by the shipped list alone a cost would be wrong."""
+    wrong: str = ""
+    """What is wrong with the file."""
+
+
 @lru_cache(maxsize=1)
-def price_book() -> Catalog:
+def price_book() -> PriceBook:
     """Read the price list at the first call: it costs a program nothing that makes none."""
     file = os.environ.get("TAXIMETER_PRICES_FILE")
-    return load_catalog(Path(file) if file else None)
+    try:
+        return PriceBook(load_catalog(Path(file) if file else None))
+    except PriceFileError as error:
+        _say_wrong(str(error))
+        return PriceBook(None, str(error))
+
+
+_said: Final[set[str]] = set()
+
+
+def _say_wrong(error: str) -> None:
+    """Say it once: threads that make their first calls together each read the file."""
+    if error not in _said:
+        _said.add(error)
+        logger.warning(_WRONG_FILE, error)

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taximeter.guard import guarded
-from taximeter.runs.call_cost import Terms, dearest, region_of, states_cost, unit_prices
+from taximeter.runs.call_cost import (
+    Terms,
+    dearest,
+    price_book,
+    region_of,
+    states_cost,
+    unit_prices,
+)
 from taximeter.runs.current import current_levels
 from taximeter.runs.levels import Amount, Ask
 
@@ -91,6 +98,8 @@ def _priced(
 
 
 def _problem(terms: Terms) -> str:
+    if wrong := price_book().wrong:
+        return f"no model has a price while your price file is wrong: {wrong}"
     return (
         f"model {terms.model!r} of {terms.provider!r} has no price; give it one in your price file "
         "or say Limits(unpriced='bound')"
