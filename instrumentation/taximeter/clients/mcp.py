@@ -22,7 +22,7 @@ from taximeter.guard import guarded
 from taximeter.runs.deadlines import raise_if_overdue, until_deadline
 from taximeter.runs.model_calls import plain
 from taximeter.spans import current_span
-from taximeter.tools.limits import admit_tool_call
+from taximeter.tools.limits import admit_tool_call, has_failed
 from taximeter.tools.spans import read_arguments, record_error, record_result, start_attempt
 
 _MARK: Final = "_taximeter_wrapped"
@@ -70,7 +70,7 @@ class _Call:
         self._admission = admit_tool_call(name, fingerprint)
         self._span = start_attempt(name, fingerprint, given, 1)
         self._inside = current_span(self._span)
-        self._failed = False
+        self._is_error = False
 
     def __enter__(self) -> None:
         self._inside.__enter__()
@@ -83,19 +83,16 @@ class _Call:
     ) -> None:
         self._inside.__exit__(kind, error, traceback)
         if error is not None:
-            self._failed = True
             record_error(self._span, error)
         self._span.end()
+        if self._admission is not None:
+            self._admission.end(has_failed(error) if error is not None else self._is_error)
         if error is not None:
             raise_if_overdue(error)
-            if not isinstance(error, Exception):  # cancelled: nobody waits for its end
-                return
-        if self._admission is not None:
-            self._admission.end(failed=self._failed)
 
     def take(self, answer: Any) -> None:
         """Record what the server answered; an error is an answer too."""
-        self._failed = _record(self._span, answer)
+        self._is_error = _record(self._span, answer)
 
 
 @guarded(default=False)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from opentelemetry.trace import Span
 
@@ -20,7 +20,7 @@ from taximeter.spans import current_span
 from taximeter.tools.breaker import NO_FALLBACK, Breaker, Ticket
 from taximeter.tools.call_arguments import Reader
 from taximeter.tools.denied import Denied, Policy
-from taximeter.tools.limits import admit_tool_call
+from taximeter.tools.limits import admit_tool_call, has_failed
 from taximeter.tools.rate import Rate
 from taximeter.tools.retry import DEFAULT_BACKOFF, Backoff, wait_before_retry
 from taximeter.tools.spans import (
@@ -57,7 +57,7 @@ class ToolSettings:
 
 
 class Execution:
-    """One call of a tool. Raises LimitReached where the run allows no more."""
+    """``with Execution(…)``: one call of a tool. Raises LimitReached where the run allows no more."""
 
     __slots__ = (
         "_admission",
@@ -65,6 +65,7 @@ class Execution:
         "_attempts",
         "_function",
         "_hash",
+        "_is_refused",
         "_settings",
         "args",
         "kwargs",
@@ -80,8 +81,21 @@ class Execution:
         self.args, self.kwargs = args, kwargs
         self._function, self._settings = function, settings
         self._arguments, self._hash = read_arguments(settings.arguments, args, kwargs)
-        self._attempts = 0
+        self._attempts, self._is_refused = 0, False
         self._admission = admit_tool_call(settings.name, self._hash)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let the limits see the end. Raises ErrorCascadeDetected."""
+        if self._admission is not None:
+            self._admission.end(None if self._is_refused else has_failed(error))
 
     def check_arguments(self) -> None:
         """Take the arguments as the policies leave them. Raises Denied, which is recorded."""
@@ -145,14 +159,8 @@ class Execution:
         if self._attempts <= self._settings.retries:
             wait = wait_before_retry(error, self._attempts, self._settings.backoff, seconds_left())
         if wait is None:
-            self._end(failed=True)
             raise error
         return wait
-
-    def _end(self, *, failed: bool) -> None:
-        """Let the limits see the end. Raises ErrorCascadeDetected."""
-        if self._admission is not None:
-            self._admission.end(failed=failed)
 
     def degraded(self) -> Any:
         """Return the answer for an open circuit. Raises CircuitOpened where there is none."""
@@ -163,10 +171,6 @@ class Execution:
             return breaker.fallback(*self.args, **self.kwargs)
         return breaker.fallback
 
-    def succeeded(self) -> None:
-        """Count a success."""
-        self._end(failed=False)
-
     def leave(self, ticket: Ticket, error: BaseException | None, span: Span) -> None:
         """Tell the circuit breaker how an attempt ended."""
         if self._settings.breaker is not None:
@@ -175,7 +179,7 @@ class Execution:
 
     def _refuse(self, denied: Denied | None) -> None:
         """Record an attempt that does not happen; without ``denied`` for an open circuit."""
-        self._attempts += 1
+        self._attempts, self._is_refused = self._attempts + 1, True
         span = self._start_span()
         record_denial(span, "circuit_open" if denied is None else type(denied).__qualname__)
         if denied is None and self._settings.breaker is not None:
@@ -215,7 +219,6 @@ class Attempt:
 
     def _finish(self, result: T) -> T:
         record_result(self._span, result)
-        self._execution.succeeded()
         return result
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Final
 
 from taximeter.guard import guarded
 from taximeter.runs.current import are_limited, binding_levels, counts_here, current_levels
 from taximeter.runs.levels import Level
-from taximeter.runs.limits import ErrorCascadeDetected, ThrashingDetected, ToolCallCapReached
+from taximeter.runs.limits import (
+    ErrorCascadeDetected,
+    LimitReached,
+    ThrashingDetected,
+    ToolCallCapReached,
+)
+from taximeter.tools.denied import Denied
 from taximeter.tools.order import ToolCall
+
+_CANCELLATIONS: Final = ("CancelledError", "Cancelled", "GeneratorExit")
+"""What cancels, of asyncio, trio and a coroutine that nobody awaits any more."""
 
 
 @guarded(default=None)
@@ -45,8 +55,12 @@ class ToolAdmission:
                 raise
 
     @guarded(default=None)
-    def end(self, *, failed: bool) -> None:
-        """See it end; raise ErrorCascadeDetected where too many have failed in a row."""
+    def end(self, failed: bool | None) -> None:
+        """See it end, however it does: a call that goes on for ever hides the repeats after it.
+
+        ``failed`` is None where it was cancelled or refused. Raises ErrorCascadeDetected where too
+        many have failed in a row.
+        """
         subject = self._levels[0]
         with subject.lock:
             subject.order.end(self._call, failed)
@@ -72,6 +86,16 @@ class ToolAdmission:
             if limits.cycles is not None and cycles > limits.cycles:
                 raise level.reached(ThrashingDetected, "cycles", name)
         return call
+
+
+def has_failed(error: BaseException | None) -> bool | None:
+    """Return whether what a call ended with is a failure, as the store judges it; None: neither."""
+    if error is None:
+        return False
+    is_neither = isinstance(error, LimitReached | Denied) or (
+        type(error).__qualname__ in _CANCELLATIONS
+    )
+    return None if is_neither else True
 
 
 @lru_cache(maxsize=1_024)

@@ -66,10 +66,11 @@ class ToolOrder:
             self._place(key)
         return call
 
-    def end(self, call: ToolCall, failed: bool) -> None:
-        """See it end."""
-        call.has_ended, call.has_failed = True, failed
-        self.errors = self.errors + 1 if failed else 0
+    def end(self, call: ToolCall, failed: bool | None) -> None:
+        """See it end; None: it neither failed nor succeeded, it was cancelled or refused."""
+        call.has_ended, call.has_failed = True, bool(failed)
+        if failed is not None:
+            self.errors = self.errors + 1 if failed else 0
 
     def _is_again(self, call: ToolCall) -> bool:
         if call.key is None:

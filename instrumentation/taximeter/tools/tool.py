@@ -94,28 +94,29 @@ def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
     def call(*args: Any, **kwargs: Any) -> Any:
         if is_plain and not lifecycle.is_active():
             return function(*args, **kwargs)
-        execution = Execution(function, settings, args, kwargs)
-        if is_plain:
-            try:
-                with execution.attempt("call") as finish:
-                    return finish(function(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - raised again there
-                execution.wait_after(error)
-        execution.check_arguments()
-        while True:
-            if wait := execution.place():
-                time.sleep(wait)
-            if (ticket := execution.enter()) is None:
-                return execution.degraded()
-            try:
-                with execution.attempt(ticket) as finish:
-                    work = functools.partial(function, *execution.args, **execution.kwargs)
-                    return finish(_within(execution.timeout_s(cancels=False), work))
-            except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
-                wait = execution.wait_after(error)
-            time.sleep(wait)
+        with Execution(function, settings, args, kwargs) as execution:
+            return _executed(execution, function, is_plain=is_plain)
 
     return call
+
+
+def _executed(execution: Execution, function: Callable[..., Any], *, is_plain: bool) -> Any:
+    """Return the tool's answer, after as many attempts as it takes."""
+    execution.check_arguments()
+    while True:
+        if wait := execution.place():
+            time.sleep(wait)
+        if (ticket := execution.enter()) is None:
+            return execution.degraded()
+        try:
+            with execution.attempt(ticket) as finish:
+                if is_plain:
+                    return finish(function(*execution.args, **execution.kwargs))
+                work = functools.partial(function, *execution.args, **execution.kwargs)
+                return finish(_within(execution.timeout_s(cancels=False), work))
+        except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
+            wait = execution.wait_after(error)
+        time.sleep(wait)
 
 
 def _async_tool(function: Callable[..., Any], settings: ToolSettings) -> Callable[..., Any]:
@@ -127,21 +128,21 @@ def _async_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
 
         if is_plain and not lifecycle.is_active():
             return await function(*args, **kwargs)
-        execution = Execution(function, settings, args, kwargs)
-        execution.check_arguments()
-        while True:
-            if wait := execution.place():
+        with Execution(function, settings, args, kwargs) as execution:
+            execution.check_arguments()
+            while True:
+                if wait := execution.place():
+                    await asyncio.sleep(wait)
+                if (ticket := execution.enter()) is None:
+                    answer = execution.degraded()
+                    return await answer if inspect.isawaitable(answer) else answer
+                try:
+                    with execution.attempt(ticket) as finish:
+                        work = function(*execution.args, **execution.kwargs)
+                        return finish(await _within_async(execution.timeout_s(cancels=True), work))
+                except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
+                    wait = execution.wait_after(error)
                 await asyncio.sleep(wait)
-            if (ticket := execution.enter()) is None:
-                answer = execution.degraded()
-                return await answer if inspect.isawaitable(answer) else answer
-            try:
-                with execution.attempt(ticket) as finish:
-                    work = function(*execution.args, **execution.kwargs)
-                    return finish(await _within_async(execution.timeout_s(cancels=True), work))
-            except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
-                wait = execution.wait_after(error)
-            await asyncio.sleep(wait)
 
     return call
 
