@@ -17,6 +17,8 @@ from taximeter.tracing import Meter, OwnTracer
 _lock = threading.RLock()  # the SIGTERM handler may come while it is held
 _no_tracer: Final = OwnTracer(NoOpTracer())
 _meter: Meter | None = None
+_ended: Meter | None = None
+"""The one before, for what it has lost."""
 _exit_hooks_set = False
 
 
@@ -42,9 +44,10 @@ def flush(timeout_s: float = 5.0) -> bool:
 @guarded(default=None)
 def shutdown(timeout_s: float = 3.0) -> None:
     """Send what waits and stop; `init` may start again."""
-    global _meter
+    global _meter, _ended
     with _lock:
         meter, _meter = _meter, None
+        _ended = meter or _ended
     if meter is not None:
         from taximeter import spawned
 
@@ -74,10 +77,13 @@ def lost_spans() -> int:
 
 
 def lost_by_reason() -> dict[str, int]:
-    """Return lost spans by reason: ``queue_full_spans``, ``queue_full_bytes``, ``refused``,
-    ``unreadable``, ``not_taken``.
+    """Return lost spans since `init` by reason, also after `shutdown`.
+
+    ``queue_full_spans``, ``queue_full_bytes``, ``refused``, ``unreadable``; at the end ``not_taken``,
+    ``unanswered`` (sent, and may have arrived), ``ended_late``.
     """
-    return dict(_meter.queue.room.lost) if _meter is not None else {}
+    meter = _meter or _ended
+    return dict(meter.queue.room.lost) if meter is not None else {}
 
 
 def is_active() -> bool:

@@ -176,9 +176,14 @@ class PrivateSender:
         """Send a batch."""
         return self._inner.send(cleaned(spans, self._privacy))
 
-    def renew(self) -> None:
+    @property
+    def is_unanswered(self) -> bool:
         """Pass on."""
-        self._inner.renew()
+        return self._inner.is_unanswered
+
+    def anew(self, timeout_s: float | None = None) -> Sender:
+        """Return the same with connections of its own."""
+        return PrivateSender(self._inner.anew(timeout_s), self._privacy)
 
     def shutdown(self) -> None:
         """Pass on."""

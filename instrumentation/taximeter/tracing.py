@@ -198,9 +198,10 @@ class Meter:
     def stop(self, timeout_s: float) -> None:
         """Send what waits and end the export thread, within the time."""
         _gives_way.meter = None
+        self.queue.stop(timeout_s)  # other threads end their spans meanwhile
         for relay in self._joined:
-            relay.observers, relay.retimed, relay.queue = (), None, None
-        self.queue.stop(timeout_s)
+            if relay.queue is (self._retimed or self.queue):
+                relay.observers, relay.retimed, relay.queue = (), None, None
 
 
 class _GivesWay:

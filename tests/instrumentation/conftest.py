@@ -34,5 +34,4 @@ def api() -> Iterator[FakeApi]:
 def sink() -> Iterator[Sink]:
     sink = Sink()
     yield sink
-    sink.server.shutdown()
-    sink.server.server_close()
+    sink.close()

@@ -7,27 +7,47 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
-class Sink:
-    """Counts the spans that arrive over OTLP/HTTP."""
+@dataclass(frozen=True)
+class Reply:
+    """What a collector answers, and after how long."""
 
-    def __init__(self) -> None:
+    status: int = 200
+    after_s: float = 0.0
+    retry_after_s: int | None = None
+
+
+class Sink:
+    """Counts the spans that arrive over OTLP/HTTP; its n-th answer, from 0, is ``reply(n)``."""
+
+    def __init__(self, reply: Callable[[int], Reply] = lambda number: Reply()) -> None:
         self.names: list[str] = []
+        numbers = count()
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 message = ExportTraceServiceRequest.FromString(body)
-                for resource in message.resource_spans:
+                answer = reply(next(numbers))
+                for resource in message.resource_spans if answer.status == 200 else ():
                     for scope in resource.scope_spans:
                         sink.names += [span.name for span in scope.spans]
-                self.send_response(200)
-                self.end_headers()
+                time.sleep(answer.after_s)
+                with suppress(OSError):  # the client may have gone
+                    self.send_response(answer.status)
+                    if answer.retry_after_s is not None:
+                        self.send_header("Retry-After", str(answer.retry_after_s))
+                    self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
@@ -35,6 +55,13 @@ class Sink:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Serve no longer; who still waits for an answer gets none."""
+        self.server.daemon_threads = True
+        self.server.block_on_close = False
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def host(program: str, endpoint: str, **environment: str) -> subprocess.Popen[str]:

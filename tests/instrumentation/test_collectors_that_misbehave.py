@@ -101,7 +101,7 @@ def test_a_collector_that_hangs_takes_none_of_the_agents_time() -> None:
         queue.stop(0.1)
         assert time.monotonic() - began < 2
     assert slowest < 0.05
-    assert queue.room.lost == {"not_taken": 300}
+    assert queue.room.lost == {"unanswered": 300}
 
 
 def one_span() -> list[ReadableSpan]:

@@ -33,8 +33,10 @@ class Collector:
         self.asked.set()
         return sent
 
-    def renew(self) -> None:
-        """No connections."""
+    is_unanswered = False
+
+    def anew(self, timeout_s: float | None = None) -> Collector:
+        return self
 
     def shutdown(self) -> None:
         """Nothing under way."""
@@ -139,6 +141,37 @@ def test_stopping_gives_up_what_nobody_takes_and_says_so_once(
     assert queue.room.lost == {"not_taken": 4}
     (said,) = [record.getMessage() for record in caplog.records if record.name == "taximeter"]
     assert "4 spans were lost" in said and "not_taken" in said and "TAXIMETER_ENDPOINT" in said
+
+
+def test_what_is_lost_within_a_minute_of_the_last_word_is_said_at_the_end(
+    quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([Sent.REFUSED])
+    queue = ExportQueue(Collector(lambda spans: next(answers, Sent.LATER)))
+    end_spans(queue, 3)
+    assert queue.force_flush(2_000)
+    end_spans(queue, 4)
+    queue.stop(0.1)
+    said = [record.getMessage() for record in caplog.records if record.name == "taximeter"]
+    assert "3 refused, 4 not_taken" in said[-1]
+
+
+def test_spans_that_end_after_the_end_are_counted() -> None:
+    queue = ExportQueue(Collector(lambda spans: Sent.TAKEN))
+    queue.stop(0.1)
+    end_spans(queue, 2)
+    assert queue.room.lost == {"ended_late": 2}
+
+
+def test_what_was_lost_can_be_asked_for_after_the_end() -> None:
+    taximeter.shutdown()
+    taximeter.init(service="tests", endpoint="http://127.0.0.1:9")
+    taximeter.tool(name="work")(lambda: None)()
+    taximeter.shutdown(timeout_s=0.05)
+    assert taximeter.lost_spans() == 1
+    taximeter.init(service="tests", span_exporter=SpanList())
+    assert taximeter.lost_spans() == 0
+    taximeter.shutdown()
 
 
 def test_an_exporter_that_breaks_counts_what_it_lost() -> None:

@@ -166,7 +166,10 @@ def test_what_goes_to_a_collector_is_masked_too(shim: Any) -> None:
             self.sent += spans
             return Sent.TAKEN
 
-        def renew(self) -> None: ...
+        is_unanswered = False
+
+        def anew(self, timeout_s: float | None = None) -> Sink:
+            return self
 
         def shutdown(self) -> None: ...
 

@@ -26,8 +26,10 @@ _OWN_SESSION: Final = (
 class OtlpHttp:
     """Sends to our endpoint, or where OpenTelemetry's own settings say."""
 
-    def __init__(self, endpoint: str | None) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: str | None, timeout_s: float | None = None) -> None:
+        """``timeout_s`` bounds each `send`, its repetitions included; by default OpenTelemetry's 10."""
+        self._endpoint, self._timeout_s = endpoint, timeout_s
+        self.is_unanswered = False
         self._status: int | None = None
         self._was_asked = False
         self._is_watched = not any(os.environ.get(name) for name in _OWN_SESSION)
@@ -46,9 +48,9 @@ class OtlpHttp:
             return Sent.UNREADABLE
         return Sent.LATER if self._status in _MAY_PASS else Sent.REFUSED
 
-    def renew(self) -> None:
-        """Take connections of our own: a forked child must not write on its parent's."""
-        self._exporter = self._new_exporter()
+    def anew(self, timeout_s: float | None = None) -> OtlpHttp:
+        """Return the same with connections of its own."""
+        return OtlpHttp(self._endpoint, timeout_s)
 
     def shutdown(self) -> None:
         """Give up what is under way."""
@@ -66,14 +68,23 @@ class OtlpHttp:
         if token := os.environ.get("TAXIMETER_INGEST_TOKEN"):
             headers["authorization"] = f"Bearer {token}"
         return OTLPSpanExporter(
-            endpoint=_url(self._endpoint), headers=headers or None, session=session
+            endpoint=_url(self._endpoint),
+            headers=headers or None,
+            session=session,
+            timeout=self._timeout_s,
         )
 
     def _noting(self, send: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+        from requests import ConnectionError
+
         def noting(request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-            self._was_asked, self._status = True, None
-            response = send(request, **settings)
-            self._status = response.status_code
+            self._was_asked, self._status, self.is_unanswered = True, None, True
+            try:
+                response = send(request, **settings)
+            except ConnectionError:
+                self.is_unanswered = False
+                raise
+            self._status, self.is_unanswered = response.status_code, False
             return response
 
         return noting

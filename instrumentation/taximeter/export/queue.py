@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from contextvars import Context as Variables
@@ -27,6 +28,8 @@ EXPORT_EVERY_S: Final = 0.4
 """A call should be on the page within three seconds."""
 RETRY_EVERY_S: Final = 1.0
 EXIT_CAP_S: Final = 3.0
+PATIENCE_S: Final = 0.6
+"""How long a stop waits for the batch under way before it sends what waits beside it."""
 _SAMPLED: Final = 1
 
 
@@ -48,8 +51,12 @@ class Sender(Protocol):
     def send(self, spans: Sequence[ReadableSpan]) -> Sent:
         """Send a batch and say what became of it."""
 
-    def renew(self) -> None:
-        """Forget connections that a parent process uses too."""
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether what was sent last has had no answer yet: it may have arrived."""
+
+    def anew(self, timeout_s: float | None = None) -> Sender:
+        """Return the same with connections of its own; ``timeout_s`` is the most that a `send` takes."""
 
     def shutdown(self) -> None:
         """Give up what is under way."""
@@ -64,9 +71,11 @@ class ExportQueue(SpanProcessor):
         self._pid = 0
         """Of the process whose thread sends; 0 before the first span."""
         self._is_forked = False
-        self._is_stopping = self._has_ended = False
-        self._again = 0
-        """How many spans the batch had that could not be taken: sent again, it is the same bytes."""
+        self._is_stopping = self._has_ended = self._is_over = False
+        self._until = 0.0
+        """When to give up, once it is stopping."""
+        self._batch = 0
+        """How many spans the batch has that is on its way or was not taken: sent again, it is the same bytes."""
         self._renew_locks()
         if hasattr(os, "register_at_fork"):
             here = weakref.ref(self)
@@ -80,7 +89,10 @@ class ExportQueue(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Let an ended span wait, or drop and count it."""
         context = span.context
-        if context is None or not context.trace_flags & _SAMPLED or self._is_stopping:
+        if context is None or not context.trace_flags & _SAMPLED:
+            return
+        if self._is_over:
+            self.room.lost["ended_late"] += 1
             return
         if self._pid != os.getpid():
             self._begin()
@@ -99,7 +111,7 @@ class ExportQueue(SpanProcessor):
                 return
             if self._is_forked:
                 self._is_forked = False
-                self._sender.renew()
+                self._sender = self._sender.anew()  # the parent writes on the old ones
             self._pid = os.getpid()
         thread = threading.Thread(target=self._send_for_ever, name="taximeter", daemon=True)
         Variables().run(thread.start)  # of no request
@@ -108,37 +120,47 @@ class ExportQueue(SpanProcessor):
         """In a forked child: the thread did not come along, the parent's spans are the parent's."""
         self._renew_locks()
         self.room = self.room.emptied()
-        self._pid, self._again, self._is_forked = 0, 0, True
+        self._pid, self._batch, self._is_forked = 0, 0, True
 
     def _send_for_ever(self) -> None:
-        muted = otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True)
-        otel_context.attach(muted)
+        _mute()
         while not self._is_stopping:
             self._wake.wait(EXPORT_EVERY_S)
             self._wake.clear()
             if not self._send_what_waits() and not self._is_stopping:
                 self._wake.wait(RETRY_EVERY_S)
             self.room.say_losses()
-        self._send_what_waits()
+        self._send_until_over()
         with self._changed:
             self._has_ended = True
             self._changed.notify_all()
 
-    def _send_what_waits(self) -> bool:
+    def _send_until_over(self, largest: int = BATCH_SPANS) -> None:
+        """Send what waits, again until the time of the stop is over."""
+        _mute()
+        while not self._send_what_waits(largest):
+            if self._until - time.monotonic() <= RETRY_EVERY_S:
+                break
+            time.sleep(RETRY_EVERY_S)
+
+    def _send_what_waits(self, largest: int = BATCH_SPANS) -> bool:
         """Send what waits now; False where the collector can't take it now."""
-        goal, most = self.room.taken, BATCH_SPANS
+        goal, most = self.room.taken, largest
         while self._left() < goal:
             with self._lock:
-                batch = self.room.oldest(self._again or most)
+                batch = self.room.oldest(self._batch or most)
+                self._batch = len(batch)
+            if not batch:
+                break
             sent = self._send(batch)
-            self._again = len(batch) if sent is Sent.LATER else 0
             if sent is Sent.LATER:
                 return False
-            if sent is Sent.UNREADABLE and len(batch) > 1:
-                most = len(batch) // 2
-                continue
-            most = min(BATCH_SPANS, most * 2)
             with self._changed:
+                self._batch = 0
+                if sent is Sent.UNREADABLE and len(batch) > 1:
+                    most = len(batch) // 2
+                    continue
+                most = min(largest, most * 2)
                 self.room.release(len(batch), lost_for=None if sent is Sent.TAKEN else sent.value)
                 self._changed.notify_all()
         return True
@@ -169,15 +191,56 @@ class ExportQueue(SpanProcessor):
 
     def stop(self, timeout_s: float) -> None:
         """Send what waits within the time, give the rest up, end the thread."""
+        if self._is_over:
+            return
+        self._until = time.monotonic() + timeout_s
         self._is_stopping = True
         self._wake.set()
-        if self._pid == os.getpid():
-            with self._changed:  # waiting lets go of it, also where a signal came while it was held
-                self._changed.wait_for(lambda: self._has_ended, timeout_s)
+        if self._pid == os.getpid() and not self._ends_within(min(PATIENCE_S, timeout_s)):
+            self._send_beside()
+            self._ends_within(self._until - time.monotonic())
         self._sender.shutdown()
+        self._give_up()
+        self.room.say_losses(is_last=True)
+
+    def _ends_within(self, timeout_s: float) -> bool:
+        with self._changed:  # waiting lets go of it, also where a signal came while it was held
+            return self._changed.wait_for(lambda: self._has_ended, timeout_s)
+
+    @guarded(default=None)
+    def _send_beside(self) -> None:
+        """Send what waits behind a batch that takes long, on connections of its own, from this thread.
+
+        A process that ends starts no more threads. Few large batches: each may take as long.
+        """
+        left_s = self._until - time.monotonic()
+        if left_s <= 0 or self.room.waiting_spans <= self._batch:
+            return
+        sender = self._sender.anew(left_s)
         with self._lock:
+            behind = self.room.parted(self._batch)
+        beside = ExportQueue(sender, behind)
+        beside._until = self._until
+        Variables().run(beside._send_until_over, 4 * BATCH_SPANS)
+        sender.shutdown()
+        beside._give_up()
+        with self._lock:
+            self.room.exported += behind.exported
+            self.room.lost += behind.lost
+
+    def _give_up(self) -> None:
+        """Count what still waits as lost."""
+        with self._lock:
+            self._is_over = True
+            if self._sender.is_unanswered:
+                self.room.release(self._batch, lost_for="unanswered")
             self.room.release(self.room.waiting_spans, lost_for="not_taken")
-        self.room.say_losses()
+
+
+def _mute() -> None:
+    """Let nobody's instrumentation make spans of our own requests, in this context."""
+    muted = otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True)
+    otel_context.attach(muted)
 
 
 def _forked(queue: weakref.ref[ExportQueue]) -> None:

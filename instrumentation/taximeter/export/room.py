@@ -16,7 +16,12 @@ _SPAN_BYTES: Final = 1_024
 """A span without attributes: ids, times, objects."""
 _ATTRIBUTE_BYTES: Final = 104
 """One attribute: its key, and its value where that is a number."""
-_NOBODY_TAKES_THEM: Final = ": no collector takes them, start one with `taximeter up` or say in TAXIMETER_ENDPOINT where it listens"
+_REMEDIES: Final = {
+    "not_taken": "no collector took them: start one with `taximeter up`, say in TAXIMETER_ENDPOINT"
+    " where it listens, or end the program with taximeter.shutdown(timeout_s=30) where it is busy",
+    "unanswered": "the collector did not answer in time, they may have arrived: end the program with"
+    " taximeter.shutdown(timeout_s=30) to wait longer",
+}
 _SAY_EVERY_S: Final = 60.0
 
 logger: Final = logging.getLogger("taximeter")
@@ -94,6 +99,17 @@ class Room:
             return waiting + 1
         return 0
 
+    def parted(self, count: int) -> Room:
+        """Return a room with all that wait but the oldest ``count``; they leave this one."""
+        behind = self.emptied()
+        items = list(self._waiting)
+        self._waiting = deque(items[:count])
+        behind._waiting = deque(items[count:])
+        behind.taken = len(behind._waiting)
+        behind.waiting_bytes = sum(size for _, size in behind._waiting)
+        self.waiting_bytes -= behind.waiting_bytes
+        return behind
+
     def oldest(self, count: int) -> list[ReadableSpan]:
         """Return the spans that have waited longest; they keep their room until `release`."""
         return [self._waiting[index][0] for index in range(min(count, len(self._waiting)))]
@@ -108,15 +124,16 @@ class Room:
         elif count:
             self.lost[lost_for] += count
 
-    def say_losses(self) -> None:
-        """Say in the log, once a minute, how many spans were lost since the last time."""
+    def say_losses(self, *, is_last: bool = False) -> None:
+        """Say in the log how many spans were lost so far, where more were: once a minute, and at last."""
         lost = self.lost.total()
         now = time.monotonic()
-        if lost == self._said or now - self._said_at < _SAY_EVERY_S:
+        if lost == self._said or (now - self._said_at < _SAY_EVERY_S and not is_last):
             return
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.lost.items())
         self._said, self._said_at = lost, now
-        remedy = _NOBODY_TAKES_THEM if self.lost["not_taken"] else ""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.lost.items())
+        remedies = [said for reason, said in _REMEDIES.items() if self.lost[reason]]
         logger.warning(
-            "%d spans were lost so far (%s)%s; your program is not affected", lost, reasons, remedy
-        )
+            "%d spans were lost so far (%s)%s; your program is not affected",
+            lost, reasons, "".join(f"; {said}" for said in remedies),
+        )  # fmt: skip
