@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from taximeter.pricing import Band, Catalog, Cost, Resolution
-from taximeter.pricing.bands import DAY_S, ENDLESS
+from taximeter.pricing.band_words import when
 from taximeter.usage import Usage, normalise_usage, open_usage
 from taximeter_collector.explain.evidence import Evidence
 from taximeter_collector.explain.proof import (
@@ -23,7 +22,6 @@ from taximeter_collector.explain.proof import (
 )
 from taximeter_collector.explain.reading_steps import usage_shape
 
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SPAN_ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
 
 
@@ -147,32 +145,3 @@ def _match(priced: Priced) -> str | None:
                "override": "a card of a price file"}.get(priced.entry.match_quality)  # fmt: skip
     shown_quality = priced.entry.match_quality + (f": {quality}" if quality else "")
     return f"{shown_quality} ({priced.named})"
-
-
-def when(band: Band) -> str:
-    """Return in words the box in which a band holds.
-
-    >>> when(Band(prices=(), gt_prompt=200_000, dow_mask=0b0011111))
-    'always, prompt over 200,000, Mon Tue Wed Thu Fri'
-    """
-    since = "" if band.valid_from <= -ENDLESS else f"from {_date(band.valid_from)}"
-    until = "" if band.valid_to >= ENDLESS else f"until {_date(band.valid_to)}"
-    parts = [" ".join(filter(None, (since, until))) or "always"]
-    if band.gt_prompt >= 0:
-        parts.append(f"prompt over {band.gt_prompt:,}")
-    if band.le_prompt < ENDLESS:
-        parts.append(f"prompt to {band.le_prompt:,}")
-    if (band.tod_from, band.tod_to) != (0, DAY_S):
-        parts.append(f"{_clock(band.tod_from)}-{_clock(band.tod_to)} UTC")
-    if band.dow_mask != 127:
-        parts.append(" ".join(d for i, d in enumerate(_WEEKDAYS) if band.dow_mask >> i & 1))
-    return ", ".join(parts)
-
-
-def _date(unix_s: int) -> str:
-    at = datetime.fromtimestamp(unix_s, UTC)
-    return f"{at:%Y-%m-%d}" if (at.hour, at.minute) == (0, 0) else f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _clock(second: int) -> str:
-    return f"{second // 3600:02}:{second // 60 % 60:02}"

@@ -13,7 +13,8 @@ from typing import Any, Final
 from taximeter.cli.query import as_table
 from taximeter.cli.reprice import add_reprice
 from taximeter.pricing import FIELDS, Band, Catalog, PriceFileError, Resolution, load_catalog
-from taximeter.pricing.bands import DAY_S, ENDLESS
+from taximeter.pricing.band_words import when
+from taximeter.pricing.bands import ENDLESS
 from taximeter.pricing.price_file import TIERS
 from taximeter.read_query import QueryFailed, read_query
 from taximeter.settings.ports import collector_url, served_certificate
@@ -22,7 +23,6 @@ from taximeter.settings.settings import Settings, SettingsError, load_settings
 PICO_PER_USD: Final = 10**12
 _PER_MILLION: Final = 10**6
 _UNITS: Final = {"web_search": (1000, "1,000 searches")}
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _COVERAGE: Final = "select * from unpriced_models order by tokens desc nulls last, calls desc"
 _SHARE: Final = (
     "select count(*) as calls, count(cost_pico) as priced_calls,"
@@ -147,7 +147,7 @@ def _rows(band: Band) -> list[dict[str, Any]]:
                 "kind": kind,
                 "usd": pico * units / PICO_PER_USD,
                 "per": per,
-                "when": _when(band),
+                "when": when(band),
                 "source": band.source,
                 "valid_from": None if band.valid_from <= -ENDLESS else _date(band.valid_from),
                 "pico_usd_per_unit": pico,
@@ -156,36 +156,8 @@ def _rows(band: Band) -> list[dict[str, Any]]:
     return rows
 
 
-def _when(band: Band) -> str:
-    """Return in words the box in which a band holds.
-
-    >>> _when(Band(prices=(), gt_prompt=200_000, dow_mask=0b0011111))
-    'always, prompt over 200,000, Mon Tue Wed Thu Fri'
-    """
-    parts = [_dates(band.valid_from, band.valid_to)]
-    if band.gt_prompt > 0:
-        parts.append(f"prompt over {band.gt_prompt:,}")
-    if band.le_prompt < ENDLESS:
-        parts.append(f"prompt to {band.le_prompt:,}")
-    if (band.tod_from, band.tod_to) != (0, DAY_S):
-        parts.append(f"{_clock(band.tod_from)}-{_clock(band.tod_to)} UTC")
-    if band.dow_mask != 127:
-        parts.append(" ".join(d for i, d in enumerate(_WEEKDAYS) if band.dow_mask >> i & 1))
-    return ", ".join(parts)
-
-
-def _dates(start: int, end: int) -> str:
-    since = "" if start <= -ENDLESS else f"from {_date(start)}"
-    until = "" if end >= ENDLESS else f"until {_date(end)}"
-    return " ".join(filter(None, (since, until))) or "always"
-
-
 def _date(unix_s: int) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d}"
-
-
-def _clock(second: int) -> str:
-    return f"{second // 3600:02}:{second // 60 % 60:02}"
 
 
 def _unknown(catalog: Catalog, model: str) -> str:

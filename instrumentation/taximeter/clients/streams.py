@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
 from typing import Any, Protocol
 
 from taximeter.guard import guarded
@@ -43,7 +44,7 @@ def observed(items: Any, observer: Observer) -> Any:
 
 
 class _Once:
-    """Passes the first end on, and our faults nowhere."""
+    """Passes the first end on, and our faults nowhere; ``with`` it, the end is that of the block."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer, self._ended = observer, False
@@ -58,32 +59,27 @@ class _Once:
             self._ended = True
             self._observer.end(error)
 
+    def __enter__(self) -> None:
+        """See what follows."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end(None if isinstance(error, GeneratorExit) else error)
+
 
 def _plain(inner: Iterator[Any], ending: _Once) -> Iterator[Any]:
-    error: BaseException | None = None
-    try:
+    with ending:
         for item in inner:
             if ending.item(item):
                 yield item
-    except GeneratorExit:
-        raise
-    except BaseException as broke:
-        error = broke
-        raise
-    finally:
-        ending.end(error)
 
 
 async def _async(inner: AsyncIterator[Any], ending: _Once) -> AsyncIterator[Any]:
-    error: BaseException | None = None
-    try:
+    with ending:
         async for item in inner:
             if ending.item(item):
                 yield item
-    except GeneratorExit:
-        raise
-    except BaseException as broke:
-        error = broke
-        raise
-    finally:
-        ending.end(error)
