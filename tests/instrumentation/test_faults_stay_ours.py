@@ -33,6 +33,8 @@ THE_HOSTS = {
     "taximeter.spans.current_span.__init__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__enter__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__exit__": "holds two names; what it calls is broken below",
+    "taximeter.clients.streams._Once.__enter__": "does nothing",
+    "taximeter.clients.streams._Once.__exit__": "passes on; what it calls is broken below",
     "taximeter.clients.openai.wrap_post": "runs once, at init, guarded there",
 }
 """What stands between the application and its own work, and why it may raise."""

@@ -136,6 +136,7 @@ class _Call:
         self._usage: Any = None
         self._answer_model: str | None = None
         self._reasons: list[str] = []
+        self._told: dict[str, Any] = {}  # what the answer says of itself, for the span's end
         self._pieces = 0
         self.span: Span = start_span(
             f"{operation} {self._model}",
@@ -166,13 +167,12 @@ class _Call:
     def _see(self, answer: Any) -> None:
         if self._is_stream and self._started:
             waited, self._started = time.perf_counter() - self._started, 0.0
-            self.span.set_attribute(semconv.TIME_TO_FIRST_CHUNK, waited)
+            self._told[semconv.TIME_TO_FIRST_CHUNK] = waited
         self._usage = getattr(answer, "usage_metadata", None) or self._usage
         if isinstance(model := getattr(answer, "model_version", None), str):
-            self._answer_model = model
-            self.span.set_attribute(semconv.RESPONSE_MODEL, model)
+            self._answer_model = self._told[semconv.RESPONSE_MODEL] = model
         if isinstance(response_id := getattr(answer, "response_id", None), str):
-            self.span.set_attribute(semconv.RESPONSE_ID, response_id)
+            self._told[semconv.RESPONSE_ID] = response_id
         for candidate in getattr(answer, "candidates", None) or ():
             parts = getattr(getattr(candidate, "content", None), "parts", None) or ()
             self._pieces += any(getattr(part, "text", None) for part in parts)
@@ -183,7 +183,8 @@ class _Call:
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known."""
         if self._reasons:
-            self.span.set_attribute(semconv.FINISH_REASONS, list(dict.fromkeys(self._reasons)))
+            self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._reasons))
+        self.span.set_attributes(self._told)
         is_broken = self._is_stream and (self._usage is None or not self._reasons)
         if is_broken or self._usage is not None:
             tell = partial(account_broken, pieces=self._pieces) if is_broken else account

@@ -188,7 +188,7 @@ class _Call:
         self.span = lifecycle.tracer().start_span(
             f"{self._api.operation} {model}",
             kind=SpanKind.CLIENT,
-            attributes={key: value for key, value in attributes.items() if _is_plain(value)},
+            attributes={k: value for k, value in attributes.items() if isinstance(value, _PLAIN)},
         )
         count_model_call(self.span, is_decision=self._api.operation == semconv.CHAT)
 
@@ -278,11 +278,13 @@ class _Call:
             self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._finish_reasons))
         if self._said is not None:
             self._told[semconv.OUTPUT_MESSAGES] = _content(self._said.whole())
-        span.set_attributes(self._told)
-        if self._is_stream and (self._usage is None or not self._finish_reasons):
-            self._count(partial(account_broken, pieces=self._pieces))
-        elif self._usage is not None:
-            self._count(account)
+        is_broken = self._is_stream and (self._usage is None or not self._finish_reasons)
+        if self._usage is not None and not is_broken:
+            self._count(partial(account, told=self._told))
+        else:
+            span.set_attributes(self._told)
+            if is_broken:
+                self._count(partial(account_broken, pieces=self._pieces))
         if error is not None:
             self._fail(error)
             return
@@ -359,7 +361,3 @@ def _responses_reason(status: str, details: Any) -> str:
 
 def _content(value: Any) -> str | None:
     return None if value is None else json.dumps(value, default=str)[:_MAX_CONTENT]
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN)

@@ -22,6 +22,7 @@ _REMEDIES: Final = {
     "unanswered": "the collector did not answer in time, they may have arrived: end the program with"
     " taximeter.shutdown(timeout_s=30) to wait longer",
 }
+_FLAT: Final = frozenset({str, int, float, bool})
 _SAY_EVERY_S: Final = 60.0
 
 logger: Final = logging.getLogger("taximeter")
@@ -42,15 +43,10 @@ def _attributes_size(attributes: Mapping[str, Any] | None) -> int:
     if not attributes:
         return 0
     copy = getattr(attributes, "copy", None)  # the SDK's mapping is slow to walk
-    values: Mapping[str, Any] = copy() if copy is not None else attributes
-    size = _ATTRIBUTE_BYTES * len(values)
-    for value in values.values():
-        kind = type(value)
-        if kind is str:
-            size += len(value)
-        elif kind is not int and kind is not float and kind is not bool:
-            size += _value_size(value)
-    return size
+    values = (copy() if copy is not None else attributes).values()
+    text = sum([len(value) for value in values if type(value) is str])
+    others = [value for value in values if type(value) not in _FLAT]
+    return _ATTRIBUTE_BYTES * len(values) + text + sum(map(_value_size, others))
 
 
 def _value_size(value: Any) -> int:

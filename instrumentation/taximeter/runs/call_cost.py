@@ -53,29 +53,23 @@ def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) ->
     [[batch]] and [[reported]] of the price files decide as they do in the collector; the only
     stated cost that is known here is one inside the usage object (OpenRouter's ``cost``).
     """
-    is_batch = _decide("batch", span, terms)
+    prices = price_book().prices
+    if prices is None:
+        return None
+    is_batch = _decide(prices, "batch", span, terms)
     terms = terms if is_batch is None else terms._replace(batch=is_batch == "true")
-    cost, stated = list_pico(usage, terms), raw.get("cost")
+    entry, stated = _entry(prices, terms), raw.get("cost")
+    cost = prices.total_pico(usage, entry, _now_s()) if entry else None
     if isinstance(stated, int | float) and 0 < stated <= 1e6:
-        use = _decide("reported", span, terms)
+        use = _decide(prices, "reported", span, terms)
         if use == "always" or (use == "fallback" and cost is None):
             return round(stated * 10**12)
     return cost
 
 
-def _decide(kind: str, span: Span | None, terms: Terms) -> str | None:
+def _decide(prices: Catalog, kind: str, span: Span | None, terms: Terms) -> str | None:
     """Return what the price files' rules of a kind say of a call; None where none holds."""
-    prices = price_book().prices
-    if prices is None or not prices.rules[kind]:
-        return None
-    return prices.decide(kind, call_values(span, terms))
-
-
-def list_pico(usage: Usage, terms: Terms) -> int | None:
-    """Return pico-USD by the price list as of now; None where it has no price."""
-    prices = price_book().prices
-    entry = _entry(prices, terms) if prices else None
-    return prices.total_pico(usage, entry, _now_s()) if prices and entry else None
+    return prices.decide(kind, call_values(span, terms)) if prices.rules[kind] else None
 
 
 def _now_s() -> int:
@@ -107,8 +101,7 @@ def _entry(prices: Catalog, terms: Terms) -> Resolution | None:
 def bound_pico(usage: Usage, terms: Terms) -> int:
     """Return what a call without a price may have cost: by the provider's dearest price."""
     dear = dearest(terms.provider, terms.model)
-    prompt = usage.prompt_tokens or 0
-    answer = (usage.total_tokens or prompt) - prompt
+    prompt, answer = usage.prompt_tokens or 0, usage.answer_tokens or 0
     return prompt * dear.input_pico + answer * dear.output_pico
 
 
@@ -124,7 +117,8 @@ def dearest(provider: str, model: str | None) -> Dearest:
 @guarded(default=False)
 def states_cost(terms: Terms) -> bool:
     """Return whether the provider's usage object will say what the call has cost, and that counts."""
-    return _decide("reported", None, terms) in _STATED
+    prices = price_book().prices
+    return prices is not None and _decide(prices, "reported", None, terms) in _STATED
 
 
 def region_of(geo: Any) -> str | None:

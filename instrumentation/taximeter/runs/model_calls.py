@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from opentelemetry.trace import Span
@@ -108,19 +109,22 @@ def account(
     batch: bool = False,
     server_address: str | None = None,
     owners: tuple[Any, ...] | None = None,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Stamp the provider's usage object on the span; add tokens and cost to run and request.
 
-    ``owners`` is an `Owners` or its (run, request) alone.
+    ``owners`` is an `Owners` or its (run, request) alone; ``told`` is what else the answer says, for
+    the span: at once is cheaper.
     """
-    raw = plain(usage)
-    if type(raw) is not dict and not isinstance(raw, Mapping):
-        return
-    found = Owners(*owners) if owners else Owners.current()
-    agent_name = found.run.name if found.run else None
-    terms = Terms(provider, model, tier, batch, None, server_address, agent_name)
-    said: dict[str, Any] = {semconv.USAGE: _json_of(usage, raw)}
+    said = dict(told)
     try:
+        raw = plain(usage)
+        if type(raw) is not dict and not isinstance(raw, Mapping):
+            return
+        found = Owners(*owners) if owners else Owners.current()
+        agent_name = found.run.name if found.run else None
+        terms = Terms(provider, model, tier, batch, None, server_address, agent_name)
+        said[semconv.USAGE] = _json_of(usage, raw)
         partition, terms = read_usage(span, raw, shape, terms, said)
         _settle(found, partition, cost_pico(span, partition, raw, terms), terms)
         if found.request is not None:
@@ -132,8 +136,7 @@ def account(
 def _settle(owners: Owners, usage: Usage, cost: int | None, terms: Terms) -> None:
     """Count a finished call for all whose it is."""
     bound = bound_pico(usage, terms) if cost is None and owners.has_cost_limit() else 0
-    prompt = usage.prompt_tokens or 0
-    used = Amount(prompt, (usage.total_tokens or prompt) - prompt, cost or 0)
+    used = Amount(usage.prompt_tokens or 0, usage.answer_tokens or 0, cost or 0)
     for level in owners.levels():
         level.note_usage(used, is_priced=cost is not None, bound_pico=bound)
     if owners.reservation is not None:
@@ -158,9 +161,17 @@ def read_usage(
     if region:
         said[semconv.REGION_CLASS] = region
     partition = normalise_usage(shape, raw)
-    if semconv.OUTPUT_TOKENS not in (getattr(span, "attributes", None) or ()):
+    if _is_ours(span) or _said(span, semconv.OUTPUT_TOKENS) is None:
         said.update(_token_counts(partition))
-    return partition, terms._replace(tier=tier, region=region)
+    if tier != terms.tier or region != terms.region:
+        terms = terms._replace(tier=tier, region=region)
+    return partition, terms
+
+
+def _is_ours(span: Span) -> bool:
+    """Return whether the shim made the span: an SDK's own may say its tokens already."""
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is not None and scope.name == semconv.SCOPE
 
 
 def _token_counts(usage: Usage) -> dict[str, int]:

@@ -15,6 +15,10 @@ def count(raw: Any, *path: str) -> int | None:
     >>> count({"details": {"cached": 3.0}}, "details", "cached"), count({}, "details", "cached")
     (3, None)
     """
+    if type(raw) is dict and len(path) == 1:  # nearly always: a dozen times a model call
+        value = raw.get(path[0])
+        if value is None or type(value) is int and value >= 0:
+            return value
     value = raw
     for name in path:
         if type(value) is not dict and not isinstance(value, Mapping):

@@ -45,9 +45,14 @@ class Usage(NamedTuple):
         )  # fmt: skip
 
     @property
+    def answer_tokens(self) -> int | None:
+        """The whole answer: output of all kinds."""
+        if self.output is None:
+            return None
+        return self.output + (self.audio_output or 0) + (self.image_output or 0)
+
+    @property
     def total_tokens(self) -> int | None:
         """Prompt and output of all kinds."""
-        prompt = self.prompt_tokens
-        if prompt is None or self.output is None:
-            return None
-        return prompt + self.output + (self.audio_output or 0) + (self.image_output or 0)
+        prompt, answer = self.prompt_tokens, self.answer_tokens
+        return None if prompt is None or answer is None else prompt + answer
