@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from asyncio import CancelledError
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ RUNS = int(os.environ.get("GUARD_RUNS", "150"))
 SEED = int(os.environ.get("GUARD_SEED", "8"))
 _REASONS = ("iteration_cap", "tool_call_cap", "token_budget", "cost_budget", "thrashing",
             "error_cascade", "low_confidence", "handoff", "completed", "error")  # fmt: skip
+_ENDINGS = (None, ConnectionError("no"), taximeter.Denied("not you"), CancelledError(),
+            KeyboardInterrupt())  # fmt: skip
+"""Of tool calls."""
 
 
 @dataclass(slots=True)
@@ -123,15 +127,15 @@ class Player:
 
     def _tool(self) -> None:
         name, asked = self.rng.choice("ab"), self.rng.choice(("x", "x", "x", "y"))
-        is_broken = self.rng.random() < 0.2
+        ending = self.rng.choices(_ENDINGS, (75, 15, 5, 3, 2))[0]
 
         @taximeter.tool(name=name)
         def tool(asked: str) -> str:
-            if is_broken:
-                raise ConnectionError("no")
+            if ending is not None:
+                raise ending
             return asked
 
-        with suppress(ConnectionError):
+        with suppress(*map(type, filter(None, _ENDINGS))):
             tool(asked)
 
     def _limits(self) -> Limits:
