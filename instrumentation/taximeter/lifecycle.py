@@ -11,7 +11,7 @@ from typing import Final
 from opentelemetry.trace import NoOpTracer
 
 from taximeter.export.process_end import flush_at_exit
-from taximeter.guard import guarded
+from taximeter.guard import guarded, logger
 from taximeter.tracing import Meter, OwnTracer
 
 _lock = threading.RLock()  # the SIGTERM handler may come while it is held
@@ -19,7 +19,7 @@ _no_tracer: Final = OwnTracer(NoOpTracer())
 _meter: Meter | None = None
 _ended: Meter | None = None
 """The one before, for what it has lost."""
-_exit_hooks_set = False
+_exit_hooks_set = _has_said_unlimited = False
 
 
 def begin(make: Callable[[], Meter]) -> bool:
@@ -89,6 +89,20 @@ def lost_by_reason() -> dict[str, int]:
 def is_active() -> bool:
     """Return whether `init` has started the shim."""
     return _meter is not None
+
+
+def say_unlimited(owner: str) -> None:
+    """Say once that limits are not checked, since the shim is off; not where that was asked for."""
+    global _has_said_unlimited
+    if _has_said_unlimited or is_disabled():
+        return
+    _has_said_unlimited = True
+    logger.warning(
+        "%s runs without its limits: they hold from taximeter.init() on, which was not called here,"
+        " or did not succeed. Call it before the first run; TAXIMETER_DISABLED=1 says that this is"
+        " meant.",
+        owner,
+    )
 
 
 def is_disabled() -> bool:

@@ -80,6 +80,33 @@ def test_switched_off_it_does_nothing(sink: Sink) -> None:
     assert sink.names == []
 
 
+LIMITED = """
+import asyncio
+limits = taximeter.Limits(cost_usd=1)
+@taximeter.agent('a', limits=limits)
+def run(): pass
+@taximeter.agent('b', limits=limits)
+async def run_async(): pass
+@taximeter.agent('c')
+def unlimited(): pass
+unlimited()
+run(); run(); asyncio.run(run_async())
+with taximeter.request(limits=limits): pass
+"""
+
+
+def test_limits_without_init_are_told_of_once(sink: Sink) -> None:
+    _, said = host(LIMITED, sink.url).communicate(timeout=30)
+    assert said.count("agent 'a' runs without its limits") == 1
+    assert said.count("limits") == 1 and "taximeter.init()" in said
+
+
+@pytest.mark.parametrize("way", ["taximeter.init()", "os.environ['TAXIMETER_DISABLED'] = '1'"])
+def test_limits_that_hold_or_are_off_on_purpose_are_not_spoken_of(sink: Sink, way: str) -> None:
+    _, said = host(way + LIMITED, sink.url).communicate(timeout=30)
+    assert said == ""
+
+
 def test_it_joins_the_applications_own_provider(sink: Sink) -> None:
     program = host(
         """

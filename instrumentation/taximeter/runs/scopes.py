@@ -81,7 +81,7 @@ class request:
         self._span: CurrentSpan | None = None
 
     def __enter__(self) -> Request:
-        if lifecycle.is_active():
+        if _is_on("request", self._request.limits, self._session_limits):
             session = None
             if self._session_limits is not None and self._session_id is not None:
                 session = sessions.get(self._session_id, self._session_limits)
@@ -163,8 +163,8 @@ def agent(
     checked_limits(f"agent {name!r}", limits)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        def begin() -> Run:
-            return Run(name, version, limits)
+        def begin() -> Run | None:
+            return Run(name, version, limits) if _is_on(f"agent {name!r}", limits) else None
 
         return cast(Callable[P, T], _around(function, begin))
 
@@ -193,7 +193,17 @@ def handoff(reason: str) -> NoReturn:
     raise ending(HandoffRequested, reason)
 
 
-_Begin = Callable[[], "Run"]
+_Begin = Callable[[], Run | None]
+"""Starts a run; None while the shim is off."""
+
+
+def _is_on(owner: str, *limits: Limits | None) -> bool:
+    """Return whether the shim runs; where it does not, say once that limits are not checked."""
+    if lifecycle.is_active():
+        return True
+    if any(limit not in (None, NO_LIMITS) for limit in limits):
+        lifecycle.say_unlimited(owner)
+    return False
 
 
 def _around(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
@@ -210,11 +220,11 @@ def _around(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
 def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
     @functools.wraps(function)
     async def async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        if not lifecycle.is_active():
-            async for item in function(*args, **kwargs):
+        run, items = begin(), function(*args, **kwargs)
+        if run is None:
+            async for item in items:
                 yield item
             return
-        run, items = begin(), function(*args, **kwargs)
         advance = functools.partial(items.asend, None)
         try:
             while True:
@@ -246,9 +256,9 @@ def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Call
 def _around_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
     @functools.wraps(function)
     def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        if not lifecycle.is_active():
-            return (yield from function(*args, **kwargs))
         run, items = begin(), function(*args, **kwargs)
+        if run is None:
+            return (yield from items)
         advance = functools.partial(items.send, None)
         try:
             while True:
@@ -276,9 +286,9 @@ def _around_generator(function: Callable[..., Any], begin: _Begin) -> Callable[.
 def _around_coroutine(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
     @functools.wraps(function)
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            return await function(*args, **kwargs)
         run = begin()
+        if run is None:
+            return await function(*args, **kwargs)
         try:
             with run.step():
                 return await function(*args, **kwargs)
@@ -294,9 +304,9 @@ def _around_coroutine(function: Callable[..., Any], begin: _Begin) -> Callable[.
 def _around_plain(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
     @functools.wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        if not lifecycle.is_active():
-            return function(*args, **kwargs)
         run = begin()
+        if run is None:
+            return function(*args, **kwargs)
         try:
             with run.step():
                 return function(*args, **kwargs)
