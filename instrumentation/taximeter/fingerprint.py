@@ -50,13 +50,15 @@ def canonical(value: Any) -> str:
     """
     if isinstance(value, str):
         return _quoted(value)
+    if type(value) is dict:  # asked early, as what holds arguments is one
+        return _object(value)
     if value is None or isinstance(value, bool):
         return _NAMES[value]
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
         return _number(value)
-    if type(value) is dict or isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         return _object(value)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(canonical, value))}]"

@@ -78,6 +78,15 @@ def test_a_span_is_as_big_as_its_text() -> None:
     assert 10_000 < size_of(exported.spans[0]) < 12_000
 
 
+def test_a_span_with_text_of_a_kind_of_its_own_is_as_big_as_its_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    exported = SpanList()
+    end_spans(Immediate(exported), 1, Text("x" * 10_000))
+    assert 10_000 < size_of(exported.spans[0]) < 12_000
+
+
 def test_an_outage_of_a_minute_costs_no_span_at_a_hundred_a_second(quick: None) -> None:
     """6,000 spans of 2 KB while nobody answers fit into the queue; then all arrive, once."""
     is_down = threading.Event()

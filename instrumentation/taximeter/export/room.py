@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import marshal
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -15,24 +16,20 @@ MAX_SPANS: Final = 8_192
 _SPAN_BYTES: Final = 1_024
 """A span without attributes: ids, times, objects."""
 _ATTRIBUTE_BYTES: Final = 104
-"""One attribute: its key, and its value where that is a number."""
+"""One attribute, but for its text."""
 _REMEDIES: Final = {
     "not_taken": "no collector took them: start one with `taximeter up`, say in TAXIMETER_ENDPOINT"
     " where it listens, or end the program with taximeter.shutdown(timeout_s=30) where it is busy",
     "unanswered": "the collector did not answer in time, they may have arrived: end the program with"
     " taximeter.shutdown(timeout_s=30) to wait longer",
 }
-_FLAT: Final = frozenset({str, int, float, bool})
 _SAY_EVERY_S: Final = 60.0
 
 logger: Final = logging.getLogger("taximeter")
 
 
 def size_of(span: ReadableSpan) -> int:
-    """Return about how many bytes a waiting span holds.
-
-    Its text counts; numbers and keys are taken for so much each.
-    """
+    """Return about how many bytes a waiting span holds."""
     size = _SPAN_BYTES + _attributes_size(span.attributes)
     if events := span.events:
         size += sum(64 + _attributes_size(event.attributes) for event in events)
@@ -43,10 +40,12 @@ def _attributes_size(attributes: Mapping[str, Any] | None) -> int:
     if not attributes:
         return 0
     copy = getattr(attributes, "copy", None)  # the SDK's mapping is slow to walk
-    values = (copy() if copy is not None else attributes).values()
-    text = sum([len(value) for value in values if type(value) is str])
-    others = [value for value in values if type(value) not in _FLAT]
-    return _ATTRIBUTE_BYTES * len(values) + text + sum(map(_value_size, others))
+    values = copy() if copy is not None else attributes
+    try:
+        text = len(marshal.dumps(cast(Any, values)))  # a third of the time of a walk
+    except ValueError:  # a kind of text or number of somebody's own
+        text = sum(map(_value_size, values.values()))
+    return _ATTRIBUTE_BYTES * len(values) + text
 
 
 def _value_size(value: Any) -> int:

@@ -95,12 +95,18 @@ def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
         if is_plain and not lifecycle.is_active():
             return function(*args, **kwargs)
         with Execution(function, settings, args, kwargs) as execution:
-            return _executed(execution, function, is_plain=is_plain)
+            if not is_plain:
+                return _executed(execution, function)
+            try:
+                with execution.attempt("call") as finish:
+                    return finish(function(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001 - raised again there
+                execution.wait_after(error)
 
     return call
 
 
-def _executed(execution: Execution, function: Callable[..., Any], *, is_plain: bool) -> Any:
+def _executed(execution: Execution, function: Callable[..., Any]) -> Any:
     """Return the tool's answer, after as many attempts as it takes."""
     execution.check_arguments()
     while True:
@@ -110,8 +116,6 @@ def _executed(execution: Execution, function: Callable[..., Any], *, is_plain: b
             return execution.degraded()
         try:
             with execution.attempt(ticket) as finish:
-                if is_plain:
-                    return finish(function(*execution.args, **execution.kwargs))
                 work = functools.partial(function, *execution.args, **execution.kwargs)
                 return finish(_within(execution.timeout_s(cancels=False), work))
         except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
