@@ -22,6 +22,10 @@ def work(value: Any = None) -> Any:
     return value
 
 
+def pieces() -> Any:
+    yield 1
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
@@ -36,6 +40,10 @@ def work(value: Any = None) -> Any:
         (lambda: shim.agent("a", limits={"tokens": 1}), "agent 'a': limits are Limits(…), not dict"),
         (lambda: shim.request(limits=5), "request: limits are Limits(…), not int"),
         (lambda: shim.tool("search"), "tool('search'): write @tool, or @tool(name=…)"),
+        (lambda: shim.tool(staticmethod(work)), "tool: write @tool below @staticmethod, next to the function"),
+        (lambda: shim.tool(name="x")(classmethod(work)), "tool: write @tool below @classmethod, next to the function"),
+        (lambda: shim.agent("a")(staticmethod(work)), "agent: write @agent below @staticmethod, next to the function"),
+        (lambda: shim.tool(retries=1)(pieces), "tool pieces: timeout_s, retries and breaker do nothing for a generator; return a list, or leave them out"),
         (lambda: shim.tool(retries="2"), "tool(retries='2'): give a number, 0 or more"),
         (lambda: shim.tool(timeout_s=0), "tool(timeout_s=0): give a number above 0"),
         (lambda: shim.tool(rate="9"), "Rate(per_minute='9'): give a number above 0"),

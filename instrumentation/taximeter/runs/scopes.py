@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from taximeter import lifecycle, semconv
+from taximeter.decorated import checked_function
 from taximeter.runs.current import (
     AgentRun,
     Request,
@@ -163,6 +164,8 @@ def agent(
     checked_limits(f"agent {name!r}", limits)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        checked_function("agent", function)
+
         def begin() -> Run | None:
             return Run(name, version, limits) if _is_on(f"agent {name!r}", limits) else None
 

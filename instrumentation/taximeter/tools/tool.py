@@ -13,6 +13,7 @@ from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from taximeter import lifecycle
+from taximeter.decorated import checked_function
 from taximeter.settings.numbers import checked_number, checked_positive
 from taximeter.tools.breaker import Breaker
 from taximeter.tools.call_arguments import argument_reader
@@ -60,6 +61,7 @@ def tool(
     with each attempt, ``allow`` has policies that refuse with Denied. Each attempt has a span.
     All but the spans works before `init` too. Raises ValueError for settings that make no sense.
     """
+    checked_function("tool", function)
     if function is not None and not callable(function):
         raise TypeError(f"tool({function!r}): write @tool, or @tool(name=…)")
     checked_number("tool", "retries", retries)
@@ -69,7 +71,10 @@ def tool(
         rate = Rate(rate)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        checked_function("tool", function)
         check_allow(function, allow)
+        if timeout_s is not None or retries or breaker is not None:
+            _check_returns(function)
         settings = ToolSettings(
             name or str(getattr(function, "__name__", type(function).__name__)),
             argument_reader(function),
@@ -85,6 +90,15 @@ def tool(
         return cast(Callable[P, T], wrap(function, settings))
 
     return decorate(function) if function is not None else decorate
+
+
+def _check_returns(function: Callable[..., Any]) -> None:
+    """Raise TypeError for a generator: its call is over before its work begins."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"tool {function.__name__}: timeout_s, retries and breaker do nothing for a generator;"
+            " return a list, or leave them out"
+        )
 
 
 def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callable[..., Any]:
