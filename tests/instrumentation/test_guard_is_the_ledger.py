@@ -6,6 +6,7 @@ A thousand: ``GUARD_RUNS=1000 GUARD_SEED=7 pytest tests/instrumentation/test_gua
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from asyncio import CancelledError
@@ -16,6 +17,7 @@ from typing import Any
 
 import anthropic
 import openai
+import pytest
 from opentelemetry import trace
 from tests.instrumentation.ledger import counted, shown, stored_runs
 from tests.instrumentation.models import ASK, CLAUDE, GPT
@@ -183,3 +185,32 @@ def told(played: Played, all_played: list[Played], ledger: dict[str, Any]) -> di
         "repeats": row["max_consecutive_repeat"],
         "cycles": row["cycle_repeats"],
     }
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+def test_a_cancelled_call_that_is_made_again_is_another_decision(
+    spans: SpanList, store: Store, sdk: str
+) -> None:
+    model = FakeModel(delay_s=0.2)
+    seen: list[AgentRun] = []
+
+    @taximeter.agent("a", limits=Limits(iterations=9))
+    async def run() -> None:
+        def ask() -> Any:
+            if sdk == "openai":
+                return model.async_openai().chat.completions.create(model=GPT, messages=ASK)
+            client = model.async_anthropic()
+            return client.messages.create(model=CLAUDE, max_tokens=200, messages=ASK)
+
+        seen.extend(filter(None, [current_agent.get()]))
+        for wait_s in (0.05, 0.05, 9):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ask(), wait_s)
+
+    async def ask_once() -> None:
+        async with taximeter.request():
+            await run()
+
+    asyncio.run(ask_once())
+    (row,) = stored_runs(spans.spans, store).values()
+    assert (seen[0].iterations, row["loop_length"]) == (3, 3)

@@ -13,7 +13,7 @@ from tests.instrumentation.models import CLAUDE
 import taximeter
 from taximeter.guard import faults
 from taximeter.pricing import load_catalog
-from taximeter.routing import Model, Routes
+from taximeter.routing import Model, Routes, is_priced
 from taximeter.runs import call_cost
 from taximeter.runs.limits import Limits
 from taximeter.testing import Answer, FakeModel, SpanList
@@ -29,9 +29,12 @@ def wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     file = tmp_path / "prices.toml"
     file.write_text(WRONG)
     monkeypatch.setenv("TAXIMETER_PRICES_FILE", str(file))
-    call_cost.price_book.cache_clear()
+    caches = (call_cost.price_book, is_priced)
+    for cache in caches:
+        cache.cache_clear()
     yield f"{file}:3: unknown key 'inpt'; did you mean 'input'?"
-    call_cost.price_book.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def call(model: FakeModel, name: str = CLAUDE) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from taximeter.settings.numbers import checked_number
 
@@ -74,6 +74,9 @@ _NUMBERS = tuple(
     field.name for field in fields(Limits) if field.name not in (*_WORDS, "polling", "on_limit")
 )
 NO_LIMITS = Limits()
+CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
+"""What ends a call that nobody waits for any more, of asyncio, trio and a closed coroutine: no failure,
+as in the store (sql/ingest/store_spans.sql)."""
 
 
 def checked_limits(owner: str, limits: object) -> None:

@@ -15,6 +15,7 @@ from taximeter.runs.call_cost import Terms, bound_pico, cost_pico, region_of
 from taximeter.runs.current import Request, are_limited, counts_here, current_agent, current_levels
 from taximeter.runs.estimates import ask_of
 from taximeter.runs.levels import Amount, Level
+from taximeter.runs.limits import CANCELLATIONS
 from taximeter.runs.reservations import Owners, Reservation
 from taximeter.runs.side_work import is_side_work
 from taximeter.usage import Usage, normalise_usage
@@ -67,6 +68,7 @@ def after_model_call(span: Span, owners: Owners, *, failed: bool) -> None:
     if owners.reservation is not None:
         owners.reservation.release(has_answered=not failed)
     innermost = owners.run or owners.request
+    failed = failed and _said(span, semconv.ERROR_TYPE) not in CANCELLATIONS
     if failed and innermost is not None and not _said(span, semconv.RESEND_COUNT):
         ended = getattr(span, "end_time", None) or lifecycle.now_ns()
         with innermost.lock:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final
 
 from taximeter.guard import guarded
 from taximeter.runs.current import are_limited, binding_levels, counts_here, current_levels
 from taximeter.runs.levels import Level
 from taximeter.runs.limits import (
+    CANCELLATIONS,
     ErrorCascadeDetected,
     LimitReached,
     ThrashingDetected,
@@ -17,9 +17,6 @@ from taximeter.runs.limits import (
 )
 from taximeter.tools.denied import Denied
 from taximeter.tools.order import ToolCall
-
-_CANCELLATIONS: Final = ("CancelledError", "Cancelled", "GeneratorExit")
-"""What cancels, of asyncio, trio and a coroutine that nobody awaits any more."""
 
 
 @guarded(default=None)
@@ -92,10 +89,8 @@ def has_failed(error: BaseException | None) -> bool | None:
     """Return whether what a call ended with is a failure, as the store judges it; None: neither."""
     if error is None:
         return False
-    is_neither = isinstance(error, LimitReached | Denied) or (
-        type(error).__qualname__ in _CANCELLATIONS
-    )
-    return None if is_neither else True
+    is_cancelled = type(error).__qualname__ in CANCELLATIONS
+    return None if is_cancelled or isinstance(error, LimitReached | Denied) else True
 
 
 @lru_cache(maxsize=1_024)

@@ -28,7 +28,8 @@ with candidate as (
             when s.kind in ('llm', 'embedding') and above_usage then 'sum of the calls below it'
             when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and above_call then 'a call below it'
             when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and t.is_below_call then 'part of the call above it'
-            when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and s.status <> 'error'
+            when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and s.status not in ('error', 'cancelled')
+                and s.dialect not in ('taximeter', 'anthropic_sdk')  -- theirs are calls, also one that was cancelled unmarked
                 and coalesce(s.response_id, s.finish_reason) is null
                 and (s.trace_id, s.span_id) not in (select (call_trace_id, call_span_id) from d_late)
                 and exists (from d_span other where other.trace_id = s.trace_id and other.parent_span_id = s.parent_span_id
