@@ -59,10 +59,16 @@ def listing(items: Sequence[Block], *, is_strip: bool = False) -> Block:
     return {"type": "list", "items": list(items), "tone": "strip" if is_strip else ""}
 
 
-def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
-    """A small table; a column whose name starts with > is aligned right."""
+def grid(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, is_list_on_phone: bool = False
+) -> Block:
+    """A small table; a column whose name starts with > is aligned right.
+
+    Where it is too wide it scrolls, or becomes a list: the first column above the others with their names.
+    """
     cols = [{"label": c.lstrip(">"), "right": c.startswith(">")} for c in columns]
-    return {"type": "grid", "cols": cols, "rows": [list(row) for row in rows]}
+    return {"type": "grid", "cols": cols, "rows": [list(row) for row in rows],
+            "phone": "list" if is_list_on_phone else ""}  # fmt: skip
 
 
 def step(

@@ -62,8 +62,13 @@ def histogram(
     colors: Sequence[str],
     y_format: str,
     tip: str,
+    y_max: float | None = None,
 ) -> Spec:
-    """Return bars over ordered classes, one colour a series; shares or counts as they come."""
+    """Return bars over ordered classes, one colour a series; the axis ends at `y_max` if a bar comes near it."""
+    highest = max((value for values in series.values() for value in values), default=0.0)
+    # Left to itself the axis goes on to the next round step: 120 % of something.
+    is_near = y_max is not None and highest > 0.75 * y_max
+    ends: Spec = {"max": y_max, "interval": y_max / 4} if y_max is not None and is_near else {}
     return {
         "animationDuration": 250,
         "grid": {"left": 4, "right": 12, "top": 42 if len(series) > 1 else 12, "bottom": 2,
@@ -72,7 +77,7 @@ def histogram(
         "tooltip": {"trigger": "axis", "valueFormatter": tip, "confine": True,
                     "textStyle": {"fontSize": 12}, "axisPointer": {"type": "shadow"}},
         "xAxis": _categories(names) | {"axisLabel": {"fontSize": 11, "hideOverlap": True, "interval": 0}},
-        "yAxis": {"type": "value", "splitNumber": 3,
+        "yAxis": {"type": "value", "splitNumber": 3, **ends,
                   "axisLabel": {"fontSize": 11, "formatter": y_format},
                   "splitLine": {"lineStyle": {"opacity": 0.6}}},
         "series": [

@@ -12,6 +12,7 @@ from typing import Final, ParamSpec
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from taximeter_collector.client import QueryError
 from taximeter_dashboard import blocks, queries, session
@@ -143,7 +144,25 @@ def _scope_bar() -> None:
         "Time range", list(RANGES), default=DEFAULT_RANGE, required=True, key="range",
         bind="query-params", label_visibility="collapsed", on_change=_clear_window,
     )  # fmt: skip
+    _mend_address()
     session.set_scope(scope_of(now, name, state.get("start"), state.get("end"), filters))
+
+
+def _mend_address() -> None:
+    """Write into the address what it has lost of this view.
+
+    A link's parameters are taken over, but Streamlit 1.67 strikes those out of the address whose
+    fields the browser has not drawn, as in the closed popover. There is no public way to put them back.
+    """
+    state, context = st.session_state, get_script_run_ctx()
+    names = (*FILTERS, "start", "end")
+    lost = [name for name in names if state.get(name) and name not in st.query_params]
+    if not lost or context is None:
+        return
+    with context.session_state.query_params() as parameters:
+        for name in lost:
+            kind = "string_array_value" if name in FILTERS else "string_value"
+            parameters.set_corrected_value(name, state[name], kind)
 
 
 def _filters(now: datetime) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from taximeter_dashboard.charts import INK, Spec
 from taximeter_dashboard.queries import Row
 from taximeter_dashboard.scope import Scope
 
-_APART: Final = 1 / 12
+_APART: Final = 1 / 8
 """Deploys nearer than this share of the window share a line, or their labels would cover each other."""
 _LONG_LABEL: Final = 18
 
@@ -154,12 +154,9 @@ def _line(group: Sequence[Mark], at: datetime, is_early: bool) -> Spec:
 
 
 def _line_label(group: Sequence[Mark]) -> str:
-    label = group[0].label
-    if len(group) > 1:
-        is_one = len({mark.version for mark in group}) == 1
-        label = f"{group[0].version} · {len(group)} agents" if is_one else f"{len(group)} deploys"
-    if len(label) > _LONG_LABEL:
-        label = group[0].version or label  # the version says more than the agent's first letters
+    """Return the version alone where it says it all: on a phone there is no room for more."""
+    names = {mark.version or mark.label for mark in group}
+    label = names.pop() if len(names) == 1 else f"{len(group)} deploys"
     return label if len(label) <= _LONG_LABEL else label[: _LONG_LABEL - 1] + "…"
 
 

@@ -11,15 +11,18 @@ from taximeter_dashboard.money_axis import money_axes, money_tip
 from taximeter_dashboard.trace import PICO, Row, offset_ms
 
 Point = tuple[float, float]
+Mark = tuple[float, float, str]
 _POINTS: Final = 600
 """Of a line: more than there are pixels to tell them apart."""
-_MARKS: Final = 400
-_MODELS: Final = 7
+MARKS: Final = 400
+"""Of a kind: more would cover each other."""
+MODELS: Final = 7
 _INKS: Final = {
     "tool": charts.INK["muted"],
     "failed": charts.INK["error"],
     "no price": charts.INK["muted"],
 }
+_PLURALS: Final = {"tool": "tools", "failed": "failures", "no price": "calls without a price"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Spent:
     steps: dict[str, list[Point]]
     """By model, the dearest first, each cumulative."""
     total: list[Point]
-    marks: dict[str, list[tuple[float, float, str]]]
+    marks: dict[str, list[Mark]]
     """By kind: seconds, the total then, and what it was."""
     seconds: float
     priced: int
@@ -46,7 +49,7 @@ def spent_over_time(spans: Sequence[Row]) -> Spent:
     total: list[Point] = []
     sums: dict[str, int] = {}
     steps: dict[str, list[Point]] = {}
-    marks: dict[str, list[tuple[float, float, str]]] = {name: [] for name in _INKS}
+    marks: dict[str, list[Mark]] = {name: [] for name in _INKS}
     spent = unpriced = 0
     for at, i in ended:
         span = spans[i]
@@ -83,6 +86,18 @@ def summary(spent: Spent) -> str:
     return text
 
 
+def left_out(spent: Spent) -> str:
+    """Return what the chart has no room for, "" if it draws everything."""
+    said = [
+        f"{format.exact(len(_thinned(found)))} of {format.exact(len(found))} {_PLURALS[kind]}"
+        for kind, found in spent.marks.items()
+        if len(found) > MARKS
+    ]
+    if len(spent.steps) > MODELS:
+        said.append(f"{MODELS} of {len(spent.steps)} models")
+    return f"Drawn are {', '.join(said)}; the total counts all." if said else ""
+
+
 def spent_chart(spent: Spent) -> charts.Spec:
     """Return step lines of dollars over seconds: the total, and each model when there are several."""
     spec = charts.lines([], [], y_format="${value}", tip="")
@@ -95,7 +110,7 @@ def spent_chart(spent: Spent) -> charts.Spec:
     spec["grid"]["top"] = 42
     lines = [_step("total", spent.total, spent.seconds, charts.INK["cost"], has_area=True)]
     if len(spent.steps) > 1:
-        models = list(spent.steps.items())[:_MODELS]
+        models = list(spent.steps.items())[:MODELS]
         lines += [
             _step(model, points, spent.seconds, charts.CATEGORIES[(i + 1) % len(charts.CATEGORIES)])
             for i, (model, points) in enumerate(models)
@@ -132,15 +147,18 @@ def _step(
     return drawn
 
 
-def _marks(kind: str, found: Sequence[tuple[float, float, str]]) -> charts.Spec:
-    every = -(-len(found) // _MARKS)
+def _thinned(found: Sequence[Mark]) -> Sequence[Mark]:
+    return found[:: max(-(-len(found) // MARKS), 1)]
+
+
+def _marks(kind: str, found: Sequence[Mark]) -> charts.Spec:
     label = {"show": True, "formatter": "{b}", "position": "top", "fontSize": 11, "color": "#FFFFFF",
              "backgroundColor": "#171A21", "padding": [4, 7], "borderRadius": 4, "width": 250,
              "overflow": "truncate"}  # fmt: skip
     return {
         "type": "scatter",
         "name": kind,
-        "data": [{"value": [at, value], "name": name} for at, value, name in found[::every]],
+        "data": [{"value": [at, value], "name": name} for at, value, name in _thinned(found)],
         "symbol": "circle" if kind == "tool" else "diamond",
         "symbolSize": 6 if kind == "tool" else 10,
         "itemStyle": {"color": "transparent", "borderColor": _INKS[kind], "borderWidth": 2}

@@ -73,3 +73,5 @@ def cost_card(spans: list[queries.Row]) -> None:
         st.echarts_chart(
             request_cost.spent_chart(spent), height=CHART_HEIGHT, key="chart-spent", alt=alt
         )
+        if text := request_cost.left_out(spent):
+            sheet([blocks.note(text)], key="spent-left-out")

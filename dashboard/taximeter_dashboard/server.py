@@ -25,6 +25,7 @@ from streamlit.config import set_option
 from taximeter.settings.settings import DashboardSettings
 from taximeter_dashboard.sign_in import access_of
 from taximeter_dashboard.sign_in_page import SignIn
+from taximeter_dashboard.sign_in_return import ReturnAfterSignIn
 
 HERE: Final = Path(__file__).parent
 BUNDLES: Final = Path(st.__file__).parent / "static"
@@ -193,6 +194,7 @@ def build_app(cache_dir: Path, settings: DashboardSettings, *, is_tls: bool) -> 
         middleware=[
             Middleware(StrictHeaders, policy=content_security_policy(html)),
             *([Middleware(SignIn, access=access, is_tls=is_tls)] if access.tokens else []),
+            *([Middleware(ReturnAfterSignIn, pages=PAGES)] if access.people else []),
             Middleware(OwnPage, html=html),
             Middleware(CompressedBundles, directory=directory),
         ],

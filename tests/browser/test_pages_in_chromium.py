@@ -155,6 +155,11 @@ def test_from_spend_to_the_guilty_call_in_five_clicks(browser: Browser, site: Si
         page.get_by_text("Who made the change").wait_for()
         page.locator(".st-key-card-who a.main").first.click()
         page.get_by_text("Versions side by side").wait_for()
+        page.wait_for_url("**/agents?*agent=*")  # the address is the view
+        page.locator(".st-key-card-tools a.main").first.click()
+        page.wait_for_url("**/requests?*tool=*")
+        page.go_back()
+        page.wait_for_url("**/agents?*agent=*")
         page.locator(".st-key-card-tools a.main").first.click()
         page.wait_for_url("**/requests?*tool=*")
         page.locator("tbody tr").first.click()

@@ -121,11 +121,13 @@ def test_people_of_the_provider_get_their_role(
     Provider.claims = {"email": email, "email_verified": True}
     with visiting(browser, provided) as visit:
         page = visit.page
-        page.goto(f"{provided}/requests")
+        page.goto(f"{provided}/requests?range=7d&sort=-cost")
         page.get_by_role("button", name="Sign in").wait_for()
         assert page.get_by_role("link", name="Costs").count() == 0
         page.get_by_role("button", name="Sign in").click()
         page.get_by_text(shown).wait_for()
+        page.wait_for_url("**/requests?*range=7d*")
+        assert "sort=-cost" in page.url
         assert page.get_by_role("link", name="Costs").count() == ("evil" not in email)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("button", name="Sign in").wait_for()

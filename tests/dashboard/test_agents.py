@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taximeter_dashboard import queries
+from taximeter_dashboard import category_charts, queries
 from taximeter_dashboard.scope import Scope, scope_of
 from taximeter_dashboard.significance import Ratio, certainty, mean, rate
 from taximeter_dashboard.version_rows import comparison_rows
@@ -147,3 +147,12 @@ def test_one_long_request_is_one_request() -> None:
     uneven = Ratio(20, 20_000, 40_000, 20_000**2, 20_000 * 2_000, 20 * 2_000**2)
     assert even.variance == pytest.approx(0) and long.variance == pytest.approx(0)
     assert (uneven.variance or 0) > 0.1
+
+
+@pytest.mark.parametrize(("highest", "ends_at"), [(96.0, 100), (40.0, None)], ids=["near", "far"])
+def test_an_axis_of_shares_ends_at_all_of_them(highest: float, ends_at: int | None) -> None:
+    shares = {"now": [highest, 100 - highest]}
+    spec = category_charts.histogram(
+        ["1", "2"], shares, colors=["#000"], y_format="{value}%", tip="%.1f%%", y_max=100
+    )
+    assert spec["yAxis"].get("max") == ends_at

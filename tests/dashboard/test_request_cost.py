@@ -69,3 +69,14 @@ def test_a_long_request_stays_a_small_chart_that_ends_at_its_total() -> None:
     spec = request_cost.spent_chart(request_cost.spent_over_time(spans))
     assert len(json.dumps(spec, allow_nan=False)) < 60_000
     assert spec["series"][0]["data"][-1][1] == 10_000
+
+
+def test_what_the_chart_has_no_room_for_is_counted() -> None:
+    spans = [span(i, "tool") for i in range(1_000)]
+    spans += [span(i, cost_pico=USD, model=f"m{i}") for i in range(9)]
+    spent = request_cost.spent_over_time(spans)
+    text = request_cost.left_out(spent)
+    drawn = {s["name"]: s["data"] for s in request_cost.spent_chart(spent)["series"]}
+    assert f"{len(drawn['tool'])} of 1,000 tools" in text
+    assert f"{len(drawn) - 2} of 9 models" in text
+    assert request_cost.left_out(request_cost.spent_over_time(SPANS)) == ""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,6 +19,7 @@ from taximeter_dashboard import frame, session
 from taximeter_dashboard.alerts_api import Done, alerts_api_for
 from taximeter_dashboard.sign_in import COOKIE, LASTS_S, Access, Role, access_of
 from taximeter_dashboard.sign_in_page import SignIn
+from taximeter_dashboard.sign_in_return import ReturnAfterSignIn
 
 NOW = 1_790_000_000.0
 ACCESS = Access({"viewer": Secret("look"), "editor": Secret("change")})
@@ -210,3 +212,26 @@ def test_who_may_only_look_changes_no_alert(tmp_path: Path) -> None:
     assert api.acknowledge("1", "me") == api.send_test("mail") == api.retry("1") == refused
     assert api.add_silence({}, "1h", "me", "") == api.end_silence("1") == refused
     assert api.snooze("1", "1h", "me") == refused
+
+
+@pytest.mark.parametrize(
+    ("left", "back"),
+    [
+        ("http://testserver/costs?range=7d&agent=a%20b", "/costs?range=7d&agent=a%20b"),
+        ("http://testserver/", "/"),
+        ("https://evil.test//evil.test/costs", "/first"),
+        ("https://evil.test/auth/logout", "/first"),
+        ("http://testserver/costs?q=" + "x" * 3_000, "/first"),
+        ("", "/first"),
+    ],
+)
+def test_after_the_provider_one_is_back_on_the_page_one_left(left: str, back: str) -> None:
+    def redirect(request: Request) -> RedirectResponse:
+        return RedirectResponse("/first")
+
+    paths = ("/auth/login", "/oauth2callback")
+    inner = Starlette(routes=[Route(path, redirect) for path in paths])
+    client = TestClient(ReturnAfterSignIn(inner, ["", "costs"]), follow_redirects=False)
+    client.get("/auth/login", headers={"referer": left})
+    assert client.get("/oauth2callback").headers["location"] == back
+    assert client.get("/oauth2callback").headers["location"] == "/first", "once"

@@ -17,8 +17,10 @@ const BLOCK = {
   grid: (b) => {
     const align = (i) => (b.cols[i].right ? "r" : "");
     const head = h("tr", "", ...b.cols.map((c, i) => h("th", align(i), c.label)));
-    const body = b.rows.map((r) => h("tr", "", ...r.map((v, i) => h("td", align(i), v))));
-    const e = h("div", "scroll", h("table", "", h("thead", "", head), h("tbody", "", ...body)));
+    const cell = (v, i) => { const td = h("td", align(i), v); td.dataset.name = b.cols[i].label; return td; };
+    const body = b.rows.map((r) => h("tr", "", ...r.map(cell)));
+    const cls = `scroll ${b.phone === "list" ? "rows" : ""} ${b.cols.length > 5 ? "wide" : ""}`;
+    const e = h("div", cls, h("table", "", h("thead", "", head), h("tbody", "", ...body)));
     e.tabIndex = 0; // by keyboard, too, one gets at what is beyond the right edge
     e.setAttribute("role", "group");
     e.setAttribute("aria-label", "Table");

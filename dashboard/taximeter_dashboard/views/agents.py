@@ -144,7 +144,7 @@ def _loops() -> None:
         names, series = loop_classes(periods)
         inks = (INK["loop"], INK["muted"])
         spec = category_charts.histogram(
-            names, series, colors=inks, y_format="{value}%", tip="%.1f%%"
+            names, series, colors=inks, y_format="{value}%", tip="%.1f%%", y_max=100
         )
         alt = "Share of runs by loop length, in percent"
         st.echarts_chart(spec, height=HEIGHT, key="chart-agent-loops", alt=alt)

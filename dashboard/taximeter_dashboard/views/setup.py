@@ -37,7 +37,7 @@ def _connect() -> None:
     with frame.card("Connect an agent", "lines to copy", key="connect"):
         python, other = st.tabs(["Python", "Any OpenTelemetry SDK"], key="connect-tabs")
         with python:
-            st.code("pip install taximeter", language=None)
+            st.code("pip install -e .  # in a clone of taximeter", language=None, wrap_lines=True)
             st.code(
                 "import taximeter\n\n"
                 'taximeter.init(service="my-agent")\n\n'
@@ -45,17 +45,19 @@ def _connect() -> None:
                 "def answer(question: str) -> str: ...",
                 language="python",
             )
-            st.code(f"export OTEL_EXPORTER_OTLP_ENDPOINT={http}", language=None)
+            st.code(f"export OTEL_EXPORTER_OTLP_ENDPOINT={http}", language=None, wrap_lines=True)
         with other:
             st.code(
                 f"export OTEL_EXPORTER_OTLP_ENDPOINT={http}\n"
                 "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
                 language=None,
+                wrap_lines=True,
             )
             st.code(
                 f"export OTEL_EXPORTER_OTLP_ENDPOINT={grpc}\n"
                 "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
                 language=None,
+                wrap_lines=True,
             )
         hint = "No agent at hand? The demo fleet sends two weeks of history:"
         sheet([blocks.title("", hint)], key="demo-hint")
@@ -104,20 +106,22 @@ def _received() -> None:
             for r in status.get("reasons") or []
             if r.get("fate") in ("rejected", "refused") and r.get("items")
         ]
-        grid = blocks.grid(("Signal", *(f">{fate.capitalize()}" for fate in fates)), table_rows)
+        columns = ("Signal", *(f">{fate.capitalize()}" for fate in fates))
+        grid = blocks.grid(columns, table_rows, is_list_on_phone=True)
         sheet([grid, *reasons], key="received-table")
     with frame.card(
         "Dialects", "spans of the last 24 hours, by how they were written", key="dialects"
     ):
         cells = [
-            [r["dialect"] or "unknown", r["service_name"] or format.UNKNOWN,
+            [r["service_name"] or format.UNKNOWN, r["dialect"] or "unknown",
              format.exact(r["spans"]), format.ago(now - r["last_received"])]
             for r in rows
         ]  # fmt: skip
         if cells:
-            sheet(
-                [blocks.grid(("Dialect", "Service", ">Spans", ">Last"), cells)], key="dialect-table"
+            grid = blocks.grid(
+                ("Service", "Dialect", ">Spans", ">Last"), cells, is_list_on_phone=True
             )
+            sheet([grid], key="dialect-table")
         else:
             sheet([blocks.note("No span arrived in the last 24 hours.")], key="dialect-none")
 
@@ -139,12 +143,12 @@ def _prices() -> None:
             sheet([blocks.note("Every model that was used has a price.", "good")], key="priced")
             return
         cells = [
-            [r["provider"] or format.UNKNOWN, r["model"] or format.UNKNOWN,
+            [r["model"] or format.UNKNOWN, r["provider"] or format.UNKNOWN,
              format.exact(r["calls"]), format.count(r["tokens"]), r["how_to_price"] or ""]
             for r in unpriced
         ]  # fmt: skip
-        columns = ("Provider", "Model", ">Calls", ">Tokens", "What to do")
-        sheet([blocks.grid(columns, cells)], key="unpriced")
+        columns = ("Model", "Provider", ">Calls", ">Tokens", "What to do")
+        sheet([blocks.grid(columns, cells, is_list_on_phone=True)], key="unpriced")
 
 
 def _ms(seconds: Any) -> float | None:
