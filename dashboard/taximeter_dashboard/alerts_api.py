@@ -166,7 +166,7 @@ def _fetched(url: str, what: str, token: str | None, tls: ssl.SSLContext | None)
         rows = [rows]
     if not isinstance(rows, list):
         return Answer([], is_reachable=True)
-    judged = moment_in(document, "evaluated_to") if isinstance(document, Mapping) else None
+    judged = moment_in(document, "evaluated_to", "as_of") if isinstance(document, Mapping) else None
     return Answer([row for row in rows if isinstance(row, dict)], True, judged)
 
 

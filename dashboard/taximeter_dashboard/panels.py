@@ -1,17 +1,17 @@
-"""What several pages draw: the row of headline numbers, money over time, failed requests by cause."""
+"""What several pages draw: the row of headline numbers, money over time, failed requests by cause, budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
 
-from taximeter_dashboard import blocks, charts, format, frame, queries, session
+from taximeter_dashboard import blocks, budget_rows, charts, format, frame, queries, session
 from taximeter_dashboard.alerting import as_alert
-from taximeter_dashboard.components import kpis, sheet
+from taximeter_dashboard.components import kpis, sheet, table
 from taximeter_dashboard.headlines import Headline, headline_item
 from taximeter_dashboard.marks import (
     Mark,
@@ -22,6 +22,9 @@ from taximeter_dashboard.marks import (
     with_marks,
 )
 
+BEHIND: Final = timedelta(minutes=5)
+"""An evaluation takes in a minute once it has settled; later than this it does not keep up."""
+BUDGETS: Final = 200
 NO_UNITS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -87,6 +90,27 @@ def failed_by_cause(now: queries.Row, *, height: int) -> None:
         spec = charts.stacked(series.times, named, colors=inks)
         alt = f"Failed requests by cause: {sub}"
         time_chart(spec, series.times, height=height, key="causes", alt=alt)
+
+
+def budgets_card(
+    rows: Sequence[Mapping[str, Any]], as_of: datetime | None, *, alerts: str = ""
+) -> None:
+    """Draw the card of the alerts service's budgets, if there are any.
+
+    `as_of` is when they were judged; `alerts` is the address of their alerts, if one is not there.
+    """
+    if not rows:
+        return
+    zone, now = session.zone(), datetime.now(UTC)
+    badges = []
+    if as_of is not None and now - as_of > BEHIND:
+        badges = [blocks.badge(f"as of {format.moment(as_of, zone, seconds=False)}", "warn")]
+    shown = budget_rows.budget_rows(rows, zone, now, session.url)[:BUDGETS]
+    with frame.card("Budgets", budget_rows.summary(rows), key="budgets", badges=badges):
+        table(budget_rows.COLUMNS, shown, key="budgets-table", empty=("No budgets", ""))
+        if alerts:
+            item = blocks.item("Alerts", "which of them fired, and who is told", href=alerts)
+            sheet([blocks.listing([item])], key="budgets-alerts")
 
 
 def happenings() -> list[Mark]:

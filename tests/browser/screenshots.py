@@ -25,6 +25,12 @@ from taximeter_dashboard.statements import EXAMPLES
 from .conftest import CHROMIUM, FLAGS, environment, part, visiting
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
+BUDGETS = """version: 1
+rules:
+  - {name: all, watch: cost_usd, when: "budget $330 per month"}
+  - {name: web research, watch: cost_usd, where: {agent_name: web-researcher}, when: "budget $30 per day", on_exhausted: stop}
+  - {name: agents, watch: cost_usd, by: agent_name, when: "budget $150 per week"}
+"""
 Scheme = Literal["light", "dark"]
 NARROW = (390, 844)
 NARROW_PAGES = ("overview", "request", "errors", "people", "explore", "live")
@@ -59,6 +65,7 @@ def filled(data_dir: Path, days: str) -> Iterator[None]:
     with part("collector", data_dir):
         command = [sys.executable, "-m", "taximeter.demo", "--days", days]
         subprocess.run(command, env=environment(data_dir), cwd=data_dir, check=True)
+        (data_dir / "alerts.yaml").write_text(BUDGETS, encoding="utf-8")
         with part("alerts", data_dir), part("dashboard", data_dir):
             yield
 

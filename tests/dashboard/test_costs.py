@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from taximeter_alerts.rules_file import parse_rules
 from taximeter_collector.decompose import ModelUsage, PeriodUsage, decompose
 from taximeter_dashboard import category_charts, queries
 from taximeter_dashboard.category_charts import Stage
+from taximeter_dashboard.cost_panels import A_BUDGET
 from taximeter_dashboard.scope import Scope
 
 from .test_queries import NOW, Database, database, scope
@@ -83,3 +85,10 @@ def test_a_waterfall_is_drawn_where_the_amounts_lie(values: list[float]) -> None
         low = (min(0, gap)) + down if down else max(gap, 0)
         high = (max(0, gap)) + up if up else min(gap, 0)
         assert (low, high) == (min(start, level), max(start, level))
+
+
+def test_the_budget_that_the_page_proposes_is_one() -> None:
+    """Who copies the line into alerts.yaml gets a budget."""
+    text = f"version: 1\ndefaults: false\nrules:\n  {A_BUDGET}\n"
+    (budget,) = {rule.budget for rule in parse_rules(text, "alerts.yaml", {}).rules if rule.budget}
+    assert (budget.name, budget.amount_usd, budget.period) == ("all", 500.0, "week")

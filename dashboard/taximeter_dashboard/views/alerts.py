@@ -21,14 +21,11 @@ from taximeter_dashboard.alerting import (
     silence_text,
 )
 from taximeter_dashboard.alerts_api import AlertsApi, Done
-from taximeter_dashboard.budget_rows import COLUMNS, budget_rows
 from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.panels import BEHIND, budgets_card
 
 HISTORY: Final = 50
 BACKTEST_DAYS: Final = (7, 14, 30)
-BUDGETS: Final = 200
-BEHIND: Final = timedelta(minutes=5)
-"""An evaluation takes in a minute once it has settled; later than this it does not keep up."""
 DAYS: Final = 7
 DURATIONS: Final = ("1h", "4h", "1d", "7d")
 RULE_COLUMNS: Final = (
@@ -55,7 +52,8 @@ def draw() -> None:
     if firing.is_reachable:
         _judged_to(firing.evaluated_to)
     _firing(api, current, [alert for alert in every if alert.status == "firing"])
-    _budgets(api)
+    budgets = api.budgets()
+    budgets_card(budgets.rows, budgets.evaluated_to)
     _history(every)
     with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
@@ -100,17 +98,6 @@ def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> Non
             )
             if st.button("Snooze: tell me again after that", key="act-snooze"):
                 _say(api.snooze(names[chosen], duration, author), f"Snoozed for {duration}.")
-
-
-def _budgets(api: AlertsApi) -> None:
-    rows = api.budgets().rows
-    if not rows:
-        return
-    full = sum(bool(row.get("is_exhausted")) for row in rows)
-    sub = f"{format.exact(len(rows))} watched, {format.exact(full)} used up"
-    with frame.card("Budgets", sub, key="budgets"):
-        shown = budget_rows(rows, session.zone(), datetime.now(UTC), session.url)[:BUDGETS]
-        table(COLUMNS, shown, key="budgets-table", empty=("No budgets", ""))
 
 
 def _history(every: list[Alert]) -> None:

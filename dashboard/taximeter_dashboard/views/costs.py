@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
 
 from taximeter_collector.decompose import FACTOR_NAMES, FACTORS, Decomposition
-from taximeter_collector.forecast import TooFewDays
 from taximeter_dashboard import blocks, category_charts, format, frame, queries, session
+from taximeter_dashboard.budget_rows import touching
 from taximeter_dashboard.category_charts import Stage
 from taximeter_dashboard.charts import INK
 from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.cost_panels import forecast_card, unpriced_card
 from taximeter_dashboard.headlines import Headline
-from taximeter_dashboard.panels import happened, headline_row, spend_over_time
+from taximeter_dashboard.panels import budgets_card, happened, headline_row, spend_over_time
 
 HEIGHT: Final = 250
 GROUPS: Final = 12
@@ -55,11 +55,15 @@ def draw() -> None:
             key="spend-by", height=HEIGHT,
         )  # fmt: skip
     _groups(by)
+    budgets = session.alerts().budgets()
+    budgets_card(
+        touching(budgets.rows, scope.where), budgets.evaluated_to, alerts=session.url("alerts")
+    )
+    with st.grid(2, min_column_width=380, gap="small"):
+        forecast_card(budgets)
+        unpriced_card(now)
     _shares(by)
     _matrix(by, across)
-    with st.grid(2, min_column_width=380, gap="small"):
-        _forecast()
-        _unpriced(now)
 
 
 def _dimension(label: str, key: str, default: str) -> str:
@@ -253,54 +257,6 @@ def _matrix(down: str, across: str) -> None:
     ]
     with frame.card(title, "spend in this window", key="matrix"):
         sheet([blocks.grid(head, cells)], key="matrix-grid")
-
-
-def _forecast() -> None:
-    now = datetime.now(UTC)
-    # By the quarter of an hour: a question that changes with every second could not be kept.
-    asked_at = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
-    found = queries.month_end(session.reader(), session.scope(), asked_at)
-    with frame.card("Month end", f"{now:%B}, UTC, these filters", key="forecast"):
-        if isinstance(found, TooFewDays):
-            text = (
-                f"{format.usd(found.spent_usd)} so far. Not enough days for a forecast:"
-                f" {found.days} complete of {found.needed} needed."
-            )
-            sheet([blocks.note(text)], key="forecast-none")
-            return
-        way = "workdays and weekends apart" if found.knows_weekends else "all days alike"
-        facts: list[blocks.Fact] = [
-            ("So far", format.usd(found.spent_usd)),
-            ("Expected", format.usd(found.expected_usd)),
-            ("Four times in five", f"{format.usd(found.low_usd)} – {format.usd(found.high_usd)}"),
-        ]
-        text = (
-            f"The mean of {found.days} complete days, {way}, for the days that are left; the"
-            " interval is how much days differed. It knows no trend and no plan."
-        )
-        sheet([blocks.facts(facts), blocks.note(text)], key="forecast-facts")
-
-
-def _unpriced(now: queries.Row) -> None:
-    found = queries.unpriced_in(session.reader(), session.scope())
-    sub = f"{format.percent(now['priced_ratio'])} of the tokens have a price"
-    with frame.card("Without a price", sub, key="unpriced"):
-        if not found:
-            text = "Every call of this window has a price."
-            sheet([blocks.note(text, "good")], key="all-priced")
-            return
-        items = [
-            blocks.item(
-                row["model"] or "unknown model",
-                f"{row['provider'] or 'unknown provider'} · {format.count(row['tokens'])} tokens,"
-                f" {format.percent(row['priced_ratio'])} of them priced",
-                tone="warn",
-                href=session.requests_with("model", row["model"]),
-            )
-            for row in found[:6]
-        ]
-        text = "These tokens are in no total. Set-up says how to give a model its price."
-        sheet([blocks.listing(items), blocks.note(text)], key="unpriced-list")
 
 
 if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
