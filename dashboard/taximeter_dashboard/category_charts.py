@@ -43,7 +43,7 @@ def waterfall(stages: Sequence[Stage]) -> Spec:
                       "label": {} if is_above else shown})  # fmt: skip
     bar: Spec = {"type": "bar", "stack": "all", "barMaxWidth": 18, "emphasis": {"disabled": True}}
     return {
-        "animationDuration": 250,
+        "animation": False,
         "grid": {"left": 4, "right": 64, "top": 4, "bottom": 4, "containLabel": True},
         "xAxis": {"type": "value", "show": False},
         "yAxis": _categories([stage.name for stage in stages]) | {"inverse": True},
@@ -70,7 +70,7 @@ def histogram(
     is_near = y_max is not None and highest > 0.75 * y_max
     ends: Spec = {"max": y_max, "interval": y_max / 4} if y_max is not None and is_near else {}
     return {
-        "animationDuration": 250,
+        "animation": False,
         "grid": {"left": 4, "right": 12, "top": 42 if len(series) > 1 else 12, "bottom": 2,
                  "containLabel": True},
         "legend": {"show": len(series) > 1, **legend()},

@@ -198,8 +198,7 @@ def _target(value: float, color: str) -> Spec:
 def _base(*, y_format: str, tip: str, has_legend: bool, y_max: float | None = None) -> Spec:
     bounds: Spec = {} if y_max is None else {"max": y_max, "interval": y_max / 4}
     spec: Spec = {
-        "animationDuration": 250,
-        "animationDurationUpdate": 200,
+        "animation": False,
         "useUTC": False,
         "grid": {
             "left": 4, "right": 12, "top": 42 if has_legend else 24, "bottom": 2,

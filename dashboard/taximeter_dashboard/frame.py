@@ -169,7 +169,7 @@ def _filters(now: datetime) -> dict[str, list[str]]:
     try:
         # The day's start: a question that changes with every second could not be kept.
         since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
-        options = queries.filter_options(session.reader(), since)
+        options = queries.filter_options(session.settled(), since)
     except QueryError:
         options = {name: [] for name in FILTERS}
     chosen: dict[str, list[str]] = {}

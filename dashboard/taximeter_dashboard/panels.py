@@ -35,16 +35,17 @@ def headline_row(
     key: str,
     units: Mapping[str, str] = NO_UNITS,
     href: str | None = None,
+    series: queries.Series | None = None,
 ) -> None:
     """Draw the headline numbers beside the previous period's; `now` is of `queries.totals`.
 
-    `units` is what stands behind a metric's value; `href` leads elsewhere than the headlines' own links.
+    `series` has their metrics by bucket, where the page asks for more of them at once; `units` is what stands behind a metric's value; `href` leads elsewhere than the headlines' own links.
     """
-    scope, reader = session.scope(), session.reader()
+    scope = session.scope()
     names = [headline.metric for headline in headlines]
-    before = queries.totals(reader, scope.previous, names)
-    series = queries.over_time(reader, scope, names)
-    earlier = queries.over_time(reader, scope.previous, names)
+    series = series or queries.over_time(session.reader(), scope, names)
+    before = queries.totals(session.settled(), scope.previous, names)
+    earlier = queries.over_time(session.settled(), scope.previous, names)
     items = [
         headline_item(
             h, now, before, unit=units.get(h.metric, ""), values=series.values[h.metric],
@@ -116,7 +117,7 @@ def budgets_card(
 def happenings() -> list[Mark]:
     """Return the deploys and the incidents of the window."""
     scope, zone = session.scope(), session.zone()
-    found = queries.deploys(session.reader(), scope)
+    found = queries.deploys(session.settled(), scope)
     incidents = [as_alert(row) for row in session.alerts().incidents().rows]
     return [
         *deploy_marks(found, zone, session.url),

@@ -46,13 +46,18 @@ class Reader:
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Return the rows of a read-only statement. Raises QueryError."""
-        key = (sql, _frozen(params or {}), self.data_version())
+        return self._rows(sql, params, self.data_version())
+
+    def _rows(self, sql: str, params: Mapping[str, Any] | None, version: int | None) -> list[Row]:
+        key = (sql, _frozen(params or {}), version)
         with self._lock:
             kept = self._answers.get(key)
             if kept is not None and self._clock() - kept[0] < _KEEP_S:
                 self._answers.move_to_end(key)
                 return kept[1]
         rows = plain_rows(self._ask(lambda client: client.query(sql, params)))
+        if version is None and not rows:
+            return rows  # what is not there yet must be seen as soon as it is
         with self._lock:
             self._answers[key] = (self._clock(), rows)
             while len(self._answers) > _MAX_ANSWERS:
@@ -87,6 +92,20 @@ class Reader:
             if error.type == "unreachable":
                 self._client = None  # a restarted collector may listen on another port
             raise
+
+
+class SettledReader:
+    """The same reader for what new data hardly changes: its answers may be a minute old.
+
+    Each new request makes every other answer old, so that a page asks all its questions again.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return the rows of a read-only statement. Raises QueryError."""
+        return self._reader._rows(sql, params, None)
 
 
 def reader_from(environ: Mapping[str, str] = os.environ) -> Reader:

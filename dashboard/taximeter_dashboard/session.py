@@ -12,7 +12,7 @@ from taximeter.pricing import Catalog, load_catalog
 from taximeter.settings.settings import load_settings
 from taximeter_collector.explain import Proof, Replay, gather, prove
 from taximeter_dashboard.alerts_api import AlertsApi, alerts_api_for
-from taximeter_dashboard.reading import Reader, reader_from
+from taximeter_dashboard.reading import Reader, SettledReader, reader_from
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, Scope, link
 from taximeter_dashboard.sign_in import COOKIE, Access, Role, access_of
 
@@ -25,6 +25,11 @@ _HIDDEN = "_hidden"
 def reader() -> Reader:
     """Return the reader that all sessions share."""
     return reader_from()
+
+
+def settled() -> SettledReader:
+    """Return the reader for what is over: the previous period, deploys, the names in the filters."""
+    return SettledReader(reader())
 
 
 @st.cache_resource(show_spinner=False)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from taximeter_collector.client import QueryError
-from taximeter_dashboard.reading import Reader
+from taximeter_dashboard.reading import Reader, SettledReader
 from taximeter_dashboard.scope import RANGES, link, scope_of
 
 NOW = datetime(2026, 11, 24, 11, 42, 17, tzinfo=UTC)
@@ -110,6 +110,20 @@ def test_new_data_makes_a_question_new(
     collector.version += 1
     clock.now += 1
     reader.rows("select 1")
+    assert collector.asked == 2
+
+
+def test_what_is_settled_is_not_asked_again_for_new_data_but_after_a_minute(
+    reader: Reader, collector: FakeCollector, clock: Clock
+) -> None:
+    settled = SettledReader(reader)
+    settled.rows("select 1")
+    collector.version += 1
+    clock.now += 1
+    settled.rows("select 1")
+    assert collector.asked == 1
+    clock.now += 60
+    settled.rows("select 1")
     assert collector.asked == 2
 
 

@@ -134,7 +134,8 @@ def _of_version(agent: str, version: str | None, counts_requests: bool) -> str:
 
 def _loops() -> None:
     reader, scope = session.reader(), session.scope()
-    now, before = queries.loop_lengths(reader, scope), queries.loop_lengths(reader, scope.previous)
+    now = queries.loop_lengths(reader, scope)
+    before = queries.loop_lengths(session.settled(), scope.previous)
     sub = f"model calls per run · {format.count(sum(now.values()))} runs"
     with frame.card("Loop length", sub, key="agent-loops"):
         if not now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import streamlit as st
@@ -48,13 +49,14 @@ def draw() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="split"):
         by = _dimension("Split by", "by", "agent_name")
         across = _dimension("and by", "and", "model")
+    total, groups = queries.change_of_spend(reader, scope, by)
     with st.grid(2, min_column_width=380, gap="small"):
-        _change(by)
+        _change(total)
         spend_over_time(
             now, by, f"Spend by {dimension_name(by).lower()}", format.usd(now["cost_usd"]),
             key="spend-by", height=HEIGHT,
         )  # fmt: skip
-    _groups(by)
+    _groups(by, groups)
     budgets = session.alerts().budgets()
     budgets_card(
         touching(budgets.rows, scope.where), budgets.evaluated_to, alerts=session.url("alerts")
@@ -75,8 +77,7 @@ def _dimension(label: str, key: str, default: str) -> str:
     return str(chosen or default)
 
 
-def _change(by: str) -> None:
-    total, _ = queries.change_of_spend(session.reader(), session.scope(), by)
+def _change(total: Decomposition) -> None:
     before, after = total.before.cost_pico / PICO, total.after.cost_pico / PICO
     change = format.change_relative(after, before)
     sub = f"{format.usd(before)} → {format.usd(after)}" + (f" · {change}" if change else "")
@@ -142,8 +143,7 @@ CHANGE_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _groups(by: str) -> None:
-    _, groups = queries.change_of_spend(session.reader(), session.scope(), by)
+def _groups(by: str, groups: Mapping[str | None, Decomposition]) -> None:
     largest = max((abs(g.change_pico) for g in groups.values()), default=0) or 1
     rows = [
         {

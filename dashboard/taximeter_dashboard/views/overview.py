@@ -40,6 +40,10 @@ HEADLINES: Final = (
 )  # fmt: skip
 
 
+LOOPS: Final = {"loop_length_p99": "#C9B3EE", "loop_length_p95": INK["loop"],
+                "loop_length_p50": INK["muted"]}  # fmt: skip
+
+
 def draw() -> None:
     scope, reader = session.scope(), session.reader()
     _firing()
@@ -47,13 +51,16 @@ def draw() -> None:
     if not now["sample_requests"] and not now["cost_usd"]:
         frame.nothing_yet("No requests in this window", "Widen the time range or clear a filter.")
         return
-    _headlines(now)
+    # One question for all that is drawn by bucket: each costs more than its rows.
+    names = [*(headline.metric for headline in HEADLINES), *LOOPS]
+    series = queries.over_time(reader, scope, names)
+    _headlines(now, series)
     happened()
     with st.grid(2, min_column_width=380, gap="small"):
         _spend(now)
-        _loops()
+        _loops(series)
         failed_by_cause(now, height=HEIGHT)
-        _cache()
+        _cache(series)
     _agents()
 
 
@@ -64,7 +71,7 @@ def _firing() -> None:
         sheet([blocks.listing(items[:4], is_strip=True)], key="firing")
 
 
-def _headlines(now: queries.Row) -> None:
+def _headlines(now: queries.Row, series: queries.Series) -> None:
     units = {
         "cost_per_request_usd": f"{format.usd(now['cost_usd'])} total",
         "loop_length_mean": f"calls · max {format.exact(now['loop_length_max'])}",
@@ -72,7 +79,7 @@ def _headlines(now: queries.Row) -> None:
         f" of {format.count(now['requests'])}",
         "cache_hit_ratio": "of prompt tokens",
     }
-    headline_row(HEADLINES, now, units=units, key="kpis")
+    headline_row(HEADLINES, now, units=units, key="kpis", series=series)
 
 
 def _spend(now: queries.Row) -> None:
@@ -80,15 +87,11 @@ def _spend(now: queries.Row) -> None:
     spend_over_time(now, "model", "Spend by model", sub, key="spend", height=HEIGHT)
 
 
-def _loops() -> None:
-    names = ["loop_length_p99", "loop_length_p95", "loop_length_p50"]
-    series = queries.over_time(session.reader(), session.scope(), names)
-    inks = {"loop_length_p99": "#C9B3EE", "loop_length_p95": INK["loop"],
-            "loop_length_p50": INK["muted"]}  # fmt: skip
+def _loops(series: queries.Series) -> None:
     drawn = [
-        charts.Line(name.rsplit("_", 1)[1], series.values[name], inks[name],
+        charts.Line(name.rsplit("_", 1)[1], series.values[name], ink,
                     width=1.2 if name.endswith("p99") else 1.8)
-        for name in names
+        for name, ink in LOOPS.items()
     ]  # fmt: skip
     with frame.card("Loop length", "model calls per request · p50, p95, p99", key="loops"):
         spec = charts.lines(series.times, drawn, y_format="{value}", tip="%.0f")
@@ -97,8 +100,7 @@ def _loops() -> None:
         )
 
 
-def _cache() -> None:
-    series = queries.over_time(session.reader(), session.scope(), ["cache_hit_ratio"])
+def _cache(series: queries.Series) -> None:
     values = [None if v is None else v * 100 for v in series.values["cache_hit_ratio"]]
     line = charts.Line("Cache-hit ratio", values, INK["cache"], has_area=True)
     sub = f"cached prompt tokens ÷ prompt tokens · dotted: target {format.percent(CACHE_TARGET)}"

@@ -55,9 +55,9 @@ def draw() -> None:
 
 def _headlines(who: Who, now: queries.Row) -> None:
     scope, reader = session.scope(), session.reader()
-    before = queries.people_totals(reader, scope.previous, who)
+    before = queries.people_totals(session.settled(), scope.previous, who)
     series = queries.people_over_time(reader, scope, who)
-    earlier = queries.people_over_time(reader, scope.previous, who)
+    earlier = queries.people_over_time(session.settled(), scope.previous, who)
     covered = queries.totals(reader, scope, ["cost_usd"])["priced_ratio"]
     items = [
         headline_item(
