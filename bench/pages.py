@@ -20,9 +20,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, ViewportSize, sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]  # fmt: skip
 WINDOW: ViewportSize = {"width": 1440, "height": 1200}
@@ -49,10 +50,32 @@ _WATCH = """() => { const app = document.querySelector('[data-testid=stApp]'); w
         if (s === 'running') { window.__t.ran = performance.now(); window.__t.done = 0; }
         else if (window.__t.ran) requestAnimationFrame(() => requestAnimationFrame(() => { window.__t.done ||= performance.now(); })); });
     window.__o.observe(app, {attributes: true, attributeFilter: ['data-test-script-state']}); }"""
+BLANK = "a blank Streamlit page"
+# The pause is long enough for the app to be seen running.
+_BLANK = """import time
+import streamlit as st
+
+def first():
+    st.text("blank")
+
+def other():
+    time.sleep(0.05)
+    st.text("other page")
+
+pages = [st.Page(first, title="first", default=True), st.Page(other, title="other", url_path="other")]
+st.navigation(pages).run()
+"""
 _SCROLL = """async (e) => { const gaps = []; let last = performance.now();
     for (let i = 0; i < 90; i++) { e.scrollTop += 180; await new Promise(requestAnimationFrame);
         const now = performance.now(); gaps.push(now - last); last = now; }
     return gaps.sort((a, b) => a - b); }"""
+
+
+class Took(NamedTuple):
+    """Seconds on the clock, and of the page's main thread."""
+
+    wall_s: float
+    cpu_s: float
 
 
 def load(page: Page, url: str, last: str) -> float:
@@ -76,25 +99,38 @@ def visit(browser: Browser, url: str, last: str) -> tuple[float, float]:
     return seconds[0], seconds[1]
 
 
-def after(page: Page, act: Callable[[], None], last: str) -> float:
-    """Return the seconds from an action in the app until its run is over, painted and the element there."""
+def after(page: Page, act: Callable[[], None], last: str) -> Took:
+    """Return what an action in the app takes until its run is over, painted and the element there."""
     page.wait_for_selector(_READY)
     page.wait_for_timeout(400)
     page.evaluate(_WATCH)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = _busy_s(session)
     act()
     took = page.wait_for_function(
         "() => window.__t.done && window.__t.done - window.__t.start", timeout=60_000
     )
     page.locator(last).first.wait_for(timeout=60_000)
-    return float(took.json_value()) / 1000
+    page.wait_for_timeout(400)  # what goes on after it, as an animation does
+    cpu_s = _busy_s(session) - before
+    session.detach()
+    return Took(float(took.json_value()) / 1000, cpu_s)
 
 
-def walk(browser: Browser, url: str) -> dict[str, float]:
-    """Return the seconds of changes of page inside the app and of the range, by name."""
+def _busy_s(session: CDPSession) -> float:
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
+
+
+def walk(browser: Browser, url: str, blank_url: str) -> dict[str, Took]:
+    """Return what changes of page inside the app and of the range take, by name; the blank one first."""
     context = browser.new_context(viewport=WINDOW)
     page = context.new_page()
+    load(page, blank_url, "text=blank")
+    link = page.get_by_role("link", name="other", exact=True)
+    seconds = {BLANK: after(page, link.click, "text=other page")}
     load(page, f"{url}/setup?range=24h", PAGES["Set-up"][1])
-    seconds = {}
     for name, (_, last) in PAGES.items():
         if name in ("Set-up", "Live tail"):  # one is here, the other runs for ever
             continue
@@ -111,7 +147,7 @@ def walk(browser: Browser, url: str) -> dict[str, float]:
 
 @contextlib.contextmanager
 def blank() -> Iterator[str]:
-    """Serve a Streamlit page with one line of text; yield its address."""
+    """Serve a Streamlit app of two pages with a line of text each; yield its address."""
     with (
         tempfile.TemporaryDirectory() as directory,
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -119,7 +155,7 @@ def blank() -> Iterator[str]:
         port = taken.getsockname()[1]
         taken.close()
         script = Path(directory) / "blank.py"
-        script.write_text("import streamlit as st\n\nst.text('blank')\n")
+        script.write_text(_BLANK)
         command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port),
                    "--server.headless", "true", "--browser.gatherUsageStats", "false"]  # fmt: skip
         process = subprocess.Popen(
@@ -227,6 +263,7 @@ def main() -> None:
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--collector", metavar="URL")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only-inside", action="store_true", help="no full loads")
     asked = parser.parse_args()
     pages = {name: (asked.url + path, last) for name, (path, last) in PAGES.items()}
     if asked.collector:
@@ -236,10 +273,9 @@ def main() -> None:
             pages[f"Request of {size:,} spans"] = (f"{asked.url}/request?id={request_id}", ".wf .row")  # fmt: skip
     with blank() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=asked.chromium, args=FLAGS)
-        print_loads(browser, {"a blank Streamlit page": (address, "text=blank"), **pages}, asked.rounds)  # fmt: skip
-        walks = [walk(browser, asked.url) for _ in range(asked.rounds)]
-        for name in walks[0]:
-            print(f"{name:32} {statistics.median(w[name] for w in walks) * 1000:5.0f} ms")
+        if not asked.only_inside:
+            print_loads(browser, {BLANK: (address, "text=blank"), **pages}, asked.rounds)
+        print_walks([walk(browser, asked.url, address) for _ in range(asked.rounds)])
         if asked.collector:
             for size in SIZES:
                 print_scrolling(browser, pages[f"Request of {size:,} spans"][0], size)
@@ -257,6 +293,14 @@ def print_loads(browser: Browser, pages: dict[str, tuple[str, str]], rounds: int
     for name, pairs in taken.items():
         cold, warm = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
         print(f"{name:32} cold {cold:5.2f} s  warm {warm:5.2f} s  to blank {cold / blank_s:4.1f}")
+
+
+def print_walks(walks: list[dict[str, Took]]) -> None:
+    middle = {n: Took(*(statistics.median(w[n][i] for w in walks) for i in (0, 1))) for n in walks[0]}  # fmt: skip
+    blank_s = middle[BLANK].wall_s
+    for name, took in middle.items():
+        print(f"{name:32} {took.wall_s * 1000:5.0f} ms  to blank {took.wall_s / blank_s:4.1f}"
+              f"  CPU of the page {took.cpu_s * 1000:4.0f} ms")  # fmt: skip
 
 
 def print_scrolling(browser: Browser, url: str, size: int) -> None:
