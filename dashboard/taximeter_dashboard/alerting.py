@@ -13,6 +13,14 @@ from taximeter_dashboard.charts import INK, Span
 from taximeter_dashboard.scope import FILTERS
 
 _AROUND: Final = timedelta(minutes=15)
+_WORST_FIRST: Final[Mapping[str, dict[str, str]]] = {
+    "loop_length": {"sort": "-loops"},
+    "cost": {"sort": "-cost"},
+    "error_rate": {"status": "Errors"},
+    "cache_hit": {"sort": "cache"},
+    "latency": {"sort": "-duration"},
+}
+"""A part of the metric's name -> the requests that tell most of it."""
 _PARAMETER_OF: Final = {column: parameter for parameter, column in FILTERS.items()}
 
 
@@ -38,6 +46,7 @@ class Alert:
     """The rule whose alert explains this one, so that it is not told."""
     also: tuple[str, ...] = ()
     """The sentences of the incident's other alerts."""
+    metric: str = ""
 
     @property
     def tone(self) -> Tone:
@@ -67,12 +76,32 @@ def as_alert(row: Mapping[str, Any]) -> Alert:
         snoozed_until=moment_in(row, "snoozed_until"),
         explained_by=str(row.get("explained_by") or ""),
         also=_others(row),
+        metric=str(row.get("metric") or ""),
     )
 
 
-def firing_items(alerts: Sequence[Alert], zone: tzinfo, url: Callable[..., str]) -> list[Block]:
-    """Return the firing alerts as entries of a list that lead to the alerts page."""
-    return [alert_item(alert, zone, url("alerts")) for alert in alerts if alert.status == "firing"]
+def firing(alerts: Sequence[Alert]) -> list[Alert]:
+    """Return what fires, the critical first; what two levels of a rule say alike is said once."""
+    ranked = sorted(
+        (alert for alert in alerts if alert.status == "firing"),
+        key=lambda alert: alert.severity != "critical",
+    )
+    said = {(alert.incident or alert.rule, alert.sentence): alert for alert in reversed(ranked)}
+    return [
+        alert for alert in ranked if said[alert.incident or alert.rule, alert.sentence] is alert
+    ]
+
+
+def firing_items(
+    alerts: Sequence[Alert], zone: tzinfo, now: datetime, url: Callable[..., str], limit: int = 4
+) -> list[Block]:
+    """Return the firing alerts as entries of a list that lead to what they are about, and how many more there are."""
+    found = firing(alerts)
+    items = [alert_item(alert, zone, address(alert, now, url)) for alert in found[:limit]]
+    if len(found) > limit:
+        more = f"{format.exact(len(found) - limit)} more firing"
+        items.append(blocks.item(more, href=url("alerts")))
+    return items
 
 
 def alert_item(alert: Alert, zone: tzinfo, href: str = "") -> Block:
@@ -106,6 +135,15 @@ def _badges(alert: Alert) -> list[Badge]:
     if alert.snoozed_until is not None and alert.status == "firing":
         badges.append(blocks.badge(f"snoozed until {alert.snoozed_until:%H:%M} UTC"))
     return badges
+
+
+def address(alert: Alert, now: datetime, url: Callable[..., str]) -> str:
+    """Return where an alert is looked into: its requests, the worst first; of a budget its spend."""
+    if alert.metric == "cost_usd":
+        days = {"range": "30d", "start": None, "end": None}
+        return url("costs", **days, **label_parameters(alert.labels))
+    worst = next((order for part, order in _WORST_FIRST.items() if part in alert.metric), {})
+    return url("requests", **scope_parameters(alert, now), **worst)
 
 
 def scope_parameters(alert: Alert, now: datetime) -> dict[str, object]:

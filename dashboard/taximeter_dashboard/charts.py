@@ -217,6 +217,8 @@ def _base(*, y_format: str, tip: str, has_legend: bool, y_max: float | None = No
             "type": "value",
             "splitNumber": 3,
             "min": 0,
+            "axisLine": {"show": False},
+            "axisTick": {"show": False},
             **bounds,
             "axisLabel": {"formatter": y_format, "fontSize": 11},
             "splitLine": {"lineStyle": {"opacity": 0.6}},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from playwright.sync_api import sync_playwright
+from tests.patience import wait_until
 
 from taximeter.settings.ports import live_port
 from taximeter_collector.client import ReadClient
@@ -33,7 +36,9 @@ rules:
 """
 Scheme = Literal["light", "dark"]
 NARROW = (390, 844)
-NARROW_PAGES = ("overview", "request", "errors", "people", "explore", "live")
+NARROW_PAGES = (
+    "overview", "request", "conversation", "costs", "errors", "people", "explore", "live", "setup",
+)  # fmt: skip
 WIDE = (1440, 900)
 # A request with many steps and something that went wrong tells most.
 _TELLING = """select request_id from requests where is_complete and cost_usd is not null
@@ -64,9 +69,12 @@ def filled(data_dir: Path, days: str) -> Iterator[None]:
     """Run all parts over a data dir that holds the demo's history."""
     with part("collector", data_dir):
         command = [sys.executable, "-m", "taximeter.demo", "--days", days]
-        subprocess.run(command, env=environment(data_dir), cwd=data_dir, check=True)
+        variables = environment(data_dir) | {"TAXIMETER_CAPTURE_CONTENT": "1"}
+        subprocess.run(command, env=variables, cwd=data_dir, check=True)
         (data_dir / "alerts.yaml").write_text(BUDGETS, encoding="utf-8")
-        with part("alerts", data_dir), part("dashboard", data_dir):
+        with part("alerts", data_dir) as alerts, part("dashboard", data_dir):
+            url = f"http://127.0.0.1:{alerts}/api/budgets"
+            wait_until(lambda: bool(json.load(urlopen(url))["budgets"]), "a judged budget")
             yield
 
 
@@ -80,6 +88,8 @@ def shoot(data_dir: Path, only: Sequence[str] = ()) -> None:
         "overview": "/?range=7d",
         "requests": "/requests?range=7d&sort=-cost",
         "request": f"/request?id={request_id}&span={span_id}",
+        "conversation": f"/request?id={request_id}&view=Conversation",
+        "spent": f"/request?id={request_id}&view=Cost+over+time",
         "agents": "/agents?range=7d",
         "agent": "/agents?range=7d&agent=web-researcher",
         "costs": "/costs?range=7d",

@@ -12,7 +12,13 @@ import pytest
 import taximeter_dashboard
 from taximeter_collector.explain.proof import Check, Column, Link, Proof, Step, Table
 from taximeter_dashboard import charts, trace
-from taximeter_dashboard.alerting import as_alert, firing_items, rule_text, scope_parameters
+from taximeter_dashboard.alerting import (
+    address,
+    as_alert,
+    firing_items,
+    rule_text,
+    scope_parameters,
+)
 from taximeter_dashboard.proofs import proof_blocks
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -142,6 +148,13 @@ def test_a_proof_leads_to_the_spans_that_it_speaks_of() -> None:
     assert block["open"] is False
 
 
+AT = datetime(2026, 11, 24, 11, tzinfo=UTC)
+
+
+def url(page: str, **own: object) -> str:
+    return f"/{page}"
+
+
 FIRING = {
     "rule": "cost_per_request", "status": "firing", "severity": "critical", "times": 2,
     "labels": {"agent_name": "a", "tenant": None}, "since": "2026-11-24T10:00:00Z",
@@ -152,12 +165,44 @@ FIRING = {
 @pytest.mark.parametrize("missing", FIRING)
 def test_an_alert_with_missing_fields_is_still_shown(missing: str) -> None:
     row = {name: value for name, value in FIRING.items() if name != missing}
-    assert len(firing_items([as_alert(row)], UTC, lambda page: f"/{page}")) == 1
+    assert len(firing_items([as_alert(row)], UTC, AT, url)) == 1
 
 
 def test_only_firing_alerts_are_on_fire() -> None:
     rows = [{**FIRING, "status": status} for status in ("firing", "pending", "learning")]
-    assert len(firing_items([as_alert(row) for row in rows], UTC, lambda page: page)) == 1
+    assert len(firing_items([as_alert(row) for row in rows], UTC, AT, url)) == 1
+
+
+def test_the_worst_is_first_the_same_is_said_once_and_the_rest_is_counted() -> None:
+    rows = [
+        {**FIRING, "rule": f"r{i}", "severity": "warning", "sentence": f"s{i}", "incident": "x"}
+        for i in range(6)
+    ]
+    rows += [{**rows[0], "rule": "again"}, {**FIRING, "rule": "worst"}]
+    items = firing_items([as_alert(row) for row in rows], UTC, AT, url)
+    assert [item["title"] for item in items] == ["Worst", "R0", "R1", "R2", "3 more firing"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "leads"),
+    [
+        ("loop_length_p95", {"page": "requests", "sort": "-loops"}),
+        ("request_cost_max_usd", {"page": "requests", "sort": "-cost"}),
+        ("error_rate", {"page": "requests", "status": "Errors"}),
+        ("cost_usd", {"page": "costs", "range": "30d"}),
+    ],
+)
+def test_an_alert_leads_to_the_worst_of_what_it_is_about(
+    metric: str, leads: dict[str, str]
+) -> None:
+    found: dict[str, object] = {}
+    address(
+        as_alert({**FIRING, "metric": metric}),
+        AT,
+        lambda page, **own: str(found.update(own, page=page)),
+    )
+    assert leads.items() <= found.items()
+    assert found["agent"] == ["a"]
 
 
 def test_an_alert_leads_to_the_requests_of_its_group_and_time() -> None:

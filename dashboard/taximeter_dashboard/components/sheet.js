@@ -2,7 +2,7 @@
 const tag = (b) => h("span", `tag ${b.tone || ""}`, b.text);
 const BLOCK = {
   heading: (b) => h("div", "hd", b.back ? anchor("back", b.back.href, `← ${b.back.label}`) : null, h("h1", "", b.text), ...(b.badges || []).map(tag), h("span", "grow"), b.id ? h("code", "", b.id) : null),
-  title: (b) => h("div", "tl", h("span", "t", b.text), ...(b.badges || []).map(tag), b.sub ? h("span", "sub", b.sub) : null),
+  title: (b) => h("div", "tl", b.text ? h("span", "t", b.text) : null, ...(b.badges || []).map(tag), b.sub ? h("span", "sub", b.sub) : null),
   facts: (b) => h("div", "facts", ...b.items.map(([label, value, tone, href]) => h("div", "", h("span", "", label), h("b", tone || "", href ? anchor("lk", href, value) : value)))),
   kv: (b) => h("dl", "kv", ...b.items.flatMap(([label, value, tone]) => [h("dt", "", label), h("dd", tone || "", value)])),
   note: (b) => h("div", `note ${b.tone || ""}`, b.text),

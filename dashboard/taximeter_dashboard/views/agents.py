@@ -17,7 +17,7 @@ from taximeter_dashboard.tool_rows import MEANING, tool_rows
 from taximeter_dashboard.version_rows import comparison_rows
 
 HEIGHT: Final = 226
-SINGLE_LENGTHS: Final = 12
+SINGLE_LENGTHS: Final = 8
 OF_REQUESTS: Final = (
     Headline("Spend", "cost_usd", format.usd, INK["cost"], "lower", 0.1, is_money=True,
              link={"sort": "-cost"}),
@@ -157,7 +157,7 @@ def loop_classes(
     """Return class names and the share of runs in each, in percent; long loops by doubling.
 
     >>> loop_classes({"now": {1: 3, 14: 1}})
-    (['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13–24'], {'now': [75.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 25.0]})
+    (['1', '2', '3', '4', '5', '6', '7', '8', '9–16'], {'now': [75.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 25.0]})
     """
     longest = max((length for lengths in periods.values() for length in lengths), default=0)
     first = min((length for lengths in periods.values() for length in lengths), default=1)

@@ -10,14 +10,15 @@ import streamlit as st
 from taximeter_dashboard import backtest_rows, blocks, charts, format, frame, session
 from taximeter_dashboard.alerting import (
     Alert,
+    address,
     alert_item,
     as_alert,
+    firing,
     incident_spans,
     incident_title,
     matcher_options,
     moment_in,
     rule_text,
-    scope_parameters,
     silence_text,
 )
 from taximeter_dashboard.alerts_api import AlertsApi, Done
@@ -41,16 +42,16 @@ RULE_COLUMNS: Final = (
 @st.fragment(run_every=5, key="alerts-fragment")
 def draw() -> None:
     api = session.alerts()
-    firing, incidents, rules = api.alerts(), api.incidents(), api.rules()
-    if not (firing.is_reachable or rules.is_reachable):
+    alerts, incidents, rules = api.alerts(), api.incidents(), api.rules()
+    if not (alerts.is_reachable or rules.is_reachable):
         _unreachable()
         return
     _said()
-    current = [as_alert(row) for row in firing.rows]
+    current = [as_alert(row) for row in alerts.rows]
     every = [as_alert(row) for row in incidents.rows]
     every.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
-    if firing.is_reachable:
-        _judged_to(firing.evaluated_to)
+    if alerts.is_reachable:
+        _judged_to(alerts.evaluated_to)
     _firing(api, current, [alert for alert in every if alert.status == "firing"])
     budgets = api.budgets()
     budgets_card(budgets.rows, budgets.evaluated_to)
@@ -77,8 +78,7 @@ def _judged_to(moment: datetime | None) -> None:
 
 
 def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> None:
-    active = [a for a in current if a.status == "firing"]
-    active.sort(key=lambda a: a.severity != "critical")
+    active = firing(current)
     pending = [a for a in current if a.status == "pending"]
     with frame.card("Firing now", _count(active, pending), key="firing"):
         if active or pending:
@@ -236,8 +236,7 @@ def _said() -> None:
 
 
 def _entry(alert: Alert) -> blocks.Block:
-    around = scope_parameters(alert, datetime.now(UTC))
-    return alert_item(alert, session.zone(), session.url("requests", **around))
+    return alert_item(alert, session.zone(), address(alert, datetime.now(UTC), session.url))
 
 
 def _watching(rules: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
@@ -66,9 +67,10 @@ def draw() -> None:
 
 def _firing() -> None:
     answer = session.alerts().alerts()
-    items = firing_items([as_alert(row) for row in answer.rows], session.zone(), session.url)
+    alerts = [as_alert(row) for row in answer.rows]
+    items = firing_items(alerts, session.zone(), datetime.now(UTC), session.url)
     if items:
-        sheet([blocks.listing(items[:4], is_strip=True)], key="firing")
+        sheet([blocks.listing(items, is_strip=True)], key="firing")
 
 
 def _headlines(now: queries.Row, series: queries.Series) -> None:
