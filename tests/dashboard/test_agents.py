@@ -53,6 +53,14 @@ def test_thrash_is_of_the_runs_in_scope(database: Database, scope: Scope) -> Non
     assert (row["cost_usd"], row["longest"]) == (2.0, 5)
 
 
+def test_a_limit_is_what_completed_runs_kept(database: Database, scope: Scope) -> None:
+    for length, reason in ((3, "completed"), (5, "completed"), (40, "iteration_cap")):
+        add(database, "agent_run", MINUTE, loop_length=length, termination_reason=reason)
+    add(database, "agent_run", MINUTE, termination_reason="completed")
+    assert queries.kept_iterations(database, scope) == {"completed": 2, "iterations": 5}
+    assert queries.kept_iterations(database, scope.previous)["completed"] == 0
+
+
 def test_a_tool_has_errors_repeats_and_time(database: Database, scope: Scope) -> None:
     for i in range(4):
         add(database, "tool_call", MINUTE, tool_name="search", agent_name="a", duration_ms=100 * i,

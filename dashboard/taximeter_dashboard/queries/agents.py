@@ -97,6 +97,18 @@ def thrash(reader: Reads, scope: Scope) -> Row:
     return row
 
 
+def kept_iterations(reader: Reads, scope: Scope) -> Row:
+    """Return `completed` runs and `iterations`, the least limit that stops at most one in a thousand of them."""
+    condition, params = run_filter(scope)
+    (row,) = reader.rows(
+        "select count(*) as completed, quantile_disc(loop_length, 0.999) as iterations"
+        f" from agent_runs where {condition} and termination_reason = 'completed'"
+        " and loop_length is not null",
+        params,
+    )
+    return row
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One version of an agent in a window, next to when it was seen at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import streamlit as st
@@ -18,6 +19,8 @@ from taximeter_dashboard.version_rows import comparison_rows
 
 HEIGHT: Final = 226
 SINGLE_LENGTHS: Final = 8
+ENOUGH_COMPLETED: Final = 50
+"""Completed runs without which a limit would be a guess; the backtest of limits takes as many."""
 OF_REQUESTS: Final = (
     Headline("Spend", "cost_usd", format.usd, INK["cost"], "lower", 0.1, is_money=True,
              link={"sort": "-cost"}),
@@ -220,6 +223,27 @@ def _thrash(agent: str) -> None:
             text = f"{format.exact(row['unpriced_runs'])} runs with repeats have no price."
             notes.append(blocks.note(text, "warn"))
         sheet([blocks.facts(facts), *notes, blocks.listing(items)], key="thrash-facts")
+        _stop(agent)
+
+
+def _stop(agent: str) -> None:
+    """Say how such runs are stopped: by a limit that the agent kept while it was well."""
+    kept = queries.kept_iterations(session.settled(), session.scope().previous)
+    if kept["completed"] < ENOUGH_COMPLETED:
+        text = (
+            "To stop runs like these, give the agent limits: Alerts, What would have fired, says"
+            " which of them its completed runs keep."
+        )
+        sheet([blocks.note(text)], key="stop")
+        return
+    text = (
+        "To stop runs like these, give the agent a limit. Of its"
+        f" {format.exact(kept['completed'])} completed runs of the previous period, at most one in"
+        " a thousand was longer than this:"
+    )
+    sheet([blocks.note(text)], key="stop")
+    limits = f"taximeter.Limits(iterations={kept['iterations']})"
+    st.code(f"@taximeter.agent({json.dumps(agent)}, limits={limits})", wrap_lines=True)
 
 
 if __name__ == "__main__":  # as Streamlit runs it; an import draws nothing
