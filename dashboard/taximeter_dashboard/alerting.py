@@ -93,7 +93,7 @@ def firing(alerts: Sequence[Alert]) -> list[Alert]:
 
 
 def firing_items(
-    alerts: Sequence[Alert], zone: tzinfo, now: datetime, url: Callable[..., str], limit: int = 4
+    alerts: Sequence[Alert], zone: tzinfo, now: datetime, url: Callable[..., str], limit: int = 3
 ) -> list[Block]:
     """Return the firing alerts as entries of a list that lead to what they are about, and how many more there are."""
     found = firing(alerts)

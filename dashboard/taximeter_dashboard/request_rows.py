@@ -12,7 +12,7 @@ COLUMNS: Final = (
     {"label": "Time", "cls": "mute", "sort": "time", "width": "132px"},
     {"label": "Agent", "cls": "strong", "sort": "agent", "width": "138px", "hide": "h1"},
     {"label": "Request", "type": "main", "prio": "p1"},
-    {"label": "Model", "cls": "mute", "width": "150px", "hide": "h2"},
+    {"label": "Model", "cls": "mute", "width": "172px", "hide": "h2"},
     {"label": "Loop length", "type": "meter", "color": "loop", "align": "r", "sort": "loops",
      "width": "104px"},
     {"label": "Duration", "align": "r", "sort": "duration", "width": "94px"},

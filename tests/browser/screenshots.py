@@ -43,6 +43,9 @@ WIDE = (1440, 900)
 # A request with many steps and something that went wrong tells most.
 _TELLING = """select request_id from requests where is_complete and cost_usd is not null
 order by (tool_errors > 0) desc, span_count between 20 and 60 desc, start_time desc limit 1"""
+# Of an agent whose every model call tells what was said.
+_SAID = """select request_id from requests where is_complete and agent_name = 'code-assistant'
+order by tool_calls between 3 and 8 desc, start_time desc limit 1"""
 _DEAREST = (
     "select span_id from calls where trace_id = $id order by cost_pico desc nulls last limit 1"
 )
@@ -83,12 +86,13 @@ def shoot(data_dir: Path, only: Sequence[str] = ()) -> None:
     dashboard = f"http://127.0.0.1:{live_port(data_dir, 'dashboard', 'http_port')}"
     client = ReadClient(f"http://127.0.0.1:{live_port(data_dir, 'collector', 'http_port')}")
     request_id = client.query(_TELLING).to_pylist()[0]["request_id"]
+    said_id = client.query(_SAID).to_pylist()[0]["request_id"]
     span_id = client.query(_DEAREST, {"id": request_id}).to_pylist()[0]["span_id"]
     pages = {
         "overview": "/?range=7d",
         "requests": "/requests?range=7d&sort=-cost",
         "request": f"/request?id={request_id}&span={span_id}",
-        "conversation": f"/request?id={request_id}&view=Conversation",
+        "conversation": f"/request?id={said_id}&view=Conversation",
         "spent": f"/request?id={request_id}&view=Cost+over+time",
         "agents": "/agents?range=7d",
         "agent": "/agents?range=7d&agent=web-researcher",

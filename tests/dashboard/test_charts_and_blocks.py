@@ -180,7 +180,7 @@ def test_the_worst_is_first_the_same_is_said_once_and_the_rest_is_counted() -> N
     ]
     rows += [{**rows[0], "rule": "again"}, {**FIRING, "rule": "worst"}]
     items = firing_items([as_alert(row) for row in rows], UTC, AT, url)
-    assert [item["title"] for item in items] == ["Worst", "R0", "R1", "R2", "3 more firing"]
+    assert [item["title"] for item in items] == ["Worst", "R0", "R1", "4 more firing"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import streamlit as st
@@ -18,6 +18,8 @@ from taximeter_dashboard.headlines import Headline
 from taximeter_dashboard.panels import budgets_card, happened, headline_row, spend_over_time
 
 HEIGHT: Final = 250
+NOTE_HEIGHT: Final = 44
+"""So that the card beside the one with notes is filled."""
 GROUPS: Final = 12
 PICO: Final = 1e12
 HEADLINES: Final = (
@@ -51,10 +53,11 @@ def draw() -> None:
         across = _dimension("and by", "and", "model")
     total, groups = queries.change_of_spend(reader, scope, by)
     with st.grid(2, min_column_width=380, gap="small"):
-        _change(total)
+        notes = _change_notes(total) if total.before.calls else []
+        _change(total, notes)
         spend_over_time(
             now, by, f"Spend by {dimension_name(by).lower()}", format.usd(now["cost_usd"]),
-            key="spend-by", height=HEIGHT,
+            key="spend-by", height=HEIGHT + NOTE_HEIGHT * len(notes),
         )  # fmt: skip
     _groups(by, groups)
     budgets = session.alerts().budgets()
@@ -77,7 +80,7 @@ def _dimension(label: str, key: str, default: str) -> str:
     return str(chosen or default)
 
 
-def _change(total: Decomposition) -> None:
+def _change(total: Decomposition, notes: Sequence[blocks.Block]) -> None:
     before, after = total.before.cost_pico / PICO, total.after.cost_pico / PICO
     change = format.change_relative(after, before)
     sub = f"{format.usd(before)} → {format.usd(after)}" + (f" · {change}" if change else "")
@@ -91,7 +94,7 @@ def _change(total: Decomposition) -> None:
             f"{stage.name} {stage.text}" for stage in stages(total)
         )
         st.echarts_chart(spec, height=HEIGHT, key="chart-change", alt=alt)
-        if notes := _change_notes(total):
+        if notes:
             sheet(notes, key="change-notes")
 
 
