@@ -73,6 +73,7 @@ const readout = (card, k, times) => {
 };
 export default function (component) {
   const { data, parentElement } = component, box = host(parentElement, "ks");
+  box.classList.toggle("four", data.items.length === 4); // two by two rather than three and one
   box.replaceChildren(...data.items.map((k) => {
     const card = anchor("k", k.href,
       h("span", "l", h("i"), k.label, k.badge ? h("em", "cov", k.badge) : null, h("span", "go", "→")),

@@ -1,5 +1,6 @@
 // Static blocks of text: heading, facts, key-values, lists, small tables, notes. Every word is a text node.
 const tag = (b) => h("span", `tag ${b.tone || ""}`, b.text);
+const isWord = (text) => text.length <= 24 && !text.includes(" "); // a name is not broken in the middle
 const BLOCK = {
   heading: (b) => h("div", "hd", b.back ? anchor("back", b.back.href, `← ${b.back.label}`) : null, h("h1", "", b.text), ...(b.badges || []).map(tag), h("span", "grow"), b.id ? h("code", "", b.id) : null),
   title: (b) => h("div", "tl", b.text ? h("span", "t", b.text) : null, ...(b.badges || []).map(tag), b.sub ? h("span", "sub", b.sub) : null),
@@ -17,7 +18,7 @@ const BLOCK = {
   grid: (b) => {
     const align = (i) => (b.cols[i].right ? "r" : "");
     const head = h("tr", "", ...b.cols.map((c, i) => h("th", align(i), c.label)));
-    const cell = (v, i) => { const td = h("td", align(i), v); td.dataset.name = b.cols[i].label; return td; };
+    const cell = (v, i) => { const td = h("td", `${align(i)} ${isWord(v) ? "word" : ""}`, v); td.dataset.name = b.cols[i].label; return td; };
     const body = b.rows.map((r) => h("tr", "", ...r.map(cell)));
     const cls = `scroll ${b.phone === "list" ? "rows" : ""} ${b.cols.length > 5 ? "wide" : ""}`;
     const e = h("div", cls, h("table", "", h("thead", "", head), h("tbody", "", ...body)));

@@ -64,7 +64,7 @@ def _all_agents(ranked: list[queries.Row]) -> None:
             (*COLUMNS, ENDED), rows, key="agents-table",
             empty=("No agent named itself", "Name agents with @taximeter.agent."),
         )  # fmt: skip
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _loops()
         _endings()
 
@@ -85,7 +85,7 @@ def _one_agent(agent: str) -> None:
         href=None if now["requests"] else found_in(agent),
     )  # fmt: skip
     _versions(agent)
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _loops()
         _endings()
     _tools()

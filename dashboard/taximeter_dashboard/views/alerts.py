@@ -60,7 +60,7 @@ def draw() -> None:
         rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
     _backtest(api)
-    with st.grid(2, min_column_width=420, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _silences(api, current)
         _receivers(api)
 

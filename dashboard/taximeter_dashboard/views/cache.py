@@ -74,7 +74,7 @@ def draw() -> None:
         return
     headline_row(HEADLINES, now, units=UNITS, key="cache-kpis")
     happened()
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _ratio()
         _saved(now)
     _followed()
@@ -90,7 +90,7 @@ def _followed() -> None:
     as_of = f"{since}as of {format.moment(asked_at, session.zone(), seconds=False)}"
     _by_agent_and_model(fates, as_of)
     _causes(fates)
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _worst(fates)
         _lifetimes(fates)
     with frame.card("What cannot be known", key="unknowable"):

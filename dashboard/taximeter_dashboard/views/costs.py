@@ -52,7 +52,7 @@ def draw() -> None:
         by = _dimension("Split by", "by", "agent_name")
         across = _dimension("and by", "and", "model")
     total, groups = queries.change_of_spend(reader, scope, by)
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         notes = _change_notes(total) if total.before.calls else []
         _change(total, notes)
         spend_over_time(
@@ -64,7 +64,7 @@ def draw() -> None:
     budgets_card(
         touching(budgets.rows, scope.where), budgets.evaluated_to, alerts=session.url("alerts")
     )
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         forecast_card(budgets)
         unpriced_card(now)
     _shares(by)

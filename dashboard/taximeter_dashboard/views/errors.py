@@ -39,7 +39,7 @@ def draw() -> None:
         return
     _headlines(now)
     happened()
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _rates()
         failed_by_cause(now, height=HEIGHT)
     _failures()

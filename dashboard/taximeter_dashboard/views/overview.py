@@ -57,7 +57,7 @@ def draw() -> None:
     series = queries.over_time(reader, scope, names)
     _headlines(now, series)
     happened()
-    with st.grid(2, min_column_width=380, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _spend(now)
         _loops(series)
         failed_by_cause(now, height=HEIGHT)

@@ -18,7 +18,7 @@ from taximeter_dashboard.store_notes import store_notes
 
 @frame.guarded
 def draw() -> None:
-    with st.grid(2, min_column_width=420, gap="small"):
+    with st.grid(2, min_column_width=350, gap="small"):
         _connect()
         _health()
     _received()
