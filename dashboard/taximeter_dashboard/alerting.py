@@ -17,7 +17,6 @@ _WORST_FIRST: Final[Mapping[str, dict[str, str]]] = {
     "loop_length": {"sort": "-loops"},
     "cost": {"sort": "-cost"},
     "error_rate": {"status": "Errors"},
-    "cache_hit": {"sort": "cache"},
     "latency": {"sort": "-duration"},
 }
 """A part of the metric's name -> the requests that tell most of it."""
@@ -142,8 +141,23 @@ def address(alert: Alert, now: datetime, url: Callable[..., str]) -> str:
     if alert.metric == "cost_usd":
         days = {"range": "30d", "start": None, "end": None}
         return url("costs", **days, **label_parameters(alert.labels))
-    worst = next((order for part, order in _WORST_FIRST.items() if part in alert.metric), {})
-    return url("requests", **scope_parameters(alert, now), **worst)
+    return url("requests", **scope_parameters(alert, now) | _worst_first(alert))
+
+
+def _worst_first(alert: Alert) -> dict[str, object]:
+    """Return the parameters of the requests that tell most of an alert.
+
+    Calls and tools are often a sub-agent's, which starts no request: such are looked for inside of them.
+    """
+    labels, agent = alert.labels, alert.labels.get("agent_name")
+    if "tool_error" in alert.metric:
+        return {"agent": None, "failed": "tool", "tool": labels.get("tool_name"), "by_agent": agent}
+    if "call_error" in alert.metric:
+        return {"agent": None, "failed": "call", "model": labels.get("model"), "by_agent": agent}
+    if "cache_hit" in alert.metric:
+        return {"agent": None, "q": agent, "sort": "cache"}
+    orders = (order for part, order in _WORST_FIRST.items() if part in alert.metric)
+    return dict(next(orders, {}))
 
 
 def scope_parameters(alert: Alert, now: datetime) -> dict[str, object]:

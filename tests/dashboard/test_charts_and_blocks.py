@@ -19,6 +19,7 @@ from taximeter_dashboard.alerting import (
     rule_text,
     scope_parameters,
 )
+from taximeter_dashboard.narrowing import among_of
 from taximeter_dashboard.proofs import proof_blocks
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -210,6 +211,15 @@ def test_an_alert_leads_to_the_requests_of_its_group_and_time() -> None:
     assert parameters == {
         "agent": ["a"], "start": "2026-11-24T09:45Z", "end": "2026-11-24T11:15Z",
     }  # fmt: skip
+
+
+def test_a_failing_tool_of_a_sub_agent_leads_to_the_requests_it_failed_in() -> None:
+    found: dict[str, object] = {}
+    row = {**FIRING, "metric": "tool_error_rate", "labels": {"agent_name": "a", "tool_name": "t"}}
+    address(as_alert(row), AT, lambda page, **own: str(found.update(own)))
+    asked = {name: str(value) for name, value in found.items() if value is not None}
+    assert among_of(asked).names == (("tool", "t"), ("agent", "a"))
+    assert "agent" not in asked, "a sub-agent starts no request"
 
 
 def test_a_rule_without_receiver_tells_this_page() -> None:
