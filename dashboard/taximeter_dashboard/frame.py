@@ -50,6 +50,8 @@ _CSS: Final = """<style>
 .st-key-pagehead-hidden, .st-key-scopebar-hidden,
 [data-testid="stLayoutWrapper"]:has(> .st-key-pulse:empty) {display: none !important;}
 .st-key-pagehead h1 {padding: 0; letter-spacing: -.011em;}
+/* A window of its own: the range that would hold without it must not look as if it held. */
+.st-key-scopebar:has(.st-key-clear-window) .st-key-range button[aria-checked=true] {background: none; color: inherit; border-color: color-mix(in srgb, currentColor 18%, transparent);}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
 .st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
