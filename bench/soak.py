@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--rate", type=int, default=500, help="spans a second")
     parser.add_argument("--request", type=int, default=50, help="spans a request")
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, default=100, help="processes of the fleet: each waits for one answer at a time")  # fmt: skip
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,6 +48,27 @@ def test_children_before_parents_become_one_request_when_the_root_comes(store: S
         True, "helper", 2,
     )  # fmt: skip
     assert one(store, "select sum(requests), sum(calls) from usage_minute") == (1, 2)
+
+
+def test_a_request_that_still_runs_has_the_agent_that_called_first(store: Store) -> None:
+    """A loop of an hour is its agent's all the time; the root decides when it comes."""
+    helper = ("gen_ai.agent.name", "researcher")
+    called = replace(
+        chat(1, 3, 2, start=2000, end=3000), attributes=(*chat(1, 3, 2).attributes, helper)
+    )
+    by_agent = (
+        "select agent_name, coalesce(sum(requests), 0), coalesce(sum(calls), 0) from usage_minute"
+        " group by all order by all"
+    )
+    send(store, [[called]])
+    assert rows(store, by_agent) == [("researcher", 1, 1)]
+    first = replace(
+        chat(1, 4, 1), attributes=(*chat(1, 4, 1).attributes, ("gen_ai.agent.name", "lead"))
+    )
+    send(store, [[first]])
+    assert one(store, "select agent_name, is_complete from requests") == ("lead", False)
+    send(store, [[span(1, AGENT)]])
+    assert rows(store, by_agent) == [("helper", 1, 0), ("lead", 0, 1), ("researcher", 0, 1)]
 
 
 def test_a_span_sent_again_in_another_batch_counts_once(store: Store) -> None:

@@ -61,6 +61,19 @@ def test_anthropic_stream_broken_off_has_unknown_tokens(spans: SpanList, api: Fa
     assert (request.cost_usd, request.unpriced_calls) == (0, 1)
 
 
+def test_a_call_says_whose_it_is_before_the_run_is_over(spans: SpanList, api: FakeApi) -> None:
+    api.say(Reply(tokens=TOKENS), Reply(tokens=PLAIN))
+
+    @taximeter.agent("researcher", version="7")
+    def run() -> list[tuple[str, str]]:
+        claude(api).messages.create(model=CLAUDE, max_tokens=9, messages=HELLO)
+        gpt(api).chat.completions.create(model=GPT, messages=HELLO)
+        found = [attributes(call) for call in calls(spans)]
+        return [(one["gen_ai.agent.name"], one["gen_ai.agent.version"]) for one in found]
+
+    assert run() == [("researcher", "7")] * 2
+
+
 def test_openai_chat_says_tokens_by_the_conventions(spans: SpanList, api: FakeApi) -> None:
     api.say(Reply(tokens=PLAIN))
     with taximeter.request() as request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -58,6 +58,8 @@ class AgentRun(Level):
     confidence: float | None = None
     levels: tuple[Level, ...] = ()
     """What binds a call made here, innermost first."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Name and version of the agent, as its spans say them."""
 
     def __post_init__(self) -> None:
         Level.__post_init__(self)

@@ -58,8 +58,13 @@ def count_model_call(span: Span, *, is_decision: bool = True) -> None:
                 level.loop_length = max(level.loop_length, length)
             if at == 0 and is_decision:
                 level.order.next_turn()
-    if is_decision and run is not None:
-        span.set_attribute(semconv.ITERATION, run.iterations)
+    if run is None:
+        return
+    # Whose call it is: the run's own span says so when the run is over, and a loop may take hours.
+    said: dict[str, Any] = dict(run.said) if _said(span, semconv.AGENT_NAME) is None else {}
+    if is_decision:
+        said[semconv.ITERATION] = run.iterations
+    span.set_attributes(said)
 
 
 @guarded(default=None)

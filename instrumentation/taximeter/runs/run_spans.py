@@ -22,8 +22,9 @@ class Run:
     """An agent run with its span; `step` makes it current while the agent's own code runs."""
 
     def __init__(self, name: str, version: str | None, limits: Limits) -> None:
+        said = {semconv.AGENT_NAME: name, **({semconv.AGENT_VERSION: version} if version else {})}
         self._state = AgentRun(
-            name, limits, parent=current_agent.get(), request=current_request.get()
+            name, limits, parent=current_agent.get(), request=current_request.get(), said=said
         )
         self.hands_over = callable(limits.on_limit)
         self._ended: BaseException | None = None
@@ -33,8 +34,7 @@ class Run:
             f"{semconv.INVOKE_AGENT} {name}",
             {
                 semconv.OPERATION: semconv.INVOKE_AGENT,
-                semconv.AGENT_NAME: name,
-                **({semconv.AGENT_VERSION: version} if version else {}),
+                **said,
                 **said_limits(limits),
             },
         )

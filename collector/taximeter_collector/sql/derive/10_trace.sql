@@ -45,10 +45,12 @@ select s.trace_id, any_value(root.span_id) as root_span_id,
     arg_min(s.user_id, (s.start_unix_nano, s.span_id)) as user_id,
     arg_min(s.tenant, (s.start_unix_nano, s.span_id)) as tenant,
     arg_min(s.tags, (s.start_unix_nano, s.span_id)) as tags,
-    -- The request's agent is the outermost; before the root has arrived nobody knows which that is.
+    -- The request's agent is the outermost. Before the root has arrived it is whose call came first, where calls say that:
+    -- a loop that runs for an hour must not run under nobody's name.
     case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_name end),
-        arg_min(s.agent_name, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
-        arg_min(s.agent_name, (s.start_unix_nano, s.span_id))) end as agent_name,
+            arg_min(s.agent_name, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
+            arg_min(s.agent_name, (s.start_unix_nano, s.span_id)))
+        else arg_min(s.agent_name, (s.start_unix_nano, s.span_id)) filter (s.kind in ('llm', 'embedding')) end as agent_name,
     case when is_complete then coalesce(any_value(case when root.kind = 'agent' then root.agent_version end),
         arg_min(s.agent_version, (s.start_unix_nano, s.span_id)) filter (s.kind = 'agent'),
         any_value(root.service_version)) end as agent_version,
