@@ -1,4 +1,4 @@
-"""DATA_DIR/alerts.sqlite: states, incidents, silences, outbox and watermark (sql/schema.sql).
+"""DATA_DIR/alerts.sqlite: states, incidents, silences, annotations, outbox and watermark (sql/schema.sql).
 
 One evaluation writes all of it in one transaction: a state that changed and a notice that was
 lost can't come apart.

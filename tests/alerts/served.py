@@ -11,6 +11,7 @@ import uvicorn
 from tests.alerts.timeline import Timeline
 from tests.patience import wait_until
 
+from taximeter.settings.secret import Secret
 from taximeter_alerts.api.api import Api
 from taximeter_alerts.backtest.backtest_job import BacktestJob
 from taximeter_alerts.evaluator import Health
@@ -24,11 +25,12 @@ def served(
     budgets: Callable[[], Sequence[BudgetStatus] | None] = tuple,
     clock: Callable[[], datetime] | None = None,
     backtests: BacktestJob | None = None,
+    token: Secret | None = None,
 ) -> Iterator[str]:
     """Serve until the block is left; give the address."""
     api = Api(
         timeline.book, timeline.log, timeline.board, health or Health(), timeline.outbox,
-        clock or (lambda: timeline.now), budgets=budgets, backtests=backtests,
+        clock or (lambda: timeline.now), token, budgets=budgets, backtests=backtests,
     )  # fmt: skip
     config = uvicorn.Config(
         api.app(["127.0.0.1"]), host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="none"

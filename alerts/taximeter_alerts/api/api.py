@@ -1,4 +1,4 @@
-"""The alerts API: what fires, what fired, rules, silences. JSON over HTTP on loopback."""
+"""The alerts API: what fires, what fired, rules, silences, annotations. JSON over HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from taximeter.settings.secret import Secret
+from taximeter_alerts.api.annotations import Annotations
 from taximeter_alerts.api.api_input import (
     LONGEST_SILENCE,
     read_body,
@@ -72,6 +73,7 @@ class Api:
 
     def app(self, hosts: list[str]) -> Starlette:
         """Return the application; `hosts` are the names it answers to ("*": any)."""
+        annotations = Annotations(self.log, self.clock)
         return Starlette(
             routes=[
                 Route("/api/rules", self._guarded(self.rules)),
@@ -99,6 +101,7 @@ class Api:
                 Route(
                     "/api/silences/{id}", self._guarded_write(self.unsilence), methods=["DELETE"]
                 ),
+                *annotations.routes(self._guarded, self._guarded_write),
                 Route("/healthz", self.healthz),
                 Route("/metrics", self.metrics),
             ],

@@ -16,6 +16,7 @@ from taximeter_alerts.rules.yaml_nodes import did_you_mean
 
 LONGEST_SILENCE: Final = timedelta(days=30)
 _MOST_CHARACTERS: Final = 500
+_MOST_BYTES: Final = 65_536
 
 
 async def read_body(request: Request) -> dict[str, Any]:
@@ -24,10 +25,16 @@ async def read_body(request: Request) -> dict[str, Any]:
         return {}
     if request.headers.get("Content-Type", "").split(";")[0].strip() != "application/json":
         raise HTTPException(415, "Send JSON: Content-Type: application/json.")
-    text = await request.body()
+    text = bytearray()
+    async for part in request.stream():
+        text += part
+        if len(text) > _MOST_BYTES:
+            raise HTTPException(413, f"The body may have {_MOST_BYTES:,} bytes.")
     try:
         body = json.loads(text or b"{}")
-    except ValueError:
+        # Half a surrogate pair passes as JSON, but is no text that could be stored.
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
     if not isinstance(body, dict):
         raise HTTPException(400, "The body must be a JSON object.")

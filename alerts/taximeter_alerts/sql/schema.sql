@@ -33,6 +33,11 @@ create table if not exists silence (
     created_at text not null, starts_at text not null, ends_at text not null, ended_at text)
     strict;
 
+-- What people and deploy scripts mark on charts: a moment, or a span if it has an `until`.
+create table if not exists annotation (
+    id text primary key, at text not null, until text, text text not null,
+    agent_name text, service_name text, author text, created_at text not null) strict;
+
 create table if not exists outbox (
     id text primary key, incident text not null, transition text not null, receiver text not null,
     notice text not null, status text not null, attempts integer not null default 0,
