@@ -1,4 +1,4 @@
-"""The alerts service over HTTP: rules, firing alerts and incidents. When it is down, that is said."""
+"""The alerts service over HTTP: rules, alerts, incidents, annotations. When it is down, that is said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from taximeter.settings.ports import live_port, part_url, served_certificate
 from taximeter.settings.settings import Settings
@@ -94,6 +94,18 @@ class AlertsApi:
     def end_silence(self, id: str) -> Done:
         return self._write(f"silences/{quote(id, safe='')}", method="DELETE")
 
+    def annotations(self, start: datetime, end: datetime) -> Answer:
+        """Return those that touch this time."""
+        window = urlencode({"start": start.isoformat(), "end": end.isoformat()})
+        return self._get("annotations", f"?{window}")
+
+    def add_annotation(self, text: str, **more: str | None) -> Done:
+        """Add one; ``more`` are its other fields, as the service names them."""
+        return self._write("annotations", {"text": text, **more})
+
+    def delete_annotation(self, id: str) -> Done:
+        return self._write(f"annotations/{quote(id, safe='')}", method="DELETE")
+
     def acknowledge(self, incident: str, author: str) -> Done:
         return self._write(f"incidents/{quote(incident, safe='')}/ack", {"author": author})
 
@@ -118,14 +130,16 @@ class AlertsApi:
             self._kept.clear()
         return done
 
-    def _get(self, what: str) -> Answer:
+    def _get(self, what: str, window: str = "") -> Answer:
+        path, now = f"{what}{window}", time.monotonic()
         with self._lock:
-            kept = self._kept.get(what)
-            if kept is not None and time.monotonic() - kept[0] < _KEEP_S:
-                return kept[1]
-        answer = _fetched(f"{self._url()}/api/{what}", what, self._token, self._tls)
+            # Windows move on: what is old must go, or it would gather.
+            self._kept = {k: v for k, v in self._kept.items() if now - v[0] < _KEEP_S}
+            if path in self._kept:
+                return self._kept[path][1]
+        answer = _fetched(f"{self._url()}/api/{path}", what, self._token, self._tls)
         with self._lock:
-            self._kept[what] = (time.monotonic(), answer)
+            self._kept[path] = (time.monotonic(), answer)
         return answer
 
 

@@ -19,6 +19,7 @@ INK: Final = {
     "cache": "#14A594",
     "latency": "#E08A1E",
     "muted": "#8B94A5",
+    "annotation": "#C837AB",
 }
 CATEGORIES: Final = (
     "#4C6FE0", "#E08A1E", "#14A594", "#8F63D6", "#57B4E9", "#C2557F", "#9AA35A", "#7B8494",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, ParamSpec
@@ -15,7 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from taximeter_collector.client import QueryError
-from taximeter_dashboard import blocks, queries, session
+from taximeter_dashboard import annotating, blocks, queries, session
 from taximeter_dashboard.components import page_state, sheet
 from taximeter_dashboard.format import duration
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
@@ -44,6 +44,8 @@ KEYS: Final[tuple[blocks.Fact, ...]] = (
 _SCOPED_PAGES: Final = frozenset(
     {"", "requests", "agents", "costs", "cache", "errors", "people", "setup"}
 )
+_CHARTED_PAGES: Final = frozenset({"", "agents", "costs", "cache", "errors"})
+"""Those with charts over time."""
 # Only what the theme in config.toml can't say; aimed at our own st-key classes.
 _CSS: Final = """<style>
 .stMainBlockContainer {padding-left: 2rem; padding-right: 2rem; max-width: 1720px;}
@@ -56,8 +58,8 @@ _CSS: Final = """<style>
 [data-testid="stSidebarNav"] ul {gap: 1px;}
 .st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
 code, .st-key-sql textarea {font-variant-ligatures: none !important;}
-.st-key-run button {background: #4254C8 !important; border-color: #4254C8 !important;}
-.st-key-run button :is(p, kbd) {color: #FFFFFF !important; opacity: 1 !important;}
+button[kind^=primary] {background: #4254C8 !important; border-color: #4254C8 !important;}
+button[kind^=primary] :is(p, kbd) {color: #FFFFFF !important; opacity: 1 !important;}
 .st-key-who a {color: inherit; font-size: 13px;}
 .stElementContainer:has(> .stHtml style) {display: none;}
 @media (max-width: 640px) {
@@ -115,11 +117,16 @@ def head(page: StreamlitPage) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=key, gap="small"):
         st.title(page.title, anchor=False, width="content")
         st.space("stretch")
+        # On a phone it stands beside the title; it lists what lies in the scope, so it is drawn after it.
+        beside = st.container(width="content", key="annotating")
         bar = "scopebar" if page.url_path in _SCOPED_PAGES else "scopebar-hidden"
         with st.container(
             horizontal=True, vertical_alignment="center", key=bar, gap="small", width="content"
         ):
-            _scope_bar()
+            agents = _scope_bar()
+        if page.url_path in _CHARTED_PAGES and session.may_edit():
+            with beside:
+                annotating.popover(agents)
 
 
 @st.dialog("Keyboard")
@@ -127,13 +134,15 @@ def _help() -> None:
     sheet([blocks.key_values(KEYS)], key="keyboard")
 
 
-def _scope_bar() -> None:
+def _scope_bar() -> list[str]:
+    """Draw range and filters and set the session's scope; return the agents to choose from."""
     state = st.session_state
     now = datetime.now(UTC)
     number = sum(bool(state.get(name)) for name in FILTERS)
     label = f"Filter · {number}" if number else "Filter"
     with st.popover(label, icon=":material/filter_list:", key="filter"):
-        filters = _filters(now)
+        options = _filter_options(now)
+        filters = _filters(options)
         st.text_input(
             "From (UTC)", key="start", bind="query-params", placeholder="2026-11-24T10:00"
         )
@@ -148,6 +157,7 @@ def _scope_bar() -> None:
     )  # fmt: skip
     _mend_address()
     session.set_scope(scope_of(now, name, state.get("start"), state.get("end"), filters))
+    return options["agent"]
 
 
 def _mend_address() -> None:
@@ -167,13 +177,16 @@ def _mend_address() -> None:
             parameters.set_corrected_value(name, state[name], kind)
 
 
-def _filters(now: datetime) -> dict[str, list[str]]:
+def _filter_options(now: datetime) -> dict[str, list[str]]:
     try:
         # The day's start: a question that changes with every second could not be kept.
         since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
-        options = queries.filter_options(session.settled(), since)
+        return queries.filter_options(session.settled(), since)
     except QueryError:
-        options = {name: [] for name in FILTERS}
+        return {name: [] for name in FILTERS}
+
+
+def _filters(options: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {}
     for name in FILTERS:
         in_url = st.query_params.get_all(name)

@@ -1,21 +1,27 @@
-"""What happened, marked on charts over time: deploys as dashed lines, incidents as shaded spans. Pure."""
+"""What happened, marked on charts over time: deploys as dashed lines, incidents as shaded spans, and what people
+annotated, as lines with a foot and as spans in an ink of its own. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from taximeter_dashboard import blocks, format
-from taximeter_dashboard.alerting import Alert, incident_title
+from taximeter_dashboard.alerting import Alert, incident_title, moment_in
 from taximeter_dashboard.charts import INK, Spec
 from taximeter_dashboard.queries import Row
 from taximeter_dashboard.scope import Scope
 
 _APART: Final = 1 / 8
-"""Deploys nearer than this share of the window share a line, or their labels would cover each other."""
+"""Marks of a kind nearer than this share of the window share a line, or their labels would cover each other."""
 _LONG_LABEL: Final = 18
+_SHORT_LABEL: Final = 6
+_FITS: Final = 50
+"""Characters of labels side by side over all of a phone's plot."""
+_LONGEST_TEXT: Final = 200
+Kind = Literal["deploy", "incident", "annotation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,13 @@ class Mark:
     text: str
     """What it says when pointed at."""
     until: datetime | None = None
+    kind: Kind = "deploy"
     is_bad: bool = False
     href: str = ""
     version: str = ""
     """What was deployed, so that agents that got it together are told as one."""
+    id: str = ""
+    """An annotation's, by which it is deleted."""
 
 
 def deploy_marks(rows: Iterable[Row], zone: tzinfo, url: Callable[..., str]) -> list[Mark]:
@@ -58,6 +67,7 @@ def incident_marks(
             incident_title(alert),
             _span_text(alert, zone),
             until=min(alert.ended or now, scope.end),
+            kind="incident",
             is_bad=alert.severity == "critical",
             href=url("alerts"),
         )
@@ -65,8 +75,31 @@ def incident_marks(
         if alert.started is not None
         and alert.started < scope.end
         and (alert.ended or now) > scope.start
-        and _concerns(alert, scope)
+        and _concerns(alert.labels, scope)
     ]
+
+
+def annotation_marks(
+    rows: Iterable[Row], scope: Scope, zone: tzinfo, url: Callable[..., str]
+) -> list[Mark]:
+    """Return a mark for each annotation of the window that may concern the scope's filters."""
+    marks = []
+    for row in rows:
+        at, until, agent = moment_in(row, "at"), moment_in(row, "until"), row.get("agent_name")
+        if at is None or not _concerns(row, scope):
+            continue
+        marks.append(
+            Mark(
+                at if until is None else max(at, scope.start),
+                _cut(str(row.get("text") or ""), _LONGEST_TEXT),
+                _annotation_text(row, at, until, zone),
+                until=None if until is None else min(until, scope.end),
+                kind="annotation",
+                href=url("agents", agent=[agent]) if agent else "",
+                id=str(row.get("id") or ""),
+            )
+        )
+    return marks
 
 
 def with_marks(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> Spec:
@@ -75,11 +108,7 @@ def with_marks(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> 
         return spec
     first, last = times[0], times[-1]
     middle = first + (last - first) / 2
-    moments = [mark for mark in marks if mark.until is None]
-    lines = [
-        _line(group, min(max(group[0].at, first), last), is_early=group[0].at < middle)
-        for group in _apart(moments, (last - first) * _APART)
-    ]
+    lines = _lines([mark for mark in marks if mark.until is None], first, last)
     areas = [
         _area(mark, max(mark.at, first), min(max(mark.until, first), last), mark.at < middle)
         for mark in marks
@@ -98,8 +127,8 @@ def mark_items(marks: Sequence[Mark]) -> list[blocks.Block]:
     return [
         blocks.item(
             mark.label, mark.text, href=mark.href,
-            tone="" if mark.until is None else "bad" if mark.is_bad else "warn",
-            badges=[blocks.badge("deploy" if mark.until is None else "incident")],
+            tone="" if mark.kind != "incident" else "bad" if mark.is_bad else "warn",
+            badges=[blocks.badge(mark.kind)],
         )
         for mark in sorted(marks, key=lambda mark: mark.at, reverse=True)
     ]  # fmt: skip
@@ -109,18 +138,30 @@ def summary(marks: Sequence[Mark]) -> str:
     """Return how many of each there are.
 
     >>> at = datetime(2026, 11, 24)
-    >>> summary([Mark(at, "a 2", ""), Mark(at, "b 3", ""), Mark(at, "Error rate", "", until=at)])
+    >>> summary([Mark(at, "a 2", ""), Mark(at, "b 3", ""), Mark(at, "Error rate", "", at, "incident")])
     '2 deploys, 1 incident'
     """
-    deploys = sum(mark.until is None for mark in marks)
-    named = ((deploys, "deploy"), (len(marks) - deploys, "incident"))
-    return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in named if n)
+    kinds = [mark.kind for mark in marks]
+    return ", ".join(_counted(kinds.count(kind), kind) for kind in get_args(Kind) if kind in kinds)
 
 
-def _concerns(alert: Alert, scope: Scope) -> bool:
-    return all(
-        alert.labels.get(column) in (None, *values) for column, values in scope.where.items()
-    )
+def _counted(number: int, kind: Kind) -> str:
+    return f"{number} {kind}{'' if number == 1 else 's'}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _concerns(labels: Mapping[str, Any], scope: Scope) -> bool:
+    return all(labels.get(column) in (None, *values) for column, values in scope.where.items())
+
+
+def _annotation_text(row: Row, at: datetime, until: datetime | None, zone: tzinfo) -> str:
+    moments = [format.moment(when, zone, seconds=False) for when in (at, until) if when]
+    parts = [" to ".join(moments), row.get("agent_name"), row.get("service_name")]
+    parts.append(f"by {row['author']}" if row.get("author") else None)
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _span_text(alert: Alert, zone: tzinfo) -> str:
@@ -141,14 +182,52 @@ def _apart(marks: Sequence[Mark], distance: timedelta) -> list[list[Mark]]:
     return groups
 
 
-def _line(group: Sequence[Mark], at: datetime, is_early: bool) -> Spec:
-    text = "\n".join(f"{mark.label}, {mark.text}" for mark in group)
-    style = {"color": INK["muted"], "type": "dashed", "width": 1, "opacity": 0.9}
+def _lines(marks: Sequence[Mark], first: datetime, last: datetime) -> list[Spec]:
+    """Return the lines of moments. Where labels would meet, what a person wrote stays."""
+    near = (last - first) * _APART
+    written = _apart([mark for mark in marks if mark.kind == "annotation"], near)
+    seen = _apart([mark for mark in marks if mark.kind != "annotation"], near)
+    free = [group for group in seen if all(abs(group[0].at - w[0].at) >= near for w in written)]
+    told = {group[0].at: len(_line_label(group)) for group in (*free, *written)}
+    lines = [_line(group, first, last, 0) for group in seen if group not in free]
+    return lines + [
+        _line(group, first, last, _room(group[0].at, told, first, last))
+        for group in (*free, *written)
+    ]
+
+
+def _room(at: datetime, told: Mapping[datetime, int], first: datetime, last: datetime) -> int:
+    """Return how many characters of a label fit before the next one on the narrowest plot.
+
+    `told` is how long the label of each line is. Early labels stand right of their line, late ones left.
+    """
+    middle = first + (last - first) / 2
+    is_early = at < middle
+    beyond = [other for other in told if (other > at if is_early else other < at)]
+    if not beyond:
+        return _LONG_LABEL
+    nearest = min(beyond) if is_early else max(beyond)
+    fits = int(abs(nearest - at) / (last - first) * _FITS)
+    if (nearest < middle) != is_early:
+        fits -= min(told[nearest] + 1, fits // 2)
+    return min(max(fits, _SHORT_LABEL), _LONG_LABEL)
+
+
+def _line(group: Sequence[Mark], first: datetime, last: datetime, room: int) -> Spec:
+    """Return the line of marks that share one, with a label where it has room."""
+    is_written, at = group[0].kind == "annotation", group[0].at
+    is_early = at < first + (last - first) / 2
+    ink = INK["annotation" if is_written else "muted"]
+    style = {"color": ink, "type": "solid" if is_written else "dashed", "width": 1, "opacity": 0.9}
+    text = _literal(_cut(_line_label(group), room)) if room else ""
     return {
-        "xAxis": at.isoformat(),
-        "name": text,
+        "xAxis": min(max(at, first), last).isoformat(),
+        "name": "\n".join(f"{mark.label}, {mark.text}" for mark in group),
+        "symbol": "triangle" if is_written else "none",
+        "symbolSize": 9,
+        "itemStyle": {"color": ink},
         "lineStyle": style,
-        "label": {**_label(is_early), "formatter": _literal(_line_label(group))},
+        "label": {**_label(is_early), "show": bool(room), "formatter": text},
         "emphasis": {"lineStyle": {**style, "width": 2}, "label": _pointed_at(is_early)},
     }
 
@@ -156,12 +235,11 @@ def _line(group: Sequence[Mark], at: datetime, is_early: bool) -> Spec:
 def _line_label(group: Sequence[Mark]) -> str:
     """Return the version alone where it says it all: on a phone there is no room for more."""
     names = {mark.version or mark.label for mark in group}
-    label = names.pop() if len(names) == 1 else f"{len(group)} deploys"
-    return label if len(label) <= _LONG_LABEL else label[: _LONG_LABEL - 1] + "…"
+    return names.pop() if len(names) == 1 else _counted(len(group), group[0].kind)
 
 
 def _area(mark: Mark, start: datetime, end: datetime, is_early: bool) -> list[Spec]:
-    ink = INK["error"] if mark.is_bad else INK["latency"]
+    ink = INK["annotation" if mark.kind == "annotation" else "error" if mark.is_bad else "latency"]
     shown: Spec = {
         "xAxis": start.isoformat(),
         "name": f"{mark.label}, {mark.text}",
@@ -169,7 +247,7 @@ def _area(mark: Mark, start: datetime, end: datetime, is_early: bool) -> list[Sp
         "label": {"show": False},
         "emphasis": {
             "itemStyle": {"color": ink, "opacity": 0.18},
-            "label": {**_pointed_at(is_early), "show": True, "position": "insideTopLeft"},
+            "label": {**_pointed_at(is_early), "position": "insideTopLeft"},
         },
     }
     return [shown, {"xAxis": end.isoformat()}]
@@ -182,7 +260,7 @@ def _label(is_early: bool) -> Spec:
 
 
 def _pointed_at(is_early: bool) -> Spec:
-    return {**_label(is_early), "formatter": "{b}", "fontSize": 11, "color": "#FFFFFF",
+    return {**_label(is_early), "show": True, "formatter": "{b}", "fontSize": 11, "color": "#FFFFFF",
             "backgroundColor": "#171A21", "padding": [4, 7], "borderRadius": 4, "width": 250, "lineHeight": 15,
             "overflow": "break", "verticalAlign": "top", "distance": -2}  # fmt: skip
 

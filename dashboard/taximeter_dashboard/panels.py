@@ -15,6 +15,7 @@ from taximeter_dashboard.components import kpis, sheet, table
 from taximeter_dashboard.headlines import Headline, headline_item
 from taximeter_dashboard.marks import (
     Mark,
+    annotation_marks,
     deploy_marks,
     incident_marks,
     mark_items,
@@ -115,22 +116,27 @@ def budgets_card(
 
 
 def happenings() -> list[Mark]:
-    """Return the deploys and the incidents of the window."""
+    """Return the deploys, the incidents and the annotations of the window."""
     scope, zone = session.scope(), session.zone()
     found = queries.deploys(session.settled(), scope)
-    incidents = [as_alert(row) for row in session.alerts().incidents().rows]
+    api = session.alerts()
+    incidents = api.incidents()
+    # A service that has just not answered is not waited for twice.
+    annotated = api.annotations(scope.start, scope.end).rows if incidents.is_reachable else []
+    alerts = [as_alert(row) for row in incidents.rows]
     return [
         *deploy_marks(found, zone, session.url),
-        *incident_marks(incidents, scope, datetime.now(UTC), zone, session.url),
+        *incident_marks(alerts, scope, datetime.now(UTC), zone, session.url),
+        *annotation_marks(annotated, scope, zone, session.url),
     ]
 
 
 def happened() -> None:
-    """Draw one line that says what was deployed and what fired; it opens to a list that leads on."""
+    """Draw one line that says what was deployed, fired and annotated; it opens to a list that leads on."""
     marks = happenings()
     if marks:
         inside = [blocks.listing(mark_items(marks))]
-        text = "in this window: dashed lines and shaded spans in the charts"
+        text = "in this window: lines and shaded spans in the charts"
         sheet([blocks.step("happened", summary(marks), text, inside=inside)], key="happened")
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from taximeter_dashboard import charts, queries
 from taximeter_dashboard.alerting import Alert, as_alert
-from taximeter_dashboard.marks import Mark, deploy_marks, incident_marks, mark_items, with_marks
+from taximeter_dashboard.marks import (
+    Mark,
+    annotation_marks,
+    deploy_marks,
+    incident_marks,
+    mark_items,
+    summary,
+    with_marks,
+)
 from taximeter_dashboard.scope import Scope, scope_of
 
 from .test_queries import NOW, Database, database, scope
@@ -126,6 +134,70 @@ def test_marks_stay_inside_the_plot() -> None:
     (line,) = drawn([Mark(late, "d", "")])["markLine"]["data"]
     assert line["xAxis"] == TIMES[-1].isoformat()
     assert drawn([]) == {}
+
+
+def annotated(age: timedelta, text: str = "flushed", **more: Any) -> dict[str, Any]:
+    return {"id": "1", "at": (NOW - age).isoformat(), "text": text, **more}
+
+
+def test_an_annotation_says_when_whom_and_who_and_concerns_its_agent(scope: Scope) -> None:
+    more = {"agent_name": "a", "service_name": "s", "author": "ann"}
+    rows = [
+        annotated(10 * MINUTE, **more),
+        annotated(90 * MINUTE, until=(NOW - 30 * MINUTE).isoformat()),
+    ]
+    moment, span = annotation_marks(rows, scope, UTC, url)
+    assert (moment.label, moment.text) == ("flushed", "24 Nov 11:32, a, s, by ann")
+    assert (moment.until, moment.id) == (None, "1")
+    assert (span.at, span.until) == (scope.start, NOW - 30 * MINUTE)
+    assert (span.text, span.href) == ("24 Nov 10:12 to 24 Nov 11:12", "")
+    assert "agents" in moment.href
+    others = scope_of(NOW, "1h", filters={"agent": ["b"]})
+    assert [mark.until for mark in annotation_marks(rows, others, UTC, url)] == [span.until]
+
+
+def test_an_annotation_looks_like_itself_and_its_label_stays_beside_a_deploys() -> None:
+    deploys = [Mark(TIMES[i], "a 2", "", version=str(i)) for i in (10, 33)]
+    written = Mark(TIMES[33], "flushed", "by ann", kind="annotation")
+    span = Mark(TIMES[40], "load test", "", TIMES[50], "annotation")
+    extra = drawn([*deploys, written, span])
+    lines = {line["label"]["formatter"]: line for line in extra["markLine"]["data"]}
+    assert {text: line["label"]["show"] for text, line in lines.items()} == {
+        "10": True,
+        "": False,
+        "flushed": True,
+    }
+    assert lines[""]["emphasis"]["label"]["show"]
+    own, other = lines["flushed"], lines["10"]
+    assert (own["symbol"], other["symbol"]) == ("triangle", "none")
+    assert (own["lineStyle"]["type"], other["lineStyle"]["type"]) == ("solid", "dashed")
+    ((area, _),) = extra["markArea"]["data"]
+    assert area["itemStyle"]["color"] == own["lineStyle"]["color"] != other["lineStyle"]["color"]
+    assert summary([*deploys, written, span]) == "2 deploys, 2 annotations"
+
+
+def test_hostile_annotations_are_cut_and_no_template(scope: Scope) -> None:
+    text = "{b}<img src=x onerror=alert(1)>" + "x" * 300
+    (mark,) = annotation_marks([annotated(10 * MINUTE, text)], scope, UTC, url)
+    assert mark.label == text[:199] + "…"
+    (line,) = drawn([mark])["markLine"]["data"]
+    assert line["label"]["formatter"] == "(b)<img src=x one…"
+    assert line["emphasis"]["label"]["formatter"] == "{b}"
+
+
+def test_a_label_ends_before_the_next_one() -> None:
+    marks = [Mark(TIMES[i], "x" * 30, "", kind="annotation") for i in (2, 12, 26, 40, 56)]
+    lines = drawn(marks)["markLine"]["data"]
+    assert [len(line["label"]["formatter"]) for line in lines] == [8, 11, 6, 6, 13]
+    short = [Mark(TIMES[26], "1.2", "", version="1.2"), marks[3]]
+    lines = drawn(short)["markLine"]["data"]
+    assert [line["label"]["formatter"] for line in lines] == ["1.2", "xxxxxx…"]
+
+
+def test_annotations_that_are_close_share_a_line() -> None:
+    marks = [Mark(TIMES[40 + i], name, "", kind="annotation") for i, name in enumerate("ab")]
+    (line,) = drawn(marks)["markLine"]["data"]
+    assert line["label"]["formatter"] == "2 annotations"
 
 
 def test_the_list_leads_on_with_the_newest_first() -> None:

@@ -23,7 +23,9 @@ from taximeter_dashboard.alerting import (
 )
 from taximeter_dashboard.alerts_api import AlertsApi, Done
 from taximeter_dashboard.components import sheet, table
+from taximeter_dashboard.marks import annotation_marks, with_marks
 from taximeter_dashboard.panels import BEHIND, budgets_card
+from taximeter_dashboard.scope import Scope
 
 HISTORY: Final = 50
 BACKTEST_DAYS: Final = (7, 14, 30)
@@ -55,7 +57,7 @@ def draw() -> None:
     _firing(api, current, [alert for alert in every if alert.status == "firing"])
     budgets = api.budgets()
     budgets_card(budgets.rows, budgets.evaluated_to)
-    _history(every)
+    _history(api, every)
     with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
@@ -100,7 +102,7 @@ def _firing(api: AlertsApi, current: list[Alert], incidents: list[Alert]) -> Non
                 _say(api.snooze(names[chosen], duration, author), f"Snoozed for {duration}.")
 
 
-def _history(every: list[Alert]) -> None:
+def _history(api: AlertsApi, every: list[Alert]) -> None:
     past = [alert for alert in every if alert.status == "resolved"]
     now = datetime.now(UTC)
     since = now - timedelta(days=DAYS)
@@ -109,8 +111,12 @@ def _history(every: list[Alert]) -> None:
         spans = incident_spans(recent, now)
         if spans:
             height = 60 + 22 * len({span.row for span in spans})
+            zone, scope = session.zone(), Scope(since, now, 3_600, is_live=True)
+            rows = api.annotations(since, now).rows
+            marks = annotation_marks(rows, scope, zone, session.url)
             st.echarts_chart(
-                charts.time_line(spans, since, now), height=height, key="chart-incidents",
+                with_marks(charts.time_line(spans, since, now), marks, (since, now)),
+                height=height, key="chart-incidents",
                 alt="Incidents of the last days on a time line",
             )  # fmt: skip
         if past:
