@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taximeter_alerts.rules_file import parse_rules
+from taximeter_alerts.rules.rules_file import parse_rules
 from taximeter_collector.decompose import ModelUsage, PeriodUsage, decompose
 from taximeter_dashboard import category_charts, queries
 from taximeter_dashboard.category_charts import Stage
