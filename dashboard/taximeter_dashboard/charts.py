@@ -127,8 +127,8 @@ def time_line(spans: Sequence[Span], start: datetime, end: datetime) -> Spec:
     spec["xAxis"] |= {"min": start.isoformat(), "max": end.isoformat()}
     spec["yAxis"] = {
         "type": "category",
-        "data": rows,
-        "inverse": True,
+        # The first row is on top; with an inverse axis marks would stand on their heads.
+        "data": rows[::-1],
         "axisLine": {"show": False},
         "axisTick": {"show": False},
         "axisLabel": {"fontSize": 11, "width": 130, "overflow": "truncate"},

@@ -203,3 +203,17 @@ def test_annotations_that_are_close_share_a_line() -> None:
 def test_the_list_leads_on_with_the_newest_first() -> None:
     marks = [Mark(datetime(2026, 11, day, tzinfo=UTC), f"d{day}", "", href="/x") for day in (1, 2)]
     assert [item["title"] for item in mark_items(marks)] == ["d2", "d1"]
+
+
+def test_a_time_line_has_its_first_row_on_top_and_marks_on_their_feet() -> None:
+    """ECharts draws the first category at the bottom; an inverse axis would turn the marks over."""
+    spans = [charts.Span(row, TIMES[0], TIMES[9], "#000", "i") for row in ("first", "second")]
+    marked = with_marks(
+        charts.time_line(spans, TIMES[0], TIMES[-1]),
+        [Mark(TIMES[9], "flushed", "", kind="annotation")],
+        (TIMES[0], TIMES[-1]),
+    )
+    assert marked["yAxis"]["data"] == ["second", "first"]
+    assert "inverse" not in marked["yAxis"]
+    ((line,),) = [s["markLine"]["data"] for s in marked["series"] if "markLine" in s]
+    assert line["xAxis"] == TIMES[9].isoformat()
