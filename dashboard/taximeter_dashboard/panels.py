@@ -120,13 +120,11 @@ def happenings() -> list[Mark]:
     scope, zone = session.scope(), session.zone()
     found = queries.deploys(session.settled(), scope)
     api = session.alerts()
-    incidents = api.incidents()
-    # A service that has just not answered is not waited for twice.
-    annotated = api.annotations(scope.start, scope.end).rows if incidents.is_reachable else []
-    alerts = [as_alert(row) for row in incidents.rows]
+    incidents = [as_alert(row) for row in api.incidents().rows]
+    annotated = api.annotations(scope.start, scope.end).rows
     return [
         *deploy_marks(found, zone, session.url),
-        *incident_marks(alerts, scope, datetime.now(UTC), zone, session.url),
+        *incident_marks(incidents, scope, datetime.now(UTC), zone, session.url),
         *annotation_marks(annotated, scope, zone, session.url),
     ]
 
