@@ -268,7 +268,7 @@ def legend() -> Spec:
         "pageIconSize": 9,
         "pageButtonGap": 6,
         "pageTextStyle": {"fontSize": 10},
-        "textStyle": {"fontSize": 11.5},
+        "textStyle": {"fontSize": 11.5, "lineHeight": 16},  # without it descenders are cut
     }
 
 

@@ -218,6 +218,18 @@ def test_the_time_left_is_said_in_a_unit_that_tells(at: str, left: str) -> None:
     assert budget_sentence(rule, status).endswith(f"{left} to go.")
 
 
+def test_a_budget_of_a_part_says_of_which() -> None:
+    (rule, *_) = parse_rules(
+        "version: 1\nrules: [{name: b, watch: cost_usd, where: {agent_name: [web, deep]}, by: tenant, when: budget $10 per day}]",
+        "f", {},
+    ).rules  # fmt: skip
+    moment = datetime(2026, 11, 20, 20, tzinfo=UTC)
+    status = status_of(
+        Budget("b", 10.0, "day"), {"tenant": "acme"}, "g", BudgetSpend({}, {}), moment
+    )
+    assert budget_sentence(rule, status).startswith("web or deep / acme: ")
+
+
 def test_a_forecast_waits_for_days() -> None:
     outcome, said = found("forecast", (250.0, 0, 0), 10.0, known=5)
     assert outcome == "learning" and "expected" not in said

@@ -236,7 +236,7 @@ rules:
     process.tick()
     ((_, notice),) = process.told
     assert budgets(notice)[0].split("; ") == [
-        "Budgets: monthly, everything: at least 104 % of $150.00 per month",
+        "Budgets: monthly: at least 104 % of $150.00 per month",
         "daily, acme: at least 90 % of $80.00 per day (Tuesday 17 November).",
     ]
     process.log.close()

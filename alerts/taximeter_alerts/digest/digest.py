@@ -191,8 +191,9 @@ def _budget(found: BudgetUse) -> str:
     budget = found.budget
     least = "at least " if found.used.is_lower_bound else ""
     when = "" if found.is_only_one else f" ({_named(budget, found.start)})"
+    whose = f", {group_title(found.labels)}" if found.labels else ""
     return (
-        f"{budget.name}, {group_title(found.labels)}: {least}{say_amount(found.ratio, 'ratio')}"
+        f"{budget.name}{whose}: {least}{say_amount(found.ratio, 'ratio')}"
         f" of {say_amount(budget.amount_usd, 'USD')} per {budget.period}{when}"
     )
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from taximeter_alerts.amounts import say_amount
 from taximeter_alerts.judge.detect import Verdict
-from taximeter_alerts.judge.explain import group_title
+from taximeter_alerts.judge.explain import subject
 from taximeter_alerts.rules.book import Budget, Rule
 from taximeter_collector.forecast import HISTORY_DAYS, Forecast, TooFewDays, forecast_period
 
@@ -190,7 +190,7 @@ def judge_budget(rule: Rule, status: BudgetStatus) -> Verdict:
 def budget_sentence(rule: Rule, status: BudgetStatus) -> str:
     """Return the sentence of a budget's alert."""
     budget, used = status.budget, status.used
-    who, amount = group_title(status.labels), say_amount(budget.amount_usd, "USD")
+    who, amount = subject(rule, status.labels), say_amount(budget.amount_usd, "USD")
     least = "at least " if status.used.is_lower_bound else ""
     spent = (
         f"{least}{say_amount(used.usd, 'USD')} of {amount} per {budget.period} used"

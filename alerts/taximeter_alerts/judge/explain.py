@@ -44,9 +44,15 @@ def group_title(labels: Mapping[str, str | None]) -> str:
     return " / ".join(names) or "everything"
 
 
+def subject(rule: Rule, labels: Mapping[str, str | None]) -> str:
+    """Return whom a rule watches in a group: what `where` narrows it to, and the group."""
+    narrowed = {name: " or ".join(values) for name, values in rule.where if name not in labels}
+    return group_title(narrowed | dict(labels))
+
+
 def explain(rule: Rule, labels: Mapping[str, str | None], verdict: Verdict) -> str:
     """Return the sentence for a verdict."""
-    who = group_title(labels)
+    who = subject(rule, labels)
     what = metric_title(rule.watch)
     if verdict.outcome == "learning":
         return f"{who}: {what}: learning, {verdict.days} of {HISTORY_DAYS} days."
