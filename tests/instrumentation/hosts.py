@@ -24,6 +24,9 @@ class Reply:
     status: int = 200
     after_s: float = 0.0
     retry_after_s: int | None = None
+    drops: int = 0
+    """How many bytes its body has, each after a while."""
+    drop_every_s: float = 0.0
 
 
 class Sink:
@@ -47,7 +50,12 @@ class Sink:
                     self.send_response(answer.status)
                     if answer.retry_after_s is not None:
                         self.send_header("Retry-After", str(answer.retry_after_s))
+                    if answer.drops:
+                        self.send_header("Content-Length", str(answer.drops))
                     self.end_headers()
+                    for _ in range(answer.drops):
+                        time.sleep(answer.drop_every_s)
+                        self.wfile.write(b" ")
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""

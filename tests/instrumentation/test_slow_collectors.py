@@ -22,6 +22,7 @@ def rest():
     for n in range({SPANS - FIRST}): work(n)
 for n in range({FIRST}): work(n)
 time.sleep(0.6)
+print('begins to end', flush=True)
 """
 ENDS: Final = {
     "return": "rest()",
@@ -75,12 +76,17 @@ class Run:
     """What the log tells of, by reason."""
     logged: str
     seconds: float
+    """From when it began to end."""
 
 
 def run(end: str, reply: Callable[[int], Reply]) -> Run:
+    """Run a program that ends so."""
     with collector(reply) as sink:
+        program = host(START + end, sink.url)
+        assert program.stdout is not None
+        assert program.stdout.readline(), program.communicate()[1]
         began = time.monotonic()
-        _, logged = host(START + ENDS[end], sink.url).communicate(timeout=60)
+        _, logged = program.communicate(timeout=60)
         lost = [(reason, int(count)) for count, reason in re.findall(r"\((\d+) (\w+)\)", logged)]
         return Run(len(sink.names), lost, logged, time.monotonic() - began)
 
@@ -88,7 +94,7 @@ def run(end: str, reply: Callable[[int], Reply]) -> Run:
 def runs(reply: Callable[[int], Reply]) -> dict[str, Run]:
     """Run a program to each end, each with its own collector, all at a time."""
     with ThreadPoolExecutor(len(ENDS)) as pool:
-        done = pool.map(lambda end: run(end, reply), ENDS)
+        done = pool.map(lambda end: run(end, reply), ENDS.values())
         return dict(zip(ENDS, done, strict=True))
 
 
@@ -115,7 +121,19 @@ def test_what_a_busy_collector_never_takes_is_counted_and_said_once_and_not_wait
         assert found.lost == [("not_taken", count) for count in processes], end
         assert found.arrived == 0
         assert found.logged.count("TAXIMETER_ENDPOINT") == len(processes)
-        assert found.seconds < len(processes) * EXIT_S + 6
+        assert found.seconds < len(processes) * EXIT_S + 3
+
+
+def test_no_answer_makes_an_exit_longer_than_it_may_be() -> None:
+    """It sent what waited from the program's own thread: several slow answers, or one in drops, held it."""
+    replies: tuple[Callable[[int], Reply], ...] = (
+        lambda number: Reply(after_s=1.8),
+        lambda number: Reply(drops=40, drop_every_s=0.2),
+    )
+    for reply in replies:
+        found = run("for n in range(5_000): work(n)", reply)
+        assert found.seconds < EXIT_S + 3
+        assert "spans were lost" in found.logged
 
 
 def test_a_span_that_ends_while_the_program_waits_to_end_arrives() -> None:

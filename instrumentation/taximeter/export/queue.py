@@ -76,6 +76,8 @@ class ExportQueue(SpanProcessor):
         """When to give up, once it is stopping."""
         self._batch = 0
         """How many spans the batch has that is on its way or was not taken: sent again, it is the same bytes."""
+        self._beside: ExportQueue | None = None
+        """What waited behind a batch that took long when the stop came."""
         self._renew_locks()
         if hasattr(os, "register_at_fork"):
             here = weakref.ref(self)
@@ -85,6 +87,7 @@ class ExportQueue(SpanProcessor):
         self._lock = threading.RLock()  # SIGTERM may come while it is held
         self._changed = threading.Condition(self._lock)
         self._wake = threading.Event()
+        self._parted = threading.Event()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Let an ended span wait, or drop and count it."""
@@ -103,7 +106,10 @@ class ExportQueue(SpanProcessor):
             self._wake.set()
 
     def _begin(self) -> None:
-        """Start the thread: at the first span, and again in a forked child."""
+        """Start the threads: at the first span, and again in a forked child.
+
+        The one that a stop may need as well: a process that ends starts no more threads.
+        """
         if self._pid:  # a fork that Python was not told of, as some servers make
             self.forked()
         with self._lock:
@@ -113,8 +119,9 @@ class ExportQueue(SpanProcessor):
                 self._is_forked = False
                 self._sender = self._sender.anew()  # the parent writes on the old ones
             self._pid = os.getpid()
-        thread = threading.Thread(target=self._send_for_ever, name="taximeter", daemon=True)
-        Variables().run(thread.start)  # of no request
+        for work in (self._send_for_ever, self._send_beside):
+            thread = threading.Thread(target=work, name="taximeter", daemon=True)
+            Variables().run(thread.start)  # of no request
 
     def forked(self) -> None:
         """In a forked child: the thread did not come along, the parent's spans are the parent's."""
@@ -131,9 +138,12 @@ class ExportQueue(SpanProcessor):
                 self._wake.wait(RETRY_EVERY_S)
             self.room.say_losses()
         self._send_until_over()
-        with self._changed:
-            self._has_ended = True
-            self._changed.notify_all()
+
+    def _send_beside(self) -> None:
+        """Send what a stop parts from a batch that takes long. Few large batches: each may take as long."""
+        self._parted.wait()
+        if self._beside is not None:
+            self._beside._send_until_over(4 * BATCH_SPANS)
 
     def _send_until_over(self, largest: int = BATCH_SPANS) -> None:
         """Send what waits, again until the time of the stop is over."""
@@ -142,6 +152,9 @@ class ExportQueue(SpanProcessor):
             if self._until - time.monotonic() <= RETRY_EVERY_S:
                 break
             time.sleep(RETRY_EVERY_S)
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
 
     def _send_what_waits(self, largest: int = BATCH_SPANS) -> bool:
         """Send what waits now; False where the collector can't take it now."""
@@ -197,8 +210,12 @@ class ExportQueue(SpanProcessor):
         self._is_stopping = True
         self._wake.set()
         if self._pid == os.getpid() and not self._ends_within(min(PATIENCE_S, timeout_s)):
-            self._send_beside()
+            self._beside = self._behind()
+            self._parted.set()
+            if self._beside is not None:
+                self._end_beside(self._beside)
             self._ends_within(self._until - time.monotonic())
+        self._parted.set()
         self._sender.shutdown()
         self._give_up()
         self.room.say_losses(is_last=True)
@@ -208,25 +225,24 @@ class ExportQueue(SpanProcessor):
             return self._changed.wait_for(lambda: self._has_ended, timeout_s)
 
     @guarded(default=None)
-    def _send_beside(self) -> None:
-        """Send what waits behind a batch that takes long, on connections of its own, from this thread.
-
-        A process that ends starts no more threads. Few large batches: each may take as long.
-        """
+    def _behind(self) -> ExportQueue | None:
+        """Part what waits behind the batch under way; it has connections of its own."""
         left_s = self._until - time.monotonic()
         if left_s <= 0 or self.room.waiting_spans <= self._batch:
-            return
-        sender = self._sender.anew(left_s)
-        with self._lock:
-            behind = self.room.parted(self._batch)
-        beside = ExportQueue(sender, behind)
+            return None
+        beside = ExportQueue(self._sender.anew(left_s))
         beside._until = self._until
-        Variables().run(beside._send_until_over, 4 * BATCH_SPANS)
-        sender.shutdown()
+        with self._lock:
+            beside.room = self.room.parted(self._batch)
+        return beside
+
+    def _end_beside(self, beside: ExportQueue) -> None:
+        beside._ends_within(self._until - time.monotonic())
+        beside._sender.shutdown()
         beside._give_up()
         with self._lock:
-            self.room.exported += behind.exported
-            self.room.lost += behind.lost
+            self.room.exported += beside.room.exported
+            self.room.lost += beside.room.lost
 
     def _give_up(self) -> None:
         """Count what still waits as lost."""
