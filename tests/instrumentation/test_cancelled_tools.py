@@ -195,6 +195,29 @@ def test_what_was_cancelled_or_refused_neither_adds_to_failures_in_a_row_nor_end
     assert reached.value.used.tool_calls == 3
 
 
+def test_a_call_cancelled_after_too_many_failures_is_cancelled(spans: SpanList) -> None:
+    """It ended with the limit instead: whoever cancelled it was told that it is not cancelled."""
+
+    @taximeter.tool
+    async def look(key: int) -> None:
+        if key == 0:
+            await asyncio.sleep(9)
+        raise ConnectionError("gone")
+
+    @taximeter.agent("a", limits=Limits(tool_errors=1))
+    async def run() -> bool:
+        waits = asyncio.create_task(look(0))
+        await asyncio.sleep(0)
+        for key in range(1, 3):
+            with suppress(OSError, taximeter.ErrorCascadeDetected):
+                await look(key)
+        waits.cancel()
+        await asyncio.wait([waits])
+        return waits.cancelled()
+
+    assert asyncio.run(run())
+
+
 def thrashes(call: Callable[[], Any], ends: Callable[[Any], Awaitable[None]]) -> bool:
     """Make a call that ends otherwise than well, then the same again; return whether that is stopped."""
 

@@ -62,6 +62,8 @@ class ToolAdmission:
         with subject.lock:
             subject.order.end(self._call, failed)
             errors = subject.order.errors
+        if not failed:  # a cancellation must reach who cancelled
+            return
         for level in self._binding:
             if level.limits.tool_errors is not None and errors > level.limits.tool_errors:
                 raise level.reached(ErrorCascadeDetected, "tool_errors")
