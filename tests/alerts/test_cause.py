@@ -131,6 +131,31 @@ def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
     assert found.usd_per_hour == pytest.approx(1.0)
 
 
+def test_what_counts_as_failed_is_what_the_metrics_count(store: MemoryStore, now: datetime) -> None:
+    """It named cancelled calls, second spans of one call, and sub-agents as failed."""
+    at = now - timedelta(minutes=10)
+    store.add_rows("request", [request(at, id, is_error=True, error_class="x") for id in "abcd"])
+    (call,) = calls(at, 1, "1.0")
+    told: tuple[dict[str, Any], ...] = (
+        {"trace_id": "a", "status": "error", "error_class": "provider"},
+        {"trace_id": "b", "status": "error", "error_class": "provider", "is_billed": False},
+        {"trace_id": "c", "status": "cancelled", "error_class": "internal"},
+    )
+    store.add_rows("call", [{**call, "error_type": "E", **values} for values in told])
+    tool = {"span_id": "s", "start_time": at, "agent_name": "support", "is_error": True}
+    store.add_rows("tool_call", [{**tool, "trace_id": "a", "tool_name": "search"}])
+    delegation = {"tool_name": "researcher", "is_delegation": True}
+    store.add_rows("tool_call", [{**tool, "trace_id": "d", **delegation}])
+    found = cause(store, RULES["error-rate"], now)
+    assert found.lines[1:] == (
+        "Failed tools: search 1 unknown.",
+        "Failed model calls: openai/m 1 provider.",
+    )
+    labels: dict[str, str | None] = {"provider": "openai", "model": "m"}
+    outage = read_cause(store, RULES["provider-outage"], labels, VERDICT, now)
+    assert [example.request_id for example in outage.examples] == ["a"]
+
+
 def test_a_loop_is_told_by_version_and_by_the_call_that_repeats(
     store: MemoryStore, now: datetime
 ) -> None:

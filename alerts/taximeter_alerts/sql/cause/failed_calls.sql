@@ -2,6 +2,6 @@
 select coalesce(provider, '') || '/' || coalesce(model, '') as model,
     coalesce(error_class, 'unknown') as error_class, count(*) as failed
 from calls
-where error_type is not null and start_time >= $start and start_time < $end
+where is_billed and status = 'error' and start_time >= $start and start_time < $end
     and {where}
 group by all order by failed desc, model, error_class limit 3
