@@ -139,11 +139,12 @@ _TOLD: Final = "create or replace temp view in_span as from in_item"
 def pick(con: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return ``row`` and each mapped column as text: the value of its first source in ``n_source``, NULL without one.
 
-    Columns are scattered by row instead of pivoted in SQL, which costs a third of it.
+    Of a source that is there twice, as in two events of a name, the first counts. Columns are scattered by
+    row instead of pivoted in SQL, which costs a third of it.
     """
     found = con.sql(
-        "select column_name, list(\"row\") as rows, list(value) as texts from n_source where value <> ''"
-        " group by column_name, rank order by rank desc"
+        'select column_name, list_reverse(list("row")) as rows, list_reverse(list(value)) as texts'
+        " from n_source where value <> '' group by column_name, rank order by rank desc"
     ).to_arrow_table()
     sources: dict[str, list[tuple[pa.Array, pa.Array]]] = {}
     for name, rows, texts in zip(*(found[column] for column in found.column_names), strict=True):

@@ -42,3 +42,13 @@ def test_each_row_and_column_takes_the_lowest_rank_that_is_not_empty(
         if text is not None
     }
     assert told == expected
+
+
+def test_of_two_events_of_a_name_the_first_counts() -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            'create table n_source ("row" bigint, column_name varchar, rank integer, value varchar)'
+        )
+        first, second = (3, COLUMNS[0], 1, "stop"), (3, COLUMNS[0], 1, "length")
+        con.executemany("insert into n_source values (?, ?, ?, ?)", [first, second])
+        assert pick(con)[COLUMNS[0]].to_pylist() == [None, None, None, "stop"]
