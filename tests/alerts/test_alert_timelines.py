@@ -224,6 +224,24 @@ def test_when_much_fires_at_once_the_next_evaluation_reads_the_other_causes(
     assert process.board.unexplained() == set()
 
 
+def test_the_cause_of_one_agent_is_not_told_of_another(
+    process: Process, store: MemoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two agents are one incident; the cause of the one that leads could not be read."""
+
+    def read_cause(_reader: object, _rule: object, labels: dict[str, str], *_: object) -> Cause:
+        return Cause() if labels == {"agent_name": "a"} else Cause((f"{labels} did it",))
+
+    monkeypatch.setattr("taximeter_alerts.evaluator.read_cause", read_cause)
+    dear = "watch: cost_per_request_usd, by: agent_name, when: above $1, group_by: rule"
+    process.restart(f"{OPS}rules: [{{name: dear, {dear}}}]\n")
+    for agent in ("a", "b"):
+        store.add_minutes(agent, clock.now.replace(second=0), 1, requests=3_000, cost_usd=9.0)
+    process.run(1)
+    (notice,) = process.inbox.notices
+    assert (notice.title, notice.cause) == ("cost per request and 1 more, a", ())
+
+
 def test_a_cause_that_cannot_be_read_keeps_no_alert_back_and_is_asked_for_once(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:

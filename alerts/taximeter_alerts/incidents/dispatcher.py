@@ -263,8 +263,9 @@ def chart_of(member: Member) -> Chart | None:
 
 
 def with_cause(notice: Notice, members: Sequence[Member], base: str | None) -> Notice:
-    """Return the notice with what is known of a cause, the first alert's if it has one."""
-    causes = [json.loads(member.row["peak"]).get("cause") for member in members]
+    """Return the notice with what is known of a cause: the first alert's, or another's about the same."""
+    same = [member for member in members if member.labels == members[0].labels]
+    causes = [json.loads(member.row["peak"]).get("cause") for member in same]
     cause = next((cause for cause in causes if cause and any(cause.values())), None)
     if cause is None:
         return notice
