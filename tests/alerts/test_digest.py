@@ -13,13 +13,14 @@ from tests.alerts.conftest import Clock, MemoryStore
 
 from taximeter_alerts.digest.digest import period_due
 from taximeter_alerts.digest.digests import Digests
+from taximeter_alerts.judge.budgets import periods_of
 from taximeter_alerts.notification_log import NotificationLog
 from taximeter_alerts.notifiers.email import mail_message
 from taximeter_alerts.notifiers.slack import slack_message
 from taximeter_alerts.outbox.delivery import Delivery
 from taximeter_alerts.outbox.notice import Notice
 from taximeter_alerts.outbox.outbox import Outbox
-from taximeter_alerts.rules.book import Digest
+from taximeter_alerts.rules.book import Budget, Digest
 from taximeter_alerts.rules.rules_file import parse_rules
 from taximeter_collector.client import QueryError
 
@@ -240,6 +241,23 @@ rules:
         "daily, acme: at least 90 % of $80.00 per day (Tuesday 17 November).",
     ]
     process.log.close()
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [
+        ("America/Los_Angeles", ["24T00-24T08", "23T00-24T00"]),
+        ("Europe/Berlin", ["23T00-23T23"]),
+        ("UTC", ["23T00-24T00"]),
+    ],
+)
+def test_a_day_of_a_budget_in_another_time_zone_is_told_where_most_of_it_lies(
+    zone: str, told: list[str]
+) -> None:
+    """The day of UTC that ended in a day of California was told by no digest."""
+    period = period_due(Digest("day", zone=zone), datetime(2026, 11, 24, 23, tzinfo=UTC))
+    found = periods_of(Budget("b", 1.0, "day"), period.start, period.end)
+    assert [f"{start:%dT%H}-{end:%dT%H}" for start, end in found] == told
 
 
 def test_what_the_cache_missed_is_found(process: Process, store: MemoryStore, clock: Clock) -> None:

@@ -106,7 +106,7 @@ def periods_of(budget: Budget, start: datetime, end: datetime) -> list[Window]:
     """Return what a report on `start` to `end` tells of a budget, the newest first.
 
     The period that goes on at its end, up to there, and each that ended within: of those that
-    are no longer than the report itself, only whole ones.
+    are no longer than the report itself, only what lies in it for the most part.
 
     >>> def told(period, start, end):
     ...     at = [datetime(2026, 11, day, tzinfo=UTC) for day in (start, end)]
@@ -121,7 +121,7 @@ def periods_of(budget: Budget, start: datetime, end: datetime) -> list[Window]:
     windows = [(first, end)]
     while first > start:
         first, last = period_of(budget, first)
-        if first >= start or last - first > end - start:
+        if first + (last - first) / 2 >= start or last - first > end - start:
             windows.append((first, last))
     return windows
 
