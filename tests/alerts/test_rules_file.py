@@ -261,6 +261,27 @@ def test_keys_that_do_not_go_together_are_a_fault(keys: str, fault: str) -> None
     assert str(caught.value).startswith("f:3:") and fault in str(caught.value)
 
 
+def test_a_rule_has_no_name_that_is_a_budgets_level_and_one_without_a_name_is_not_offered() -> None:
+    """Both were kept under one name, as one alert."""
+    text = """\
+version: 1
+defaults: false
+rules:
+  - {name: team, watch: cost_usd, when: budget $5 per day, at: 80%}
+  - {name: "team 80%", watch: cost_usd, when: above $5}
+  - {watch: cost_usd, when: above $5}
+silences: [{match: {rule: nope}, until: 2030-01-01}]
+"""
+    with pytest.raises(RulesError) as caught:
+        parse_rules(text, "f", {})
+    known = "team, team 80%, evaluation-failing, receiver-failing"
+    assert str(caught.value).splitlines()[-3:] == [
+        "f:5:12: rule team 80%: name: there is a rule of this name already",
+        "f:6:5: rule without a name: key 'name' is missing",
+        f"f:7:27: silence: rule: unknown rule 'nope'; use one of: {known}",
+    ]
+
+
 def test_levels_grouping_and_absence_are_read() -> None:
     text = """\
 version: 1

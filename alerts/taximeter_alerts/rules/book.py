@@ -244,7 +244,8 @@ class RuleBook:
 
 def names_of(rules: Iterable[Rule]) -> tuple[str, ...]:
     """Return the names by which rules can be silenced: as written, and those of a budget's levels."""
-    return tuple(dict.fromkeys(n for rule in rules for n in (rule.written_name, rule.name)))
+    names = (name for rule in rules for name in (rule.written_name, rule.name))
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def group_labels(rule: Rule, labels: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -36,7 +36,9 @@ def read_budget(nodes: Nodes, keys: Mapping[str, yaml.Node], rule: Rule) -> list
     budget = Budget(rule.name, amount, period, read_zone(nodes, keys.get("zone")), on_exhausted)
     of = f"{written} per {period}"
     levels = [_level(nodes, node, of) for node in nodes.one_or_more(keys.get("at"))]
-    if "at" not in keys:
+    if "at" in keys and not levels and isinstance(keys["at"], yaml.SequenceNode):
+        nodes.fault(keys["at"], f"name at least one level, as [{', '.join(_DEFAULT_LEVELS)}]")
+    if not any(levels):  # one with a fault has a name all the same
         levels = [_condition(text, of) for text in _DEFAULT_LEVELS]
     found = [_rule(rule, budget, level, "severity" in keys) for level in levels if level]
     for twice in {a.name for i, a in enumerate(found) if any(a.name == b.name for b in found[:i])}:

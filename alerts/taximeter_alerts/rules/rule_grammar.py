@@ -9,7 +9,7 @@ from typing import Any, Final
 import yaml
 
 from taximeter_alerts.amounts import parse_amount, parse_count, parse_duration
-from taximeter_alerts.rules.book import RATES, WINDOWS_S, Condition, Rule
+from taximeter_alerts.rules.book import RATES, WINDOWS_S, Condition, Rule, names_of
 from taximeter_alerts.rules.budget_grammar import BUDGET_KEYS, HOW, read_budget
 from taximeter_alerts.rules.condition_grammar import kind_meant, read_condition
 from taximeter_alerts.rules.yaml_nodes import Nodes
@@ -31,8 +31,7 @@ def read_rules(nodes: Nodes, node: yaml.Node | None, receivers: set[str]) -> lis
     for item in nodes.sequence(node):
         keys = nodes.mapping(item, RULE_KEYS, _rule_name(item), example=_RULE, instead=_INSTEAD)
         found = _Grammar(nodes, keys).rules(item, receivers)
-        names = {rule.written_name for rule in rules}
-        if "name" in keys and names & {rule.written_name for rule in found}:
+        if "name" in keys and {*names_of(rules)} & {*names_of(found)}:
             nodes.fault(keys["name"], "there is a rule of this name already")
         rules += found
         nodes.context = ""
