@@ -309,7 +309,10 @@ def test_nobody_goes_by_budgets_that_are_not_known_since_a_restart(
         ('when: "budget 5x per day"', "not an amount of money: '5x'"),
         ('when: "budget $5 per day", at: 80', "cannot read '80'; a level is 80%, forecast"),
         ('when: "budget $5 per day", at: [80%, 80%]', "'b 80%' is given twice"),
-        ('when: "budget $5 per day", at: []', "at: name at least one level, as [80%, 100%, forecast]"),
+        (
+            'when: "budget $5 per day", at: []',
+            "at: name at least one level, as [80%, 100%, forecast]",
+        ),
         ('when: "budget $5 per day", zone: Mars', "unknown time zone 'Mars'"),
         ('when: "budget $5 per day", for: 5m', "for: a budget has no such key"),
         ('when: "budget $5 per day", on_exhausted: kill', "use one of: notify, stop"),
