@@ -16,6 +16,17 @@ select trace_id, span_id, bool_or(of_call) as above_call,
     bool_or(of_call and with_usage) as above_usage, bool_or(not of_call) as above_sum
 from up group by all;
 
+-- Of clients that are known to open a span for every call (mark one_call), also where it was cancelled and says nothing.
+create or replace temp table d_one_call as
+with marked as (
+    select distinct seen.dialect, seen.name
+    from (select distinct dialect, name from d_span where kind in ('llm', 'embedding') and masked is null) as seen
+    join span_mark m on m.mark = 'one_call' and m.key = 'span.name' and m.dialect in ('*', seen.dialect) and lower(seen.name) glob m.pattern
+)
+select s.trace_id, s.span_id from d_span s
+where s.kind in ('llm', 'embedding') and case when s.masked is not null then list_contains(s.masked.marks, 'one_call')
+    else (s.dialect, s.name) in (from marked) end;
+
 create or replace temp table d_call as
 with candidate as (
     select s.* exclude (batch, received_at, otel_kind, status_message, scope_version, linked_span_id, is_side, is_cumulative, request_id,
@@ -29,7 +40,7 @@ with candidate as (
             when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and above_call then 'a call below it'
             when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and t.is_below_call then 'part of the call above it'
             when s.kind in ('llm', 'embedding') and not coalesce(s.has_usage, false) and s.status not in ('error', 'cancelled')
-                and s.dialect not in ('taximeter', 'anthropic_sdk')  -- theirs are calls, also one that was cancelled unmarked
+                and (s.trace_id, s.span_id) not in (from d_one_call)
                 and coalesce(s.response_id, s.finish_reason) is null
                 and (s.trace_id, s.span_id) not in (select (call_trace_id, call_span_id) from d_late)
                 and exists (from d_span other where other.trace_id = s.trace_id and other.parent_span_id = s.parent_span_id
@@ -69,12 +80,11 @@ join finish_rule rule
 group by all;
 
 -- A client that runs the tools itself inside one span shows one call for several, with the last one's usage at best;
--- unless it is known to open such a span for every call (mark one_call).
+-- unless it is known to open such a span for every call.
 create or replace temp table d_wrapping as
 select distinct c.trace_id, c.span_id
 from d_call c
 join d_span t on t.trace_id = c.trace_id and t.parent_span_id = c.span_id and t.kind = 'tool'
 left join d_finish f on f.finish_reason = c.finish_reason
 where c.kind = 'llm' and c.signal = 'span' and c.is_billed and coalesce(f.finish_class, '') <> 'tool'
-    and not case when c.masked is not null then list_contains(c.masked.marks, 'one_call')
-        else exists (from span_mark m where m.mark = 'one_call' and m.key = 'span.name' and m.dialect in ('*', c.dialect) and lower(c.name) glob m.pattern) end;
+    and (c.trace_id, c.span_id) not in (from d_one_call);

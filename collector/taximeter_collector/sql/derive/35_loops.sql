@@ -7,7 +7,7 @@ select s.trace_id, s.span_id, named.mark
 from d_span s join (
     select distinct seen.dialect, seen.name, m.mark
     from (select distinct dialect, name from d_span where masked is null) as seen
-    join span_mark m on m.key = 'span.name' and m.dialect in ('*', seen.dialect) and lower(seen.name) glob m.pattern
+    join span_mark m on m.key = 'span.name' and m.mark <> 'one_call' and m.dialect in ('*', seen.dialect) and lower(seen.name) glob m.pattern
 ) as named using (dialect, name)
 where s.masked is null
 union
