@@ -218,6 +218,25 @@ def test_a_call_cancelled_after_too_many_failures_is_cancelled(spans: SpanList) 
     assert asyncio.run(run())
 
 
+@pytest.mark.parametrize("is_mcp", [False, True])
+def test_a_runs_deadline_is_no_failure_of_the_tool_that_it_ends(
+    spans: SpanList, is_mcp: bool
+) -> None:
+    """An MCP tool's call ended the run as one failure too many."""
+
+    async def work(session: Any, name: str, arguments: Any = None) -> None:
+        await asyncio.sleep(9)
+
+    look = wrap_call_tool(work, is_native=True) if is_mcp else taximeter.tool(name="look")(work)
+
+    @taximeter.agent("a", limits=Limits(tool_errors=0, deadline_s=0.05))
+    async def run() -> None:
+        await look(None, "look", {})
+
+    with pytest.raises(taximeter.DeadlineReached):
+        asyncio.run(run())
+
+
 def thrashes(call: Callable[[], Any], ends: Callable[[Any], Awaitable[None]]) -> bool:
     """Make a call that ends otherwise than well, then the same again; return whether that is stopped."""
 

@@ -20,6 +20,7 @@ from taximeter import lifecycle, semconv
 from taximeter.clients.fields import field
 from taximeter.guard import guarded
 from taximeter.runs.deadlines import raise_if_overdue, until_deadline
+from taximeter.runs.limits import LimitReached
 from taximeter.runs.model_calls import plain
 from taximeter.spans import current_span
 from taximeter.tools.limits import admit_tool_call, has_failed
@@ -85,10 +86,16 @@ class _Call:
         if error is not None:
             record_error(self._span, error)
         self._span.end()
-        if self._admission is not None:
-            self._admission.end(has_failed(error) if error is not None else self._is_error)
-        if error is not None:
-            raise_if_overdue(error)
+        failed = self._is_error if error is None else has_failed(error)
+        try:
+            if error is not None:
+                raise_if_overdue(error)
+        except LimitReached:
+            failed = None  # the run's deadline is no failure of the tool, as in `taximeter.tool`
+            raise
+        finally:
+            if self._admission is not None:
+                self._admission.end(failed)
 
     def take(self, answer: Any) -> None:
         """Record what the server answered; an error is an answer too."""
