@@ -37,6 +37,8 @@ class Span:
     service: str = "desk"
     failed: bool = False
     name: str = ""
+    kind: int = 0
+    """As OTLP numbers it: 2 is a server's side, 3 a client's."""
 
 
 def chat(trace: int, id: int, parent: int = 0, *, tokens: int = 100, response_id: str = "",
@@ -91,6 +93,7 @@ def _add(message: Any, span: Span) -> None:
     message.span_id = span.id.to_bytes(8, "big")
     if span.parent:
         message.parent_span_id = span.parent.to_bytes(8, "big")
+    message.kind = span.kind
     message.name = span.name or f"span {span.id}"
     message.start_time_unix_nano = BEGINNING_NS + span.start * 10**6
     message.end_time_unix_nano = BEGINNING_NS + span.end * 10**6

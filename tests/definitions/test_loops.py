@@ -19,6 +19,12 @@ def test_a_sub_agents_decisions_belong_to_its_own_loop(store: Store) -> None:
     assert one(store, "select loop_length, model_calls from requests") == (2, 4)
 
 
+def test_a_crewai_agent_has_the_name_of_its_role(store: Store) -> None:
+    """OpenInference tells it in the span's name alone."""
+    send(store, [[plain(1, name="Senior Researcher._execute_core", openinference__span__kind="AGENT"), call(2, at=0)]])  # fmt: skip
+    assert one(store, "select any_value(agent_name) from agent_runs") == ("Senior Researcher",)
+
+
 def test_embeddings_guardrails_retrieval_and_compaction_are_no_decisions(store: Store) -> None:
     embedding = call(3, at=300, gen_ai__operation__name="embeddings")
     guard = plain(4, 1, openinference__span__kind="GUARDRAIL")

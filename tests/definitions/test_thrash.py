@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.definitions.spans import agent, call, plain, tool
-from tests.telemetry import Span, one, send, wipe
+from tests.telemetry import GENAI, Span, one, send, wipe
 
 from taximeter.fingerprint import arguments_hash
 from taximeter.settings.settings import ToolsSettings
@@ -100,6 +100,31 @@ def test_the_spans_of_one_execution_are_one_call(store: Store) -> None:
     server = Span(1, 12, 11, 220, 500, client.attributes, name="tools/call lookup", failed=True)
     send(store, [turns([outer, client, server, plain(13, 10, at=230, end=240)])])
     assert one(store, "select tool_name, is_error from tool_calls") == ("mcp__desk__lookup", True)
+
+
+CLAUDE_CODE = "com.anthropic.claude_code.tracing"
+
+
+@pytest.mark.parametrize(
+    ("caller", "scope", "at", "found"),
+    [
+        ("mcp__desk__lookup", CLAUDE_CODE, 220, ["mcp__desk__lookup"]),
+        ("mcp_tool", CLAUDE_CODE, 220, ["mcp_tool"]),
+        ("lookup", GENAI, 220, ["lookup"]),
+        ("lookup", GENAI, 5_000, ["lookup", "lookup"]),
+        ("other", GENAI, 220, ["other", "lookup"]),
+    ],
+)
+def test_a_server_beside_its_caller_is_the_same_execution(
+    store: Store, caller: str, scope: str, at: int, found: list[str]
+) -> None:
+    """An MCP server in the program that started the caller's: the same tool at the same time."""
+    said = (*tool(9, at=0, name=caller).attributes, ("tool_name", caller))
+    outer = Span(1, 10, 1, 200, 700, said, scope, name="claude_code.tool")
+    told = tool(9, at=0, name="lookup").attributes
+    server = Span(1, 12, 1, at, at + 100, told, "mcp-python-sdk", name="tools/call lookup", kind=2)
+    send(store, [turns([outer, server])])
+    assert one(store, "select list(tool_name order by start_time) from tool_calls") == (found,)
 
 
 def test_volatile_arguments_do_not_tell_calls_apart(store: Store) -> None:

@@ -18,6 +18,20 @@ from below b
 left join below up1 on up1.trace_id = b.trace_id and up1.span_id = b.above
 left join below up2 on up2.trace_id = b.trace_id and up2.span_id = up1.above;
 
+-- So is a server's side that names no caller and runs while the same tool's call does: an MCP server inside the program that
+-- starts Claude Code, which passes no context on and may call every such tool mcp_tool.
+insert into d_tool_part
+select s.trace_id, s.span_id, true, s.status, s.error_type, s.start_unix_nano, s.arguments_hash, s.result_hash, s.is_denied, false,
+    arg_max(up.span_id, (up.start_unix_nano, up.span_id))
+from d_span s
+join d_tree t on t.trace_id = s.trace_id and t.span_id = s.span_id and t.tool_span_id is null
+join d_span up on up.trace_id = s.trace_id and up.kind = 'tool' and up.name not like 'tools/call%'
+    and up.start_unix_nano <= s.end_unix_nano and up.end_unix_nano >= s.start_unix_nano
+    and (tool_base(up.tool_name) = tool_base(s.tool_name) or ends_with(tool_base(up.tool_name), '_' || tool_base(s.tool_name))
+        or (up.dialect = 'claude_code' and up.tool_name = 'mcp_tool'))
+where s.kind = 'tool' and s.otel_kind = 2 and s.name like 'tools/call%'
+group by all;
+
 create or replace temp table d_tool_named as
 select seen.scope_name, seen.tool_name, list_distinct(list(rule.role)) as roles
 from (select distinct scope_name, tool_name from d_span where kind = 'tool') as seen
