@@ -106,13 +106,6 @@ def in_openai_agents() -> None:
     assert asyncio.run(agents.Runner.run(agent, "hi")).final_output == "Done."
 
 
-def in_crewai() -> None:
-    """CrewAI's own model class."""
-    from crewai import LLM
-
-    assert LLM(model=f"openai/{MODEL}").call("hi") == "Done."
-
-
 FRAMEWORKS: dict[str, tuple[str, str, Callable[[], None]]] = {
     "django": ("django", "Django", in_django),
     "fastapi": ("fastapi", "fastapi", in_fastapi),
@@ -120,7 +113,6 @@ FRAMEWORKS: dict[str, tuple[str, str, Callable[[], None]]] = {
     "langgraph": ("langgraph", "langgraph", in_langgraph),
     "pydantic-ai": ("pydantic_ai", "pydantic-ai-slim", in_pydantic_ai),
     "openai-agents": ("agents", "openai-agents", in_openai_agents),
-    "crewai": ("crewai", "crewai", in_crewai),
 }
 
 
