@@ -13,7 +13,7 @@ import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from traffic import request_body
 
-from taximeter_collector.decode import flatten, parse
+from taximeter_collector.ingest.decode import flatten, parse
 
 REQUESTS, SPANS, ROUNDS = 8, 512, 7
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from traffic import request_body
 
-from taximeter_collector.decode import flatten, parse
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.normalise import store_spans
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.ingest.decode import flatten, parse
+from taximeter_collector.ingest.normalise import store_spans
+from taximeter_collector.store.store import Store
 
 REQUEST = 512
 SIZES = (512, 8_192, 32_768)

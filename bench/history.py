@@ -17,10 +17,10 @@ from typing import Final
 import duckdb
 from traffic import request_body
 
-from taximeter_collector.decode import flatten, parse
-from taximeter_collector.derive import derive_step
-from taximeter_collector.normalise import store_spans
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step
+from taximeter_collector.ingest.decode import flatten, parse
+from taximeter_collector.ingest.normalise import store_spans
+from taximeter_collector.store.store import Store
 
 TEMPLATE_SPANS: Final = 20_480
 DAYS: Final = 30

@@ -23,11 +23,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.corpus.archive import scenarios
 
 from taximeter_collector import sql_files
-from taximeter_collector.decode import flatten, parse
-from taximeter_collector.derive import derive_step
-from taximeter_collector.normalise import store_spans
-from taximeter_collector.otlp_json import json_to_protobuf
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step
+from taximeter_collector.ingest.decode import flatten, parse
+from taximeter_collector.ingest.normalise import store_spans
+from taximeter_collector.receivers.otlp_json import json_to_protobuf
+from taximeter_collector.store.store import Store
 
 ROUNDS, HOUR_NS = 5, 3600 * 10**9
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from traffic import request_body
 
 from taximeter.settings.settings import RedactionSettings
-from taximeter_collector.decode import flatten, parse
-from taximeter_collector.normalise import store_spans
-from taximeter_collector.redaction import Redactor
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.decode import flatten, parse
+from taximeter_collector.ingest.normalise import store_spans
+from taximeter_collector.ingest.redaction import Redactor
+from taximeter_collector.store.store import Store
 
 GROUP = 512
 SETS: tuple[tuple[str, ...], ...] = ((), ("secrets",), ("secrets", "pii"))

@@ -26,9 +26,9 @@ from ingest import cpu_seconds, start
 from traffic import request_body
 
 from taximeter.settings.ports import read_ports
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 OLD_DAYS = 6
 READERS = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.telemetry import wipe
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 @pytest.fixture(scope="session")

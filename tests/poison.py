@@ -6,10 +6,10 @@ import duckdb
 import pytest
 from tests.patience import wait_until
 
-from taximeter_collector import derive
-from taximeter_collector.deriver import Deriver
+from taximeter_collector.derive import derive
+from taximeter_collector.derive.deriver import Deriver
 from taximeter_collector.prices import PriceBook
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 def follow_past_poison(

@@ -18,15 +18,15 @@ from tests.patience import PATIENCE_S, wait_until
 
 from taximeter.settings.ports import live_port
 from taximeter.settings.settings import CollectorSettings, load_settings
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.http_app import build_app
-from taximeter_collector.ingest import Ingest
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify_api import Verifier
+from taximeter_collector.ingest.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
+from taximeter_collector.receivers.grpc_receiver import GrpcReceiver
+from taximeter_collector.receivers.http_app import build_app
 from taximeter_collector.server import Addresses, serve
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.stream import Sender
-from taximeter_collector.verify_api import Verifier
 
 Build = Callable[[CollectorSettings], tuple[Starlette, GrpcReceiver]]
 

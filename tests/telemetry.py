@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from taximeter_collector.data_files import DAY_TABLES, ROLLUP_TABLES
-from taximeter_collector.decode import Signal
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.data_files import DAY_TABLES, ROLLUP_TABLES
+from taximeter_collector.store.store import Store
 
 BEGINNING_NS: Final = 1_795_000_000_000_000_000
 GENAI: Final = "opentelemetry.instrumentation.genai.anthropic"

@@ -11,17 +11,17 @@ from typing import Final
 from taximeter.pricing import PriceFileError
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter_collector.config import read_settings
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.directory_lock import UnusableStoreError
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.http_app import build_app
-from taximeter_collector.ingest import Ingest
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify_api import Verifier
+from taximeter_collector.ingest.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
-from taximeter_collector.retention import Retention
+from taximeter_collector.receivers.grpc_receiver import GrpcReceiver
+from taximeter_collector.receivers.http_app import build_app
+from taximeter_collector.retention.retention import Retention
 from taximeter_collector.server import serve
-from taximeter_collector.store import StoreError, open_store
+from taximeter_collector.store.directory_lock import UnusableStoreError
+from taximeter_collector.store.store import StoreError, open_store
 from taximeter_collector.transfer.stream import Sender
-from taximeter_collector.verify_api import Verifier
 
 FINISH_S: Final = 2.0
 """With the requests that still run (10 s) and the last checkpoint a stop takes 15 s at most."""

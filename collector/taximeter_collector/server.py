@@ -20,9 +20,9 @@ from starlette.applications import Starlette
 from taximeter.settings.ports import remove_ports, url_of, write_ports
 from taximeter.settings.settings import CollectorSettings
 from taximeter.settings.tls import TlsFiles
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.query_watch import WATCH
-from taximeter_collector.slow_clients import PatientProtocol
+from taximeter_collector.query.query_watch import WATCH
+from taximeter_collector.receivers.grpc_receiver import GrpcReceiver
+from taximeter_collector.receivers.slow_clients import PatientProtocol
 
 logger: Final = logging.getLogger(__name__)
 DRAIN_S: Final = 10

@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, get_args
 
 import duckdb
 
-from taximeter_collector.counters import Fate
-from taximeter_collector.decode import SIGNALS
-from taximeter_collector.health import State
+from taximeter_collector.ingest.counters import Fate
+from taximeter_collector.ingest.decode import SIGNALS
+from taximeter_collector.store.health import State
 
 FATES: Final[tuple[Fate, ...]] = (
     "received",

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from tests.telemetry import Span, body, chat, one
 
-from taximeter_collector.content import LONG_BYTES, content_key_expression, split_content
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.content import LONG_BYTES, content_key_expression, split_content
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 MAP = pa.map_(pa.string(), pa.string())
 PATTERNS = ("gen_ai.input.messages", "llm.*.content", "said[0-9]")

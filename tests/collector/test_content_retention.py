@@ -19,12 +19,12 @@ from tests.serving import collector
 from tests.telemetry import Span, Value, body, chat, one, put
 
 from taximeter.settings.settings import StoreSettings
-from taximeter_collector import content_retention
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.retention import Retention
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.retention import content_retention
+from taximeter_collector.retention.retention import Retention
+from taximeter_collector.store.store import Store
 
 SECRET = "Canary-7d1f what the customer said"
 DERIVED = ("call", "request", "agent_run", "tool_call", "usage_minute")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from taximeter_collector.decode import Undecodable, count_items, flatten, parse
+from taximeter_collector.ingest.decode import Undecodable, count_items, flatten, parse
 
 
 def request(*names: str) -> ExportTraceServiceRequest:

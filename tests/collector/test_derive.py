@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.poison import follow_past_poison
 from tests.telemetry import Span, Value, body, chat, commit, follow, one, receive, rows, send
 
-from taximeter_collector.data_files import NEWEST_SPANS
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.data_files import NEWEST_SPANS
+from taximeter_collector.store.store import Store
 
 CHAT: dict[str, Value] = {
     "gen_ai.operation.name": "chat",

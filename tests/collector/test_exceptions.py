@@ -6,7 +6,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from tests.telemetry import put, receive, rows
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 def test_a_span_that_says_nothing_else_is_known_by_its_exception(store: Store) -> None:

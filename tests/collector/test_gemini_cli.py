@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.telemetry import Body, follow, put, receive, rows
 
-from taximeter_collector.decode import Signal
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.store.store import Store
 
 NOW = 1_795_000_000_000
 """Unix milliseconds."""

@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.telemetry import rows
 
-from taximeter_collector.ingest import Ingest, QueueFull, Undecodable
-from taximeter_collector.store import Store, StoreError
+from taximeter_collector.ingest.ingest import Ingest, QueueFull, Undecodable
+from taximeter_collector.store.store import Store, StoreError
 
 
 def traces(*span_ids: bytes, name: str = "step") -> bytes:
@@ -152,7 +152,7 @@ def test_what_is_not_otlp_is_refused_for_good(store: Store) -> None:
 def test_a_second_collector_on_the_same_directory_is_told_what_to_do(tmp_path: Path) -> None:
     store = Store(tmp_path)
     program = (
-        "from pathlib import Path; from taximeter_collector.store import Store;"
+        "from pathlib import Path; from taximeter_collector.store.store import Store;"
         f" Store(Path({str(tmp_path)!r}))"
     )
     second = subprocess.run(

@@ -12,15 +12,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.telemetry import follow, one, put, rows
 
 from taximeter.settings.settings import RedactionSettings
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.item_limits import (
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.ingest.item_limits import (
     ATTRIBUTES,
     FLAG,
     ITEM_BYTES,
     RESOURCE_BYTES,
     VALUE_BYTES,
 )
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 FACTS = {
     "gen_ai.operation.name": "chat",

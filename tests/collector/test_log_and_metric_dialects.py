@@ -13,8 +13,8 @@ from tests.corpus.archive import scenarios
 from tests.corpus.replay import as_protobuf
 from tests.telemetry import Body, follow, put, receive, rows
 
-from taximeter_collector.decode import Signal
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.store.store import Store
 
 ALL: tuple[Signal, ...] = get_args(Signal)
 AGAIN = b"\x0a\x00"

@@ -16,13 +16,13 @@ import pytest
 from tests.patience import wait_until
 from tests.telemetry import body, chat, one
 
-from taximeter_collector import derive
-from taximeter_collector.data_files import DAY_TABLES
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.migrations import FORMAT, NewerFormat
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.derive import derive
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.data_files import DAY_TABLES
+from taximeter_collector.store.migrations import FORMAT, NewerFormat
+from taximeter_collector.store.store import Store
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = ("791cff4", "b727628")
@@ -104,7 +104,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
         raise duckdb.OutOfMemoryException("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("taximeter_collector.migrations._run_step", fail)
+        patch.setattr("taximeter_collector.store.migrations._run_step", fail)
         with pytest.raises(duckdb.OutOfMemoryException):
             Store(tmp_path)
     assert counted(tmp_path) == before

@@ -11,11 +11,11 @@ from tests.serving import collector
 from tests.telemetry import BEGINNING_NS, Span, body, chat, one
 
 from taximeter.settings.settings import StoreSettings
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.retention import Retention
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.retention.retention import Retention
+from taximeter_collector.store.store import Store
 
 BEGINNING = datetime.fromtimestamp(BEGINNING_NS / 1e9, UTC)
 

@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.patience import PATIENCE_S
 from tests.serving import Collector
 
-from taximeter_collector.decode import Signal
-from taximeter_collector.grpc_receiver import SERVICES
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.receivers.grpc_receiver import SERVICES
 
 PROTOBUF: Final = {"Content-Type": "application/x-protobuf"}
 JSON: Final = {"Content-Type": "application/json"}

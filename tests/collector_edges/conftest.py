@@ -18,13 +18,13 @@ from tests.patience import PATIENCE_S
 from tests.serving import Collector, collecting, serving
 
 from taximeter.settings.settings import CollectorSettings
-from taximeter_collector.counters import Counters
-from taximeter_collector.decode import Signal, parse
-from taximeter_collector.grpc_receiver import GrpcReceiver
-from taximeter_collector.http_app import build_app
-from taximeter_collector.ingest import Outcome
+from taximeter_collector.ingest.counters import Counters
+from taximeter_collector.ingest.decode import Signal, parse
+from taximeter_collector.ingest.ingest import Outcome
+from taximeter_collector.receivers.grpc_receiver import GrpcReceiver
+from taximeter_collector.receivers.http_app import build_app
 from taximeter_collector.server import Addresses
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 from .conformance import Send, export, post
 

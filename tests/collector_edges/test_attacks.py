@@ -22,8 +22,8 @@ from tests.patience import PATIENCE_S
 from tests.serving import Collector, collecting
 from tests.telemetry import body, chat, wipe
 
-from taximeter_collector.query_watch import QueryWatch
-from taximeter_collector.store import Store
+from taximeter_collector.query.query_watch import QueryWatch
+from taximeter_collector.store.store import Store
 
 HERE: Final = Path(__file__).parent
 JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -23,8 +23,8 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.serving import Collector
 from tests.telemetry import body, chat
 
-from taximeter_collector import acceptance
-from taximeter_collector.slow_clients import PatientProtocol
+from taximeter_collector.receivers import acceptance
+from taximeter_collector.receivers.slow_clients import PatientProtocol
 
 from .conformance import JSON, PROTOBUF, Send, export, post, spans, stored
 from .test_grpc_receiver import failure, trailers_of

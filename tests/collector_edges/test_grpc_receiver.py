@@ -18,9 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from taximeter_collector.decode import Signal
-from taximeter_collector.grpc_receiver import SERVICES
-from taximeter_collector.ingest import Outcome, QueueFull, StoreUnavailable
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.ingest.ingest import Outcome, QueueFull, StoreUnavailable
+from taximeter_collector.receivers.grpc_receiver import SERVICES
 
 from .conformance import export
 from .conftest import Edges, Start

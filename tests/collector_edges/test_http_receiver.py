@@ -25,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from taximeter_collector.ingest import Outcome, QueueFull, StoreUnavailable
+from taximeter_collector.ingest.ingest import Outcome, QueueFull, StoreUnavailable
 
 from .conftest import Edges, Start
 

@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from taximeter_collector.decode import Undecodable
-from taximeter_collector.otlp_json import json_to_protobuf
+from taximeter_collector.ingest.decode import Undecodable
+from taximeter_collector.receivers.otlp_json import json_to_protobuf
 
 TRACE_ID = "5B8EFFF798038103D269B633813FC60C"
 

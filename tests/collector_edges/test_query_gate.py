@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from taximeter_collector.query_gate import Forbidden, Malformed, check_statement
-from taximeter_collector.read_api import QueryFault, QueryRequest, run_query
+from taximeter_collector.query.query_gate import Forbidden, Malformed, check_statement
+from taximeter_collector.query.read_api import QueryFault, QueryRequest, run_query
 
 from .conftest import ReadOnly
 

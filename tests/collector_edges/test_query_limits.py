@@ -13,10 +13,10 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.serving import Collector, collecting
 from tests.telemetry import body, chat
 
-from taximeter_collector.http_app import QUERIES_AT_ONCE
-from taximeter_collector.query_watch import WATCH
+from taximeter_collector.query.query_watch import WATCH
+from taximeter_collector.receivers.http_app import QUERIES_AT_ONCE
 from taximeter_collector.server import DRAIN_S
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 ENDLESS: Final = (

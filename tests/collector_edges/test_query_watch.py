@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from taximeter_collector.query_watch import (
+from taximeter_collector.query.query_watch import (
     ENDING_S,
     RELEASE_S,
     ROOM_BESIDE_BYTES,
@@ -18,7 +18,7 @@ from taximeter_collector.query_watch import (
     RunningQuery,
     store_room,
 )
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 ROOM = 100
 

@@ -19,9 +19,9 @@ from tests.patience import PATIENCE_S
 from tests.serving import collecting
 
 from taximeter_collector.client import ReadClient
-from taximeter_collector.query_gate import VIEWS
+from taximeter_collector.query.query_gate import VIEWS
 from taximeter_collector.server import Addresses
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 SMALL_QUEUE_BYTES = 45_000
 """Room for four of the flood's eight clients: the others are refused at first."""

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from taximeter.settings.exposure import check_exposure
 from taximeter.settings.ports import read_ports
 from taximeter.settings.settings import SettingsError, load_settings
-from taximeter_collector.grpc_receiver import GrpcReceiver
+from taximeter_collector.receivers.grpc_receiver import GrpcReceiver
 from taximeter_collector.server import serve
 
 from .conftest import Edges, SteeredIngest

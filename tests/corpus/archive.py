@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from taximeter_collector.decode import Signal
+from taximeter_collector.ingest.decode import Signal
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "otlp-corpus.tar.xz"
 

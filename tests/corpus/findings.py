@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 from .archive import scenarios
 from .facts import Finding, compare, stated, stored

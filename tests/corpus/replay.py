@@ -15,10 +15,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.telemetry import follow
 
 from taximeter.settings.settings import RedactionSettings
-from taximeter_collector.decode import Signal
-from taximeter_collector.ingest import Ingest, Outcome, QueueFull, StoreUnavailable
-from taximeter_collector.otlp_json import json_to_protobuf
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.ingest.ingest import Ingest, Outcome, QueueFull, StoreUnavailable
+from taximeter_collector.receivers.otlp_json import json_to_protobuf
+from taximeter_collector.store.store import Store
 
 from .archive import Export, Scenario
 

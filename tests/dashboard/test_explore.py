@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 import taximeter_dashboard
 from taximeter_collector.client import QueryError
-from taximeter_collector.query_gate import VIEWS as PUBLISHED
+from taximeter_collector.query.query_gate import VIEWS as PUBLISHED
 from taximeter_dashboard import queries, results
 from taximeter_dashboard.reading import Reader
 from taximeter_dashboard.statements import EXAMPLES, pointed_at, with_column

@@ -10,7 +10,7 @@ from tests.definitions.spans import agent, call, plain, tool
 from tests.telemetry import Span, one, send, wipe
 
 from taximeter_collector.metrics import METRICS
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 ASKED: dict[str, Any] = {"gen_ai__input__messages": "[1]"}
 OTHER: dict[str, Any] = {"gen_ai__input__messages": "[2]"}

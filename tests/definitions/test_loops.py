@@ -7,7 +7,7 @@ from typing import Any
 from tests.definitions.spans import agent, call, plain, tool
 from tests.telemetry import one, send
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 LOOPS = "select list(loop_length order by agent_name) from agent_runs"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.definitions.spans import agent, call, plain, tool
 from tests.telemetry import Span, one, rows, send, wipe
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 END = "select termination_reason, termination_evidence from agent_runs"
 

@@ -12,7 +12,7 @@ from tests.telemetry import GENAI, Span, one, send, wipe
 
 from taximeter.fingerprint import arguments_hash
 from taximeter.settings.settings import ToolsSettings
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 RUN = "select max_consecutive_repeat, max_repeats, thrash_ratio from agent_runs"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.definitions.spans import agent, call, tool
 from tests.telemetry import Span, one, send
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 LONG = "toolu_01A09q90qw90lq917835lq9"
 DAY_MS = 86_400_000

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taximeter_collector.dialects import mapped_columns
-from taximeter_collector.normalise import pick
+from taximeter_collector.ingest.normalise import pick
 
 COLUMNS = mapped_columns()[:3]
 TEXT = st.sampled_from(["", "a", "ä", "long " * 9])

@@ -13,12 +13,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from taximeter.settings.settings import load_settings
-from taximeter_collector.decode import Signal
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.ingest.decode import Signal
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 NOW = 1_795_000_000_000_000_000
 EXCLUSIVE = "@traceloop/instrumentation-anthropic"

@@ -15,8 +15,8 @@ from tests.telemetry import Span, body, follow, receive
 from taximeter.pricing import Catalog, load_catalog
 from taximeter_collector.client import plain_rows
 from taximeter_collector.explain import Proof, Replay, gather, prove
-from taximeter_collector.query_gate import check_statement
-from taximeter_collector.store import Store
+from taximeter_collector.query.query_gate import check_statement
+from taximeter_collector.store.store import Store
 
 Attributes = Mapping[str, str | int]
 

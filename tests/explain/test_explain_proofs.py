@@ -21,7 +21,7 @@ from taximeter_collector.explain.proof import Check, Proof, Step
 from taximeter_collector.explain.reading_steps import invariants_step
 from taximeter_collector.explain.replay import RULES_SQL
 from taximeter_collector.explain.text import as_text
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 from .conftest import Bench, Trace, chat, recorded
 

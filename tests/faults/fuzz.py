@@ -18,10 +18,17 @@ import pyarrow as pa
 from tests.corpus.archive import Export, scenarios
 from tests.faults.mutations import Mutant, mutant
 
-from taximeter_collector.content_encoding import decompress
-from taximeter_collector.decode import SIGNALS, Signal, Undecodable, count_items, flatten, parse
-from taximeter_collector.otlp_json import json_to_protobuf
-from taximeter_collector.responses import BodyTooLarge, UnsupportedEncoding
+from taximeter_collector.ingest.decode import (
+    SIGNALS,
+    Signal,
+    Undecodable,
+    count_items,
+    flatten,
+    parse,
+)
+from taximeter_collector.receivers.content_encoding import decompress
+from taximeter_collector.receivers.otlp_json import json_to_protobuf
+from taximeter_collector.receivers.responses import BodyTooLarge, UnsupportedEncoding
 
 SLOW_S = 2.0
 LIMIT = 4 << 20

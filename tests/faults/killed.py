@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.telemetry import body, chat
 
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 COMMITS = 12
 SPANS_EACH = 20

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taximeter_collector.__main__ import main
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.retention import Retention
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.retention.retention import Retention
 
 GRACE_S = 0.3
 

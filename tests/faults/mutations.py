@@ -25,7 +25,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.corpus.archive import Export
 
-from taximeter_collector.decode import Signal
+from taximeter_collector.ingest.decode import Signal
 
 MAX_BODY: Final = 200_000
 _REQUESTS: Final[dict[Signal, type[Message]]] = {

@@ -14,8 +14,8 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.serving import Collector, collecting
 from tests.telemetry import one, rows
 
-from taximeter_collector.decode import METRIC_DATA, SIGNALS, read_messages
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.decode import METRIC_DATA, SIGNALS, read_messages
+from taximeter_collector.store.store import Store
 
 
 def stored_points(store: Store) -> int:

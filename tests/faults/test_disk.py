@@ -18,7 +18,7 @@ from tests.faults.sending import SPANS, Process, Senders, request, stored_spans
 from tests.faults.small_disk import MEBIBYTE, clear, fill, small_disk
 from tests.patience import wait_until
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 FREE = {"TAXIMETER_STORE_MIN_FREE_BYTES": "0"}
 

@@ -25,11 +25,11 @@ from tests.patience import PATIENCE_S, wait_until
 from tests.serving import collecting
 from tests.telemetry import body, chat, follow, one, rows
 
-from taximeter_collector import writer
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.incidents import Incidents
-from taximeter_collector.ingest import Ingest, StoreUnavailable, Undecodable
-from taximeter_collector.store import Store
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.ingest import writer
+from taximeter_collector.ingest.ingest import Ingest, StoreUnavailable, Undecodable
+from taximeter_collector.store.incidents import Incidents
+from taximeter_collector.store.store import Store
 
 EXIT_S = 30.0
 """Orchestrators kill after so long. docs/operations.md promises half of it, to a machine of its own."""
@@ -139,7 +139,7 @@ def test_a_stalled_writer_is_told_in_time_and_no_threads_pile_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writer stalled: who waits hears 503 in the time that clients wait, those after at once."""
-    from taximeter_collector import acceptance
+    from taximeter_collector.receivers import acceptance
 
     assert acceptance.ANSWER_WITHIN_S <= 8 and writer.STALLED_S <= 8
     monkeypatch.setattr(acceptance, "ANSWER_WITHIN_S", 0.5)

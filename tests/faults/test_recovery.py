@@ -15,13 +15,13 @@ from tests.faults import killed
 from tests.patience import wait_until
 from tests.telemetry import Tables, one, rows, tables
 
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.directory_lock import StoreError
-from taximeter_collector.high_water import Mark
-from taximeter_collector.incidents import FILE_NAME, Incidents
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.recovery import Recovery
-from taximeter_collector.store import Store
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.directory_lock import StoreError
+from taximeter_collector.store.high_water import Mark
+from taximeter_collector.store.incidents import FILE_NAME, Incidents
+from taximeter_collector.store.recovery import Recovery
+from taximeter_collector.store.store import Store
 
 ALL = killed.COMMITS * killed.SPANS_EACH
 

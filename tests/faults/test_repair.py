@@ -11,7 +11,7 @@ import duckdb
 from tests.faults.sending import Process
 from tests.telemetry import Span, commit, one
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 SPANS = 40_000
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from tests.telemetry import Body, follow, receive
 
 from taximeter.runs.limits import Used
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 RUN_SQL = """
     select r.span_id, r.loop_length, r.cost_pico, r.termination_reason, r.tool_calls,

@@ -16,7 +16,7 @@ from tests.telemetry import follow, receive, rows
 import taximeter
 from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5",
            "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn",

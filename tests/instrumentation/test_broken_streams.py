@@ -18,7 +18,7 @@ from tests.telemetry import follow, receive
 import taximeter
 from taximeter.runs.limits import CostBudgetReached, TokenBudgetReached
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 CLAUDE, GPT = "claude-sonnet-5-5", "gpt-5.4"
 ASK: Any = [{"role": "user", "content": "tell me a long story"}]

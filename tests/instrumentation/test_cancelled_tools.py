@@ -18,7 +18,7 @@ from taximeter.testing import SpanList
 from taximeter.tools.breaker import Breaker
 from taximeter.tools.denied import Denied
 from taximeter.tools.retry import Backoff
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 REPEATS = 2
 TRIES = 6

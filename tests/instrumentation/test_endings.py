@@ -21,7 +21,7 @@ from taximeter.runs.current import Session, current_request, seconds_left
 from taximeter.runs.limits import LimitReached, Limits
 from taximeter.runs.sessions import FORGET_AFTER_S, REMEMBERED, Sessions
 from taximeter.testing import FakeModel, FixedClock, SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 def said(spans: SpanList, name: str) -> dict[str, Any]:

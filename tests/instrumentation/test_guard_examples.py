@@ -12,7 +12,7 @@ import pytest
 import taximeter
 from taximeter.demo.fake_api import FakeApi
 from taximeter.testing import FakeModel, SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
 SECTIONS = {part.split("\n")[0]: part for part in TEXT.split("\n## ")[1:]}

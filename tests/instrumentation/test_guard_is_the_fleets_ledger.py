@@ -30,7 +30,7 @@ from taximeter.demo.world import GPT_DEAR
 from taximeter.guard import faults
 from taximeter.runs.current import AgentRun, current_agent
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 REASONS = {"completed", "error", "iteration_cap"}
 PLANS = 3

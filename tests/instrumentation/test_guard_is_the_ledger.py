@@ -26,7 +26,7 @@ import taximeter
 from taximeter.runs.current import AgentRun, current_agent
 from taximeter.runs.limits import Limits, Used
 from taximeter.testing import Answer, FakeModel, SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 RUNS = int(os.environ.get("GUARD_RUNS", "150"))
 SEED = int(os.environ.get("GUARD_SEED", "8"))

@@ -17,7 +17,7 @@ from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
 from taximeter.tools.breaker import Breaker
 from taximeter.tools.retry import Backoff
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 def keep(store: Store, spans: SpanList) -> None:

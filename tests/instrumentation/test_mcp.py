@@ -23,7 +23,7 @@ from taximeter.clients.mcp import wrap_call_tool
 from taximeter.runs.current import AgentRun, current_agent
 from taximeter.runs.limits import Limits
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 
 @dataclass

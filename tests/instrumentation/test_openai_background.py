@@ -14,7 +14,7 @@ from tests.telemetry import follow, receive
 
 import taximeter
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 USAGE = {"input_tokens": 1_000, "input_tokens_details": {"cached_tokens": 0},
          "output_tokens": 50, "output_tokens_details": {"reasoning_tokens": 0},

@@ -14,7 +14,7 @@ from tests.telemetry import follow, receive, rows
 
 import taximeter
 from taximeter.testing import SpanList
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 CHAT = {"id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-5.4",
         "choices": [{"index": 0, "finish_reason": "stop"}],

@@ -17,7 +17,7 @@ from taximeter.demo.replies import Fault, Reply
 from taximeter.routing import Model, Routes
 from taximeter.testing import SpanList
 from taximeter.tools.breaker import Breaker
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 TABLE = {"plan": ["claude-opus-5-5", "claude-sonnet-5-5"], "title": "claude-haiku-5-5"}
 

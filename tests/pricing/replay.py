@@ -12,9 +12,9 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 _CALLS = "select * exclude (start_time, end_time) from calls order by span_id"
 AT = "2026-11-20T12:00:00+00:00"

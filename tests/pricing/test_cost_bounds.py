@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.pricing.replay import Call, priced, rows, send, store_with
 
-from taximeter_collector.deriver import Deriver
+from taximeter_collector.derive.deriver import Deriver
 from taximeter_collector.prices.reprice_api import Repricer
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 PROMPT = {
     "input_tokens": 1_000,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from taximeter_collector.derive import derive_step
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.store import Store
+from taximeter_collector.derive.derive import derive_step
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.store.store import Store
 
 GOLDEN: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "golden_costs.json").read_text()

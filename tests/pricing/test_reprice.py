@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from tests.pricing.replay import Call, export, rows, send, store_with
 
-from taximeter_collector.derive import derive_step, derived_batch
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.ingest import Ingest
+from taximeter_collector.derive.derive import derive_step, derived_batch
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.ingest.ingest import Ingest
 from taximeter_collector.prices.reprice_api import Repricer
-from taximeter_collector.read_api import QueryFault
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.query.read_api import QueryFault
+from taximeter_collector.store.store import Store
 
 USD = 10**12
 CHAT = {"prompt_tokens": 1_000_000, "completion_tokens": 0}

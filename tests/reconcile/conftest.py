@@ -15,7 +15,7 @@ from tests.patience import wait_until
 from tests.serving import collecting
 
 from taximeter_collector.client import ReadClient
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 PRICES = {

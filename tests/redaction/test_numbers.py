@@ -17,8 +17,8 @@ from tests.corpus.replay import as_protobuf, replay_all
 from tests.telemetry import Tables, put, tables
 
 from taximeter.settings.settings import RedactionSettings
-from taximeter_collector.data_files import ROLLUP_TABLES
-from taximeter_collector.store import Store
+from taximeter_collector.store.data_files import ROLLUP_TABLES
+from taximeter_collector.store.store import Store
 
 CANARIES: Final = (
     "sk-ant-api03-canaryabcdefghijklmnopqrstuvwxyz012345",

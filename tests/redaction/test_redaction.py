@@ -16,9 +16,9 @@ from tests.patience import PATIENCE_S
 from tests.telemetry import BEGINNING_NS, Span, body, chat, follow, put
 
 from taximeter.settings.settings import RedactionSettings, SettingsError, load_settings
-from taximeter_collector.ingest import Ingest
-from taximeter_collector.redaction import Redactor
-from taximeter_collector.store import Store
+from taximeter_collector.ingest.ingest import Ingest
+from taximeter_collector.ingest.redaction import Redactor
+from taximeter_collector.store.store import Store
 
 SECRETS = {
     "openai": "sk-proj-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MA",

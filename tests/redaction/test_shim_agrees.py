@@ -8,7 +8,7 @@ import pytest
 from tests.redaction.test_redaction import NOT_SECRET, PERSONAL, SECRETS, clean
 
 from taximeter import redaction
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 TEXTS = [
     *SECRETS.values(), *NOT_SECRET, *PERSONAL,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.rollups.dialects import KEYS, model_calls, trees
 from tests.telemetry import Span, send, tables, wipe
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 looking = settings(
     max_examples=int(os.environ.get("TAXIMETER_EXAMPLES", "4")),

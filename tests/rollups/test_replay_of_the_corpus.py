@@ -16,9 +16,9 @@ from tests.rollups.arrival import as_json, disordered, merged
 from tests.serving import collecting
 from tests.telemetry import Tables, follow, receive, tables, wipe
 
+from taximeter_collector.derive.verify import Report, verify_window
 from taximeter_collector.server import Addresses
-from taximeter_collector.store import Store
-from taximeter_collector.verify import Report, verify_window
+from taximeter_collector.store.store import Store
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 COMMITS = 5

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.telemetry import Span, Tables, chat, one, send, tables, wipe
 
-from taximeter_collector.store import Store
+from taximeter_collector.store.store import Store
 
 SDK = "com.anthropic.sdk.python"
 AGENT = Span(1, 1, 0, 0, 5000, (("gen_ai.operation.name", "invoke_agent"),))

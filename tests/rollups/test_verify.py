@@ -12,13 +12,13 @@ from tests.telemetry import BEGINNING_NS, Span, chat, commit, one, send
 
 from taximeter import cli
 from taximeter.cli import verify as cli_verify
-from taximeter_collector import derive
-from taximeter_collector.derive import derived_batch
-from taximeter_collector.deriver import Deriver
+from taximeter_collector.derive import derive
+from taximeter_collector.derive.derive import derived_batch
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.derive.verify import Report, WindowTooLong, verify_window
+from taximeter_collector.derive.verify_api import Verifier, parse_request
 from taximeter_collector.sql_files import read_sql
-from taximeter_collector.store import Store
-from taximeter_collector.verify import Report, WindowTooLong, verify_window
-from taximeter_collector.verify_api import Verifier, parse_request
+from taximeter_collector.store.store import Store
 
 SDK = "com.anthropic.sdk.python"
 FROM = datetime.fromtimestamp(BEGINNING_NS / 1e9, UTC) - timedelta(hours=1)
@@ -170,7 +170,7 @@ def test_a_window_is_whole_minutes_and_knows_what_lies_outside(store: Store) -> 
 
 def test_too_many_spans_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     send(store, [SPANS])
-    monkeypatch.setattr("taximeter_collector.verify.MAX_SPANS", 4)
+    monkeypatch.setattr("taximeter_collector.derive.verify.MAX_SPANS", 4)
     with pytest.raises(WindowTooLong, match="at most 4"):
         look(store)
 

@@ -12,8 +12,8 @@ from tests.patience import wait_until
 from tests.serving import collector
 from tests.telemetry import body, chat, one
 
-from taximeter_collector.store import Store
-from taximeter_collector.verify import verify_window
+from taximeter_collector.derive.verify import verify_window
+from taximeter_collector.store.store import Store
 
 RECEIVED = ("span", "log_record", "metric", "export_request")
 DERIVED = ("call", "request", "agent_run", "tool_call", "usage_minute", "call_link", "aside")

@@ -16,9 +16,9 @@ from tests.serving import collector
 from tests.telemetry import body, chat, one
 from tests.transfer.stored import content, fill, is_right
 
-from taximeter_collector.migrations import FORMAT
-from taximeter_collector.read_api import QueryFault
-from taximeter_collector.store import Store
+from taximeter_collector.query.read_api import QueryFault
+from taximeter_collector.store.migrations import FORMAT
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.__main__ import main
 from taximeter_collector.transfer.manifest import NotUsable
 from taximeter_collector.transfer.restore import restore

@@ -13,9 +13,9 @@ from tests.telemetry import body, chat, one
 from tests.transfer.stored import DERIVED, RECEIVED, content, fill, is_right
 
 from taximeter.settings.settings import StoreSettings
-from taximeter_collector.deriver import Deriver
-from taximeter_collector.retention import Retention
-from taximeter_collector.store import Store
+from taximeter_collector.derive.deriver import Deriver
+from taximeter_collector.retention.retention import Retention
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer import load
 from taximeter_collector.transfer.__main__ import main
 from taximeter_collector.transfer.load import import_parquet

@@ -16,9 +16,9 @@ import duckdb
 import pyarrow as pa
 
 from taximeter.settings.settings import ToolsSettings
-from taximeter_collector.decode import Rows
 from taximeter_collector.dialects import load_rules, load_tool_rules, rules_table
-from taximeter_collector.normalise import store_spans
+from taximeter_collector.ingest.decode import Rows
+from taximeter_collector.ingest.normalise import store_spans
 from taximeter_collector.sql_files import read_sql, sql_names
 
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """History priced again with today's list: first as a difference, then for good, reversibly.
 
 What is counted, and whose call is billed, stays; only prices change. A trace is computed from its
-spans again, so that its request, runs and minutes follow (`derive.py`); one whose spans are no
+spans again, so that its request, runs and minutes follow (`derive/derive.py`); one whose spans are no
 longer kept is left alone.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import duckdb
 
-from taximeter_collector.derive import (
+from taximeter_collector.derive.derive import (
     STEP_SPANS,
     compute,
     derive_again,
@@ -23,11 +23,11 @@ from taximeter_collector.derive import (
     look_at,
     replace_rows,
 )
-from taximeter_collector.lending import transaction
 from taximeter_collector.prices.book import PriceBook
 from taximeter_collector.prices.calls import price_calls
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import Store
+from taximeter_collector.store.lending import transaction
+from taximeter_collector.store.store import Store
 
 _PICO: Final = 10**12
 

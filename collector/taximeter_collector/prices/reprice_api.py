@@ -15,8 +15,8 @@ import duckdb
 from taximeter.pricing import PriceFileError
 from taximeter.times import utc
 from taximeter_collector.prices.reprice import NothingToUndo, Window, apply, plan, undo
-from taximeter_collector.read_api import QueryFault
-from taximeter_collector.store import Store
+from taximeter_collector.query.read_api import QueryFault
+from taximeter_collector.store.store import Store
 
 
 class Runs(Protocol):

@@ -17,9 +17,9 @@ import duckdb
 from taximeter.read_query import QueryFailed, receive
 from taximeter.settings.ports import collector_url, live_port, served_certificate
 from taximeter.settings.settings import Settings, SettingsError, load_settings
-from taximeter_collector.directory_lock import UnusableStoreError
-from taximeter_collector.read_api import QueryFault
-from taximeter_collector.store import StoreError, open_store
+from taximeter_collector.query.read_api import QueryFault
+from taximeter_collector.store.directory_lock import UnusableStoreError
+from taximeter_collector.store.store import StoreError, open_store
 from taximeter_collector.transfer.load import import_parquet
 from taximeter_collector.transfer.manifest import Kind, Manifest, NotUsable, read_manifest
 from taximeter_collector.transfer.restore import restore

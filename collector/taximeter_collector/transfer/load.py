@@ -16,11 +16,11 @@ from typing import Final
 
 import duckdb
 
-from taximeter_collector.data_files import DAY_TABLES
-from taximeter_collector.derive import derive_again, derive_step, derived_batch
-from taximeter_collector.lending import transaction
+from taximeter_collector.derive.derive import derive_again, derive_step, derived_batch
 from taximeter_collector.sql_files import read_sql, run_script
-from taximeter_collector.store import Store
+from taximeter_collector.store.data_files import DAY_TABLES
+from taximeter_collector.store.lending import transaction
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.manifest import read_manifest
 from taximeter_collector.transfer.parquet import TRACE_KEYS
 

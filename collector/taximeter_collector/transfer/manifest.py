@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from taximeter_collector.migrations import FORMAT
+from taximeter_collector.store.migrations import FORMAT
 
 NAME: Final = "manifest.json"
 Kind = Literal["backup", "export"]

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import duckdb
 
-from taximeter_collector.data_files import DAY_TABLES
-from taximeter_collector.recovery import quoted
-from taximeter_collector.store import Store
+from taximeter_collector.store.data_files import DAY_TABLES
+from taximeter_collector.store.recovery import quoted
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.manifest import Manifest
 
 TRACE_KEYS: Final = {

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from taximeter_collector.directory_lock import DirectoryLock
-from taximeter_collector.high_water import FILE_NAME as HIGH_WATER
-from taximeter_collector.recovery import quoted
+from taximeter_collector.store.directory_lock import DirectoryLock
+from taximeter_collector.store.high_water import FILE_NAME as HIGH_WATER
+from taximeter_collector.store.recovery import quoted
 from taximeter_collector.transfer.manifest import Manifest, NotUsable, read_manifest
 
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import duckdb
 
-from taximeter_collector.data_files import DAY_TABLES, ROLLUP_TABLES
-from taximeter_collector.recovery import ATTACH_OPTIONS, quoted
-from taximeter_collector.store import Store
+from taximeter_collector.store.data_files import DAY_TABLES, ROLLUP_TABLES
+from taximeter_collector.store.recovery import ATTACH_OPTIONS, quoted
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.manifest import Manifest
 
 _COPY: Final = "transfer_copy"

@@ -14,8 +14,8 @@ from typing import Any, Final
 import duckdb
 
 from taximeter.times import utc
-from taximeter_collector.read_api import QueryFault
-from taximeter_collector.store import Store
+from taximeter_collector.query.read_api import QueryFault
+from taximeter_collector.store.store import Store
 from taximeter_collector.transfer.manifest import NAME
 from taximeter_collector.transfer.parquet import export_parquet
 from taximeter_collector.transfer.snapshot import take_backup

@@ -21,7 +21,7 @@ PARTS: Final = {
     "alerts": ("taximeter_alerts", "rules, notices, the alerts API"),
     "dashboard": ("taximeter_dashboard", "the web page"),
     "demo": ("taximeter.demo", "a fleet of simulated agents"),
-    "repair": ("taximeter_collector.repair", "check and mend a stopped collector's files"),
+    "repair": ("taximeter_collector.store.repair", "check and mend a stopped collector's files"),
     "explain": ("taximeter_collector.explain", "where the numbers of one span come from"),
     "backup": (_TRANSFER, "the data files, while the collector runs"),
     "restore": (_TRANSFER, "a backup becomes the data"),

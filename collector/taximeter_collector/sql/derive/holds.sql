@@ -1,4 +1,4 @@
--- What d_span holds: steps that look for what is not there are left out (derive.py).
+-- What d_span holds: steps that look for what is not there are left out (derive/derive.py).
 select coalesce(bool_or(signal = 'log'), false) as logs, coalesce(bool_or(signal = 'metric'), false) as metrics,
     count(*) > count(distinct (trace_id, span_id)) as repeated_spans,
     -- Two tellers of one call or tool, or an agent's sum.

@@ -1,0 +1,1 @@
+"""The read API: one SQL statement in, checked to be a small read, its rows out."""

@@ -1,0 +1,1 @@
+"""Old data leaves: a day's content, then its file, then old roll-ups."""
