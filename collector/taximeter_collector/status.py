@@ -147,27 +147,7 @@ class StatusReport:
                 [({"version": status["version"], "prices": status["price_version"]}, 1)],
             ),
         ]
-        store = status["store"]
-        samples += [
-            _metric(
-                "taximeter_store_state",
-                "gauge",
-                "1 for the state that the store is in: ok, disk_low, unwritable.",
-                [({"state": state}, int(state == store["state"])) for state in get_args(State)],
-            ),
-            _metric(
-                "taximeter_store_free_bytes",
-                "gauge",
-                "Free bytes on the disk of the data directory.",
-                [({}, store["free_bytes"])],
-            ),
-            _metric(
-                "taximeter_store_alarms",
-                "gauge",
-                "Events that cost data and that nobody has looked at (taximeter repair).",
-                [({}, len(store["alarms"]))],
-            ),
-        ]
+        samples += _store_metrics(status["store"])
         samples += [
             _metric(name, kind, help, [({}, status[key])])
             for name, kind, key, help in _PLAIN_METRICS
@@ -223,6 +203,30 @@ def _quantile(ordered: Sequence[float], q: float) -> float | None:
     (2.0, None)
     """
     return round(ordered[min(int(len(ordered) * q), len(ordered) - 1)], 6) if ordered else None
+
+
+def _store_metrics(store: Mapping[str, Any]) -> list[str]:
+    """Return the samples of the store's report."""
+    return [
+        _metric(
+            "taximeter_store_state",
+            "gauge",
+            "1 for the state that the store is in: ok, disk_low, unwritable.",
+            [({"state": state}, int(state == store["state"])) for state in get_args(State)],
+        ),
+        _metric(
+            "taximeter_store_free_bytes",
+            "gauge",
+            "Free bytes on the disk of the data directory.",
+            [({}, store["free_bytes"])],
+        ),
+        _metric(
+            "taximeter_store_alarms",
+            "gauge",
+            "Events that cost data and that nobody has looked at (taximeter repair).",
+            [({}, len(store["alarms"]))],
+        ),
+    ]
 
 
 def _metric(

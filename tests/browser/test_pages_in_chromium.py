@@ -32,8 +32,6 @@ CONVERSATION = f"/request?id={HOSTILE_ID}&view=Conversation"
 SPENT = f"/request?id={HOSTILE_ID}&view=Cost+over+time"
 PAGES = ("/", "/requests", f"/request?id={HOSTILE_ID}", CONVERSATION, SPENT, "/agents", A_AGENT, "/costs", "/cache",
          "/errors?by=Agent", "/people?who=Users", EXPLORED, "/live", "/alerts", "/setup")  # fmt: skip
-HIDE = """hidden => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
-    document.dispatchEvent(new Event('visibilitychange'))}"""
 
 
 @pytest.mark.parametrize(
@@ -254,41 +252,6 @@ def test_slash_goes_to_the_search_question_mark_to_the_help_and_tab_to_the_rows(
         assert page.evaluate(focused) == "TR"
         page.keyboard.press("?")
         page.get_by_role("dialog").get_by_text("go to the search of the page").wait_for()
-        assert visit.complaints == []
-
-
-def test_nothing_is_asked_for_a_hidden_tab(browser: Browser, site: Site) -> None:
-    with visiting(browser, site.dashboard) as visit:
-        page = visit.open("/requests?range=1h")
-        page.evaluate(HIDE, True)
-        page.wait_for_timeout(1_500)  # a look that was under way comes in
-        started = datetime.now(UTC) - timedelta(seconds=2)
-        spans = Fleet(int(started.timestamp())).request(started, name="unseen", loops=1)
-        send(site.collector, export(spans))
-        page.wait_for_timeout(3_000)
-        assert page.get_by_text("unseen", exact=True).count() == 0
-        page.evaluate(HIDE, False)
-        page.get_by_text("unseen", exact=True).first.wait_for()
-
-
-def test_the_tail_waits_while_it_is_paused_or_hidden(browser: Browser, site: Site) -> None:
-    with visiting(browser, site.dashboard) as visit:
-        page = visit.open("/live")
-        looked = page.get_by_text("Newest first · looked at")
-        looked.wait_for()
-
-        def is_waiting() -> bool:
-            page.wait_for_timeout(1_500)  # a look that was under way comes in
-            before = looked.inner_text()
-            page.wait_for_timeout(3_000)
-            return looked.inner_text() == before
-
-        page.evaluate(HIDE, True)
-        assert is_waiting()
-        page.evaluate(HIDE, False)
-        assert not is_waiting()
-        page.get_by_text("Pause", exact=True).click()
-        page.get_by_text("Paused at").wait_for()
         assert visit.complaints == []
 
 

@@ -75,16 +75,10 @@ def tool(
         check_allow(function, allow)
         if timeout_s is not None or retries or breaker is not None:
             _check_returns(function)
+        called = name or str(getattr(function, "__name__", type(function).__name__))
+        reader = argument_reader(function)
         settings = ToolSettings(
-            name or str(getattr(function, "__name__", type(function).__name__)),
-            argument_reader(function),
-            timeout_s,
-            retries,
-            backoff,
-            breaker,
-            rate,
-            cost_usd,
-            allow,
+            called, reader, timeout_s, retries, backoff, breaker, rate, cost_usd, allow
         )
         wrap = _async_tool if inspect.iscoroutinefunction(function) else _plain_tool
         return cast(Callable[P, T], wrap(function, settings))
