@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import anthropic
 import openai
@@ -193,8 +194,9 @@ def in_a_session(step: Step, limits: Limits) -> None:
     def it() -> None:
         step()
 
+    session = str(uuid4())  # sessions outlive a test, and an id() is given again
     while True:
-        with taximeter.request(session=f"{id(step)}", session_limits=limits):
+        with taximeter.request(session=session, session_limits=limits):
             it()
 
 
