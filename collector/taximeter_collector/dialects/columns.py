@@ -127,7 +127,7 @@ TABLES: Final[dict[str, dict[str, Cell]]] = {
     "tools": {
         "scope": ANY,
         "tool": PATTERN,
-        "role": _choice("answering", "handoff", "delegation", "polling", "mutating"),
+        "role": _choice("answering", "handoff", "delegation", "any_tool", "polling", "mutating"),
     },
     "input_keys": {"pattern": PATTERN},
     "content_keys": {"pattern": PATTERN},

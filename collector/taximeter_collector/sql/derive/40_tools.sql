@@ -19,7 +19,7 @@ left join below up1 on up1.trace_id = b.trace_id and up1.span_id = b.above
 left join below up2 on up2.trace_id = b.trace_id and up2.span_id = up1.above;
 
 -- So is a server's side that names no caller and runs while the same tool's call does: an MCP server inside the program that
--- starts Claude Code, which passes no context on and may call every such tool mcp_tool.
+-- starts Claude Code, which passes no context on. A client may call every such tool the same (role any_tool in dialects/tools.csv).
 insert into d_tool_part
 select s.trace_id, s.span_id, true, s.status, s.error_type, s.start_unix_nano, s.arguments_hash, s.result_hash, s.is_denied, false,
     arg_max(up.span_id, (up.start_unix_nano, up.span_id))
@@ -28,7 +28,7 @@ join d_tree t on t.trace_id = s.trace_id and t.span_id = s.span_id and t.tool_sp
 join d_span up on up.trace_id = s.trace_id and up.kind = 'tool' and up.name not like 'tools/call%'
     and up.start_unix_nano <= s.end_unix_nano and up.end_unix_nano >= s.start_unix_nano
     and (tool_base(up.tool_name) = tool_base(s.tool_name) or ends_with(tool_base(up.tool_name), '_' || tool_base(s.tool_name))
-        or (up.dialect = 'claude_code' and up.tool_name = 'mcp_tool'))
+        or exists (from tool_rule r where r.role = 'any_tool' and coalesce(up.scope_name, '') glob r.scope and lower(up.tool_name) glob r.tool))
 where s.kind = 'tool' and s.otel_kind = 2 and s.name like 'tools/call%'
 group by all;
 

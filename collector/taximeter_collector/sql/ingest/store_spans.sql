@@ -47,7 +47,7 @@ select
     session_id, user_id, coalesce(tenant, n_resource.service_namespace) as tenant,
     case when tags like '[%' and json_valid(tags) then from_json(tags, '["VARCHAR"]')
         when tags is not null then string_split(tags, ',') end as tags,
-    coalesce(agent_name, case when kind_found = 'agent' then coalesce(entity_name, regexp_replace(e.name, '\._execute_core$', '')) end) as agent_name,
+    coalesce(agent_name, case when kind_found = 'agent' then coalesce(entity_name, regexp_replace(e.name, '\._\w+$', '')) end) as agent_name,
     coalesce(agent_version, case when agent_name is not null then n_resource.service_version end) as agent_version,
     provider_raw, server_address, regexp_replace(request_model, '\[1m\]$', '') as request_model,
     regexp_replace(response_model, '\[1m\]$', '') as response_model, response_id, request_id,
