@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--url", help="another OTLP/HTTP receiver, instead of a collector")
     parser.add_argument("--pid", type=int, help="its process")
     asked = parser.parse_args()
+    if asked.url and not asked.pid:
+        parser.error("--url needs the --pid of what listens there: its CPU is measured too")
     print(f"{'request':>10} {'spans/s':>9} {'per CPU-s':>10} {'ack p50':>9} {'ack max':>9} "
           f"{'limit/s':>9} {'of limit':>9}")  # fmt: skip
     for size in (512, 10):
