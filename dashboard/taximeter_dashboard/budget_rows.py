@@ -85,7 +85,7 @@ def _row(
     ends = format.moment(end, zone, seconds=False) if end else format.usd(None)
     covered = format.coverage(row.get("priced_ratio")) or ""
     # Without a group it may still be of a part only: a rule's `where` is not told.
-    name = ": ".join([str(row.get("budget")), " / ".join(labels.values())][: 2 if labels else 1])
+    name = str(row.get("budget")) + (f": {' / '.join(labels.values())}" if labels else "")
     href = ""
     if start and end:
         window = {"start": start.strftime(_MINUTE), "end": min(end, now).strftime(_MINUTE)}

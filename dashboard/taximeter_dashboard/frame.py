@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, ParamSpec
 
@@ -164,14 +164,15 @@ def _mend_address() -> None:
     """Write into the address what it has lost of this view.
 
     A link's parameters are taken over, but Streamlit 1.67 strikes those out of the address whose
-    fields the browser has not drawn, as in the closed popover. There is no public way to put them back.
+    fields the browser has not drawn, as in the closed popover. There is no public way to put them back:
+    where a later Streamlit has not this one either, the address stays as it is.
     """
     state, context = st.session_state, get_script_run_ctx()
     names = (*FILTERS, "start", "end")
     lost = [name for name in names if state.get(name) and name not in st.query_params]
     if not lost or context is None:
         return
-    with context.session_state.query_params() as parameters:
+    with suppress(AttributeError, TypeError), context.session_state.query_params() as parameters:
         for name in lost:
             kind = "string_array_value" if name in FILTERS else "string_value"
             parameters.set_corrected_value(name, state[name], kind)
