@@ -53,10 +53,11 @@ class Visit:
         return self.page
 
     def settle(self) -> None:
-        """Wait until the run is over and the last element is drawn."""
+        """Wait until the run is over, the last element is drawn and none is faded out as old."""
         ready = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         self.page.wait_for_selector(f"{ready} .stMainBlockContainer", timeout=PATIENCE_S * 1000)
-        self.page.locator("[data-testid=stSkeleton]").first.wait_for(state="detached")
+        for passing in ("[data-testid=stSkeleton]", "[data-stale=true]"):
+            self.page.locator(passing).first.wait_for(state="detached")
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window."""
