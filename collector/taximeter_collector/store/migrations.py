@@ -15,7 +15,7 @@ import duckdb
 from taximeter_collector.sql_files import read_sql, run_script, sql_names
 from taximeter_collector.store.directory_lock import UnusableStoreError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version that this release writes: raise it with any change to a table."""
 
 

@@ -9,7 +9,8 @@ set variable stored_time = (select rows_between from stored_times('d_changed', '
 
 create or replace temp table d_link as
 select trace_id, dialect, signal, kind, parent_span_id, response_id, tool_call_id, session_id, service_name, start_time, end_time,
-    prompt_tokens, scope_name
+    prompt_tokens, scope_name, link_key(kind, response_id, tool_call_id) as link_key,
+    is_lone(kind, parent_span_id, start_time, end_time, prompt_tokens) as is_lone
 from {span} where batch > $after and batch <= $last_batch
     and (kind in ('llm', 'embedding', 'tool', 'agent') or session_id is not null)
 union all by name

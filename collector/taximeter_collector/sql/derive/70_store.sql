@@ -28,7 +28,8 @@ from (
 );
 insert into rollup.call_link by name
 select trace_id, span_id, dialect, signal, parent_span_id, kind, response_id, tool_call_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name,
-    s.start_time, s.end_time, prompt_tokens, s.scope_name
+    s.start_time, s.end_time, prompt_tokens, s.scope_name, link_key(kind, response_id, tool_call_id) as link_key,
+    is_lone(kind, parent_span_id, s.start_time, s.end_time, prompt_tokens) as is_lone
 from (select * from d_span where (trace_id, span_id) not in (select (trace_id, span_id) from d_told)
       union all by name select * exclude (reason, kept_trace_id, kept_span_id) from d_told) s
 left join (select trace_id, session_id from d_trace) t using (trace_id)

@@ -1,16 +1,11 @@
 -- The traces that may hold what another signal tells of the calls and tools in table `links`, looked for in table
--- `stored`: of the same session, the same tool call, the same service and time, or a program that an agent ran at that time. A superset of what
+-- `stored`: of the same session, the same service and time, or a program that an agent ran at that time. A superset of what
 -- derive/07_signals.sql and 09_metrics.sql merge: widen it there, widen it here. Read is what lies around `link_time`.
 create or replace macro linked_signals(links, stored) as table
 select distinct c.trace_id
 from query_table(stored) c
 join (select distinct session_id, signal from query_table(links) where session_id is not null) l
     on c.session_id = l.session_id and c.signal <> l.signal
-where c.start_time between getvariable('link_time').first - interval 1 day and getvariable('link_time').last + interval 1 day
-union
-select distinct c.trace_id
-from query_table(stored) c
-join (select distinct tool_call_id from query_table(links) where length(tool_call_id) >= 16) l using (tool_call_id)
 where c.start_time between getvariable('link_time').first - interval 1 day and getvariable('link_time').last + interval 1 day
 union
 select distinct c.trace_id

@@ -1,32 +1,38 @@
--- The traces that may hold another view of a call in table `links`, looked for in table `calls`. A superset of what
--- derive/18_late.sql and 21_twins.sql merge across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
--- which the links are; each part starts from the few rows that can have such a view (no parent, no length), never from all
--- calls of a service.
+-- The traces that may hold another view of a call or tool call in table `links`, looked for in table `calls`. A superset of what
+-- derive/07_signals.sql (tool calls), 18_late.sql and 21_twins.sql merge across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
+-- which the links are. Each part starts from few rows on one side (one key, or lone calls), never from all calls of a service, and
+-- reads only the columns that it needs of ten minutes of calls: that is what a step costs beside its own spans.
 create or replace macro linked_traces(links, calls) as table
 with link as (
     select trace_id, dialect, kind, parent_span_id, response_id, service_name, scope_name, start_time, end_time, prompt_tokens
     from query_table(links) where kind in ('llm', 'embedding')
-), near as (
-    select trace_id, dialect, kind, parent_span_id, response_id, service_name, scope_name, start_time, end_time, prompt_tokens
+), near as not materialized (
+    select trace_id, dialect, kind, parent_span_id, response_id, service_name, scope_name, start_time, end_time, prompt_tokens, is_lone
     from query_table(calls)
-    where kind in ('llm', 'embedding') and end_time >= getvariable('link_time').first - interval 10 minutes
-        and start_time <= getvariable('link_time').last + interval 10 minutes
-), orphan as (  -- a call without a parent, on either side
-    select l as link, c as near from link l join near c on l.parent_span_id is null and c.service_name = l.service_name
+    where end_time >= getvariable('link_time').first - interval 10 minutes and start_time <= getvariable('link_time').last + interval 10 minutes
+), beside as not materialized (
+    select trace_id, dialect, kind, parent_span_id, response_id, service_name, scope_name, start_time, end_time, prompt_tokens, is_lone
+    from query_table(calls)
+    where end_time >= getvariable('link_time').first and start_time <= getvariable('link_time').last
+), orphan as (  -- a call without a parent, on either side, and one that overlaps with it
+    select l as link, c as near from link l join beside c on l.parent_span_id is null and c.service_name = l.service_name
         and c.kind = l.kind and coalesce(c.prompt_tokens, -1) = coalesce(l.prompt_tokens, -1) and c.scope_name <> l.scope_name
     union all
-    select l, c from link l join near c on c.parent_span_id is null and c.service_name = l.service_name
+    select l, c from link l join beside c on c.is_lone and c.parent_span_id is null and c.service_name = l.service_name
         and c.kind = l.kind and coalesce(c.prompt_tokens, -1) = coalesce(l.prompt_tokens, -1) and c.scope_name <> l.scope_name
 ), late as (  -- a call told twice: a span that ends too early, and one of no length after it
     select l as early, c as late from link l join near c on l.start_time < l.end_time and l.prompt_tokens is null
-        and c.start_time = c.end_time and c.service_name = l.service_name and c.dialect = l.dialect
+        and c.is_lone and c.start_time = c.end_time and c.service_name = l.service_name and c.dialect = l.dialect
     union all
-    select c, l from link l join near c on l.start_time = l.end_time and c.prompt_tokens is null
+    select c, l from link l join near c on l.start_time = l.end_time and c.is_lone and c.prompt_tokens is null
         and c.start_time < c.end_time and c.service_name = l.service_name and c.dialect = l.dialect
 )
-select distinct c.trace_id
-from link l join near c on c.response_id = l.response_id and c.kind = l.kind and c.trace_id <> l.trace_id
-where c.end_time between l.end_time - interval 10 minutes and l.end_time + interval 10 minutes
+select distinct trace_id
+from query_table(calls)
+where link_key in (select link_key from query_table(links))
+    and start_time between getvariable('link_time').first - interval 1 day and getvariable('link_time').last + interval 1 day
+    and (kind not in ('llm', 'embedding')  -- a tool call may wait for a day, for a human
+        or end_time between getvariable('link_time').first - interval 10 minutes and getvariable('link_time').last + interval 10 minutes)
 union
 select distinct near.trace_id
 from orphan
