@@ -124,6 +124,7 @@ def _derive_touched(
     run_script(cursor, read_sql("derive/60_minutes"), {})
     with transaction(cursor):
         replace_rows(cursor)
+        run_script(cursor, read_sql("derive/72_reused"), {})
         cursor.execute("update rollup.progress set derived_batch = $last", {"last": last})
 
 

@@ -37,6 +37,7 @@ ROLLUP_TABLES: Final = (
     "repricing",
     "repriced_call",
     "to_derive",
+    "reused_key",
 )
 ROLLUP: Final = "rollup"
 NEWEST_SPANS: Final = "newest_span"

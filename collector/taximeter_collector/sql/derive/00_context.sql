@@ -8,4 +8,5 @@ from rollup.call_link where trace_id in (select trace_id from d_linked)
 set variable link_time = (select {'first': min(start_time), 'last': max(end_time)} from d_link);
 
 create or replace temp table d_context as
-from d_touched union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');
+from d_touched union select trace_id from same_key('d_link', 'rollup.call_link', 'd_reused')
+union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');

@@ -3,13 +3,14 @@
 create or replace temp table d_item as
 select s.trace_id, s.span_id, s.signal, case when s.kind in ('tool', 'agent') then 'tool' else 'call' end as class,
     s.linked_span_id, coalesce(s.session_id, t.session_id) as session_id, s.service_name, s.scope_name,
-    s.response_id, s.request_id, s.tool_call_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
+    case when s.id_key not in (from d_reused) then s.response_id end as response_id, s.request_id, s.tool_call_id,
+    coalesce(length(s.tool_call_id) >= 16 and s.id_key not in (from d_reused), false) as is_unique_id, s.tool_name, s.start_unix_nano, s.end_unix_nano,
     s.prompt_tokens as prompt,
     s.output_tokens, s.output_tokens - coalesce(s.reasoning_tokens, 0) as said_tokens, coalesce(s.has_usage, false) as has_usage, s.status,
     coalesce(try_cast(r.rank as integer), case s.signal when 'span' then 1 when 'log' then 2 end)
         + case when exists (from nested_rule n where s.scope_name glob n.scope) then 5 else 0 end
         + case when s.kind <> 'tool' and not coalesce(s.has_usage, false) and s.kind <> 'agent' and s.status <> 'error' then 10 else 0 end as place
-from d_span s
+from (select *, link_key(kind, response_id, tool_call_id) as id_key from d_span) s
 left join (select trace_id, arg_min(session_id, start_unix_nano) as session_id from d_span group by trace_id) t using (trace_id)
 left join signal_rule r on r.dialect = s.dialect and r.signal = s.signal
 where s.signal <> 'metric' and (s.kind in ('llm', 'embedding', 'tool') or s.kind = 'agent' and s.tool_call_id is not null);
@@ -17,16 +18,16 @@ where s.signal <> 'metric' and (s.kind in ('llm', 'embedding', 'tool') or s.kind
 create or replace temp table d_same as
 with log_item as (select * from d_item where signal = 'log'), span_item as (select * from d_item where signal = 'span'),
 -- One tool call that waited (for a human, say) is told again when it goes on, up to a day later. A short id such as
--- call_0 is given anew in every turn: there only spans of one trace that overlap are one tool call.
+-- call_0, or one that many calls share, is given anew in every turn: there only spans of one trace that overlap are one tool call.
 tool_item as (
     select *, sum((start_unix_nano > over_at)::integer) over (partition by "key" order by start_unix_nano, end_unix_nano desc, span_id) as chain
     from (
         select s, "key", s.start_unix_nano, s.end_unix_nano, s.span_id,
-            coalesce(max(s.end_unix_nano + case when length(s.tool_call_id) < 16 then 0 else 86_400_000_000_000 end) over (
+            coalesce(max(s.end_unix_nano + case when s.is_unique_id then 86_400_000_000_000 else 0 end) over (
                 partition by "key" order by s.start_unix_nano, s.end_unix_nano desc, s.span_id
                 rows between unbounded preceding and 1 preceding), s.start_unix_nano) as over_at
         from (
-            select s, case when length(tool_call_id) < 16 then trace_id || ' ' || tool_call_id else tool_call_id end as "key"
+            select s, case when is_unique_id then tool_call_id else trace_id || ' ' || tool_call_id end as "key"
             from span_item s where class = 'tool' and tool_call_id is not null
         )
     )
@@ -49,7 +50,7 @@ pair as (
         and not exists (from log_item other where other.response_id = s.response_id)
     union all
     select s, l from span_item s join log_item l on l.class = 'tool' and s.class = 'tool' and l.tool_call_id = s.tool_call_id
-        and (length(l.tool_call_id) >= 16 or l.trace_id = s.trace_id or l.session_id = s.session_id)
+        and (l.is_unique_id and s.is_unique_id or l.trace_id = s.trace_id or l.session_id = s.session_id)
     union all
     select best, s from tool_item join tool_best using ("key", chain) where s.span_id <> best.span_id or s.trace_id <> best.trace_id
     union all

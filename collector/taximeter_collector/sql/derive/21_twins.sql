@@ -1,12 +1,13 @@
 -- Which spans are views of one call → d_twin, d_role, and what the call is by all of them → d_call, d_shadow.
 
 -- One call seen by two instrumentations: the same response id within ten minutes (across traces too: a gateway, or an
--- SDK whose own span found no parent), else the same prompt inside the same time.
+-- SDK whose own span found no parent), else the same prompt inside the same time. An id that names no call counts as none (d_reused), and
+-- one instrumentation that tells of different usage one after the other tells of two calls.
 -- What is merged across traces must be found by macros/linked_traces.sql.
 create or replace temp table d_twin as
 with one as (
-    select trace_id, span_id, kind, scope_name, service_name, parent_span_id, coalesce(prompt_tokens, -1) as prompt, response_id,
-        [response_model, request_model] as models, start_unix_nano, end_unix_nano, billed_reason
+    select trace_id, span_id, kind, scope_name, service_name, parent_span_id, coalesce(prompt_tokens, -1) as prompt, output_tokens, has_usage,
+        case when link_key(kind, response_id, null) not in (from d_reused) then response_id end as response_id, [response_model, request_model] as models, start_unix_nano, end_unix_nano, billed_reason
     from d_call where not is_aggregate
 ), shown as (  -- only prompts that two scopes tell of: a join of all calls of one size would be quadratic
     from one where billed_reason is null and (kind, prompt) in (
@@ -26,6 +27,9 @@ alike as (
     from one a join one b on a.response_id = b.response_id and a.kind = b.kind
     where (a.trace_id, a.span_id) <> (b.trace_id, b.span_id)
         and abs(a.end_unix_nano::hugeint - b.end_unix_nano::hugeint) < 600_000_000_000
+        and not coalesce(a.scope_name = b.scope_name and a.has_usage and b.has_usage
+            and (a.prompt, a.output_tokens) is distinct from (b.prompt, b.output_tokens)
+            and (a.end_unix_nano <= b.start_unix_nano or b.end_unix_nano <= a.start_unix_nano), false)
     union all
     select a.trace_id, a.span_id, b.trace_id, b.span_id, false
     from alike

@@ -1,7 +1,7 @@
--- The traces that may hold another view of a call or tool call in table `links`, looked for in table `calls`. A superset of what
--- derive/07_signals.sql (tool calls), 18_late.sql and 21_twins.sql merge across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
--- which the links are. Each part starts from few rows on one side (one key, or lone calls), never from all calls of a service, and
--- reads only the columns that it needs of ten minutes of calls: that is what a step costs beside its own spans.
+-- The traces that may hold another view of a call in table `links` under no common id, looked for in table `calls`. A superset of what
+-- derive/18_late.sql and 21_twins.sql merge across traces: widen it there, widen it here. Read is what lies around variable `link_time`, in
+-- which the links are. Each part starts from few rows on one side (calls without parent, length or usage), never from all calls of a service,
+-- and reads only the columns that it needs.
 create or replace macro linked_traces(links, calls) as table
 with link as (
     select trace_id, dialect, kind, parent_span_id, response_id, service_name, scope_name, start_time, end_time, prompt_tokens
@@ -27,13 +27,6 @@ with link as (
     select c, l from link l join near c on l.start_time = l.end_time and c.is_lone and c.prompt_tokens is null
         and c.start_time < c.end_time and c.service_name = l.service_name and c.dialect = l.dialect
 )
-select distinct trace_id
-from query_table(calls)
-where link_key in (select link_key from query_table(links))
-    and start_time between getvariable('link_time').first - interval 1 day and getvariable('link_time').last + interval 1 day
-    and (kind not in ('llm', 'embedding')  -- a tool call may wait for a day, for a human
-        or end_time between getvariable('link_time').first - interval 10 minutes and getvariable('link_time').last + interval 10 minutes)
-union
 select distinct near.trace_id
 from orphan
 where near.trace_id <> link.trace_id and (near.response_id is null or link.response_id is null)
