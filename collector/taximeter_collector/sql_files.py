@@ -34,8 +34,9 @@ def _statements(script: str) -> Sequence[duckdb.Statement]:
 
 def run_script(
     cursor: duckdb.DuckDBPyConnection, script: str, params: Mapping[str, object]
-) -> None:
-    """Run statements one by one, each with the parameters that it names."""
+) -> duckdb.DuckDBPyConnection:
+    """Run statements one by one, each with the parameters that it names; return the last one's answer."""
     for statement in _statements(script):
         named = {name: params[name] for name in statement.named_parameters}
         cursor.execute(statement, named or None)
+    return cursor

@@ -21,7 +21,7 @@ from taximeter_collector.ingest.content import with_content
 from taximeter_collector.ingest.decode import Rows, as_stored, resources_as_stored
 from taximeter_collector.ingest.item_limits import VALUE_BYTES
 from taximeter_collector.ingest.redaction_usage import usage_texts
-from taximeter_collector.sql_files import read_sql
+from taximeter_collector.sql_files import read_sql, run_script
 
 _LEAVES: Final = {
     "raw_uncached_input": "uncached_input",
@@ -75,7 +75,7 @@ def store_events(
     ``rows`` come from `with_content`.
     """
     _register(con, rows)
-    con.execute(read_sql("ingest/events"))
+    run_script(con, read_sql("ingest/events"), {})
     return _store_if_any(con, rows, day, batch, received_at)
 
 
@@ -86,7 +86,7 @@ def store_points(
     con.register("in_point_item", as_stored(rows))
     con.register("in_point_attribute", rows.attributes)
     con.register("in_resource_attribute", resources_as_stored(rows))
-    con.execute(read_sql("ingest/points"))
+    run_script(con, read_sql("ingest/points"), {})
     con.register("in_attribute", con.sql("from n_point_attribute").to_arrow_table())
     return _store_if_any(con, rows, day, batch, received_at)
 
@@ -108,17 +108,19 @@ def _register(con: duckdb.DuckDBPyConnection, rows: Rows) -> None:
 def _store(
     con: duckdb.DuckDBPyConnection, rows: Rows, day: str, batch: int, received_at: datetime
 ) -> int:
-    con.execute(read_sql("ingest/pick"))
+    run_script(con, read_sql("ingest/pick"), {})
     con.register("n_pick", pick(con))
-    con.execute(read_sql("ingest/type"))
-    con.execute(read_sql("ingest/noted"))
+    run_script(con, read_sql("ingest/type"), {})
+    run_script(con, read_sql("ingest/noted"), {})
     con.register("in_usage", _raw_usage(con))
     con.register("in_hash", _foreign_hashes(con))
-    con.execute(read_sql("ingest/masked") if rows.redactor or rows.is_cut else _NOTHING_MASKED)
+    run_script(
+        con, read_sql("ingest/masked") if rows.redactor or rows.is_cut else _NOTHING_MASKED, {}
+    )
     con.register("in_usage_text", _usage_texts(con, rows))
     insert = read_sql("ingest/store_spans").replace("{day}", day)
-    inserted = con.execute(insert, {"batch": batch, "received_at": received_at}).fetchone()
-    return int(inserted[0]) if inserted else 0
+    stored = run_script(con, insert, {"batch": batch, "received_at": received_at}).fetchone()
+    return int(stored[0]) if stored else 0
 
 
 _SPANS: Final = (
