@@ -30,6 +30,7 @@ from taximeter_alerts.api.api import Api
 from taximeter_alerts.backtest.backtest_job import BacktestJob, backtest_command
 from taximeter_alerts.digest.digests import Digests
 from taximeter_alerts.evaluator import Evaluator
+from taximeter_alerts.fleet import Publisher
 from taximeter_alerts.incidents.board import Board
 from taximeter_alerts.incidents.dispatcher import Dispatcher
 from taximeter_alerts.incidents.silences import keep_file_silences
@@ -73,8 +74,11 @@ def run(
         evaluator = Evaluator(book, reader, board, clock)
         digests = Digests(book, reader, log, outbox, clock, lambda: dashboard_url(settings, book))
 
+        fleet = Publisher(book, reader, lambda: evaluator.budgets, lambda: board.watermark, clock)
+
         def tick() -> None:
             evaluator.tick()
+            fleet.tick()
             digests.tick()
 
         guard = None if is_loopback(host) else token

@@ -1,4 +1,4 @@
-"""Read from a running collector: SQL in, a pyarrow Table out.
+"""Read from a running collector: SQL in, a pyarrow Table out; and tell it what stops agents.
 
 Dashboard and alerts use it; the collector alone opens the database.
 """
@@ -103,6 +103,11 @@ class ReadClient:
         _, answer = self._ask("GET", "/v1/status", None, {"Accept": _JSON})
         status: dict[str, Any] = json.loads(answer)
         return status
+
+    def publish_budgets(self, budgets: Mapping[str, Any]) -> None:
+        """PUT /v1/budgets: let agents be stopped by them. Raises QueryError."""
+        body = json.dumps(budgets, ensure_ascii=False).encode()
+        self._ask("PUT", "/v1/budgets", body, {"Content-Type": _JSON, "Accept": _JSON})
 
     def close(self) -> None:
         """Close the idle connections; the client stays usable."""

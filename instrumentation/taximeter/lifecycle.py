@@ -91,6 +91,11 @@ def is_active() -> bool:
     return _meter is not None
 
 
+def meter() -> Meter | None:
+    """Return the meter in service; None before `init`."""
+    return _meter
+
+
 def say_unlimited(owner: str) -> None:
     """Say once that limits are not checked, since the shim is off; not where that was asked for."""
     global _has_said_unlimited

@@ -13,23 +13,33 @@ _MARK: Final = "_taximeter"
 class _Begin:
     """Starts the shim where it is unpickled: in the child, before its target."""
 
-    def __init__(self, service: str | None, environment: str | None, endpoint: str | None) -> None:
-        self._settings = (service, environment, endpoint)
+    def __init__(self, *settings: str | bool | None) -> None:
+        self._settings = settings
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _begin, self._settings
 
 
 @guarded(default=None)
-def _begin(service: str | None, environment: str | None, endpoint: str | None) -> None:
+def _begin(
+    service: str | None,
+    environment: str | None,
+    endpoint: str | None,
+    budgets: bool | str | None,
+) -> None:
     from taximeter.start import init
 
-    init(service=service, environment=environment, endpoint=endpoint)
+    init(service=service, environment=environment, endpoint=endpoint, budgets=budgets)
 
 
-def install(service: str | None, environment: str | None, endpoint: str | None) -> None:
+def install(
+    service: str | None,
+    environment: str | None,
+    endpoint: str | None,
+    budgets: bool | str | None,
+) -> None:
     """Let every process that is pickled for a child carry the shim's settings."""
-    begin = _Begin(service, environment, endpoint)
+    begin = _Begin(service, environment, endpoint, budgets)
 
     def state(self: BaseProcess) -> dict[str, Any]:
         return {**self.__dict__, _MARK: begin}

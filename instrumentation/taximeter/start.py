@@ -22,6 +22,7 @@ def init(
     clock: ClockNs | None = None,
     propagate_threads: bool = True,
     privacy: Privacy | None = None,
+    budgets: bool | str | None = None,
 ) -> None:
     """Start measuring: call it once, before or after the model SDKs are imported.
 
@@ -29,13 +30,16 @@ def init(
     ``TAXIMETER_ENDPOINT``, OpenTelemetry's settings, 127.0.0.1:4318). An application's own tracer
     provider is joined, not replaced. ``span_exporter`` (exports at once) and ``clock`` (Unix
     nanoseconds) are for tests and simulations. ``privacy`` says what is masked, hashed and cut before
-    it leaves (else ``TAXIMETER_REDACT``, ``TAXIMETER_USER_KEY``, ``TAXIMETER_MAX_CHARACTERS``). Does
-    nothing with ``TAXIMETER_DISABLED=1``.
+    it leaves (else ``TAXIMETER_REDACT``, ``TAXIMETER_USER_KEY``, ``TAXIMETER_MAX_CHARACTERS``).
+    ``budgets=True`` lets the budgets of alerts.yaml that say ``on_exhausted: stop`` end runs here: the
+    collector is asked for them, at ``endpoint`` or at the address that is given instead (else
+    ``TAXIMETER_BUDGETS``). Does nothing with ``TAXIMETER_DISABLED=1``.
     """
     if lifecycle.is_disabled():
         return
     # Here, so that a program which only imports its agents does not pay for it.
     from taximeter import spawned, threads
+    from taximeter.budgets.watch import watch_for
     from taximeter.clients import anthropic
     from taximeter.export.otlp_http import OtlpHttp
 
@@ -47,7 +51,8 @@ def init(
         else:
             sender = OtlpHttp(endpoint)
             queue = ExportQueue(PrivateSender(sender, rules) if rules else sender)
-        meter = Meter(queue, clock)
+        fleet = watch_for(budgets, endpoint, user_key=rules.user_key if rules else None)
+        meter = Meter(queue, clock, fleet)
         meter.attach(resource_for(service, environment), anthropic.NativeCalls())
         return meter
 
@@ -55,7 +60,7 @@ def init(
         if propagate_threads:
             threads.install()
         if span_exporter is None:
-            spawned.install(service, environment, endpoint)
+            spawned.install(service, environment, endpoint, budgets)
 
 
 @guarded(default=False)

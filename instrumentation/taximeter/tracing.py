@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
@@ -25,6 +25,9 @@ from taximeter.export.queue import ExportQueue, Immediate
 from taximeter.guard import guarded
 from taximeter.runs.current import current_request
 from taximeter.span_attributes import stamped_attributes
+
+if TYPE_CHECKING:
+    from taximeter.budgets.fleet import Fleet
 
 ClockNs = Callable[[], int]
 
@@ -157,8 +160,14 @@ _relays: Final[WeakKeyDictionary[TracerProvider, Relay]] = WeakKeyDictionary()
 class Meter:
     """The shim's life in this process, from init to shutdown."""
 
-    def __init__(self, queue: ExportQueue | Immediate, clock: ClockNs | None) -> None:
+    def __init__(
+        self, queue: ExportQueue | Immediate, clock: ClockNs | None, fleet: Fleet | None = None
+    ) -> None:
         self.queue = queue
+        self.fleet = fleet
+        """Who knows the budgets of the fleet; None where nobody asked for them."""
+        self.resource: Mapping[str, Any] = {}
+        """What the spans say of this program."""
         self.clock: ClockNs = clock or time.time_ns
         self.captures_content = captures_content()
         self._retimed = Retimed(queue, clock) if clock else None
@@ -175,6 +184,8 @@ class Meter:
             _gives_way.set_ours(provider)
         _gives_way.meter = self
         self.join(provider)
+        if self.fleet is not None:
+            self.fleet.begin()
 
     def join(self, provider: TracerProvider) -> None:
         """Meter what a provider's tracers make, and make our own spans with it from now on."""
@@ -182,6 +193,7 @@ class Meter:
         if relay is None:
             relay = _relays[provider] = Relay()
             provider.add_span_processor(relay)
+        self.resource = provider.resource.attributes
         relay.observers = self._observers
         relay.retimed, relay.queue = self._retimed, self._retimed or self.queue
         self._joined.append(relay)
@@ -198,6 +210,8 @@ class Meter:
     def stop(self, timeout_s: float) -> None:
         """Send what waits and end the export thread, within the time."""
         _gives_way.meter = None
+        if self.fleet is not None:
+            self.fleet.stop()
         self.queue.stop(timeout_s)  # other threads end their spans meanwhile
         for relay in self._joined:
             if relay.queue is (self._retimed or self.queue):

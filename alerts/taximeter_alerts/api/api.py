@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -31,6 +31,7 @@ from taximeter_alerts.api.api_rows import STATUSES, alert_row, budget_row, incid
 from taximeter_alerts.api.exposition import metrics_text
 from taximeter_alerts.backtest.backtest_job import MOST_DAYS, BacktestJob, Job
 from taximeter_alerts.evaluator import Health
+from taximeter_alerts.fleet import staleness
 from taximeter_alerts.incidents.board import Board
 from taximeter_alerts.incidents.dispatcher import alerts_page
 from taximeter_alerts.incidents.muting import explained_by, silenced_by
@@ -51,8 +52,7 @@ from taximeter_alerts.rules.defaults import OWN_RULES
 
 _MOST_ROWS: Final = 1_000
 _TRIES: Final = 20
-STALE_AFTER_S: Final = 300.0
-"""Beyond the usual age; whoever stops at a budget must not do so on an old answer."""
+_BEHIND_AFTER_S: Final = 300.0
 _FAILURES_TO_BE_BLIND: Final = 3
 
 
@@ -185,17 +185,13 @@ class Api:
             for status in known or ()
             if all(status.labels.get(name, value) == value for name, value in asked.items())
         ]
-        # The watermark outlives a restart, what was found then does not.
-        watermark = None if known is None else self.board.watermark
-        now, as_of = self.clock(), max((s.at for s in found), default=watermark)
-        age_s = None if as_of is None else (now - as_of).total_seconds()
-        usual = self.book.settle + self.book.every + timedelta(minutes=1)
+        age = staleness(self.book, known, self.board.watermark, self.clock())
         return {
             "budgets": [budget_row(status) for status in found],
-            "as_of": time_text(as_of),
-            "age_s": age_s,
-            "usual_age_s": usual.total_seconds(),
-            "is_stale": age_s is None or age_s > usual.total_seconds() + STALE_AFTER_S,
+            "as_of": time_text(age.as_of),
+            "age_s": age.age_s,
+            "usual_age_s": age.usual_s,
+            "is_stale": age.is_stale,
         }
 
     def backtest(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -346,7 +342,7 @@ class Api:
 
     def _is_behind(self) -> bool:
         judged = self.board.watermark
-        return judged is None or (self.clock() - judged).total_seconds() > STALE_AFTER_S
+        return judged is None or (self.clock() - judged).total_seconds() > _BEHIND_AFTER_S
 
     def metrics(self, _: Request) -> Response:
         text = metrics_text(

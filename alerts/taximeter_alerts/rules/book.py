@@ -74,7 +74,9 @@ class Budget:
     zone: str = "UTC"
     """The time zone (IANA) of its days."""
     on_exhausted: Literal["notify", "stop"] = "notify"
-    """What the API tells whoever asks before it spends."""
+    """``stop``: calls end their runs in agents that ask the collector for budgets."""
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The part of the traffic that it is of, as the rules that watch it say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ def read_budget(nodes: Nodes, keys: Mapping[str, yaml.Node], rule: Rule) -> list
             nodes.fault(keys[key], "a budget has no such key; leave it out")
     written, amount, period = nodes.value(keys["when"], _amount, _UNREAD)
     on_exhausted = nodes.choice(keys.get("on_exhausted"), ("notify", "stop"), "notify")
-    budget = Budget(rule.name, amount, period, read_zone(nodes, keys.get("zone")), on_exhausted)
+    zone = read_zone(nodes, keys.get("zone"))
+    budget = Budget(rule.name, amount, period, zone, on_exhausted, rule.where)
     of = f"{written} per {period}"
     levels = [_level(nodes, node, of) for node in nodes.one_or_more(keys.get("at"))]
     if "at" in keys and not levels and isinstance(keys["at"], yaml.SequenceNode):

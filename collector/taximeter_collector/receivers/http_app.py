@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +17,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from taximeter.settings.secret import Secret
 from taximeter.settings.settings import CollectorSettings
 from taximeter_collector.query.read_api import (
     Format,
@@ -28,24 +25,28 @@ from taximeter_collector.query.read_api import (
     Readable,
     parse_query,
     run_query,
-    stopping,
 )
 from taximeter_collector.receivers.acceptance import Acceptor
-from taximeter_collector.receivers.http_receiver import is_authorised, otlp_routes
+from taximeter_collector.receivers.budgets import Budgets, budget_routes
+from taximeter_collector.receivers.guarded import (
+    Handler,
+    body_of,
+    document_of,
+    fault_response,
+    guard_by,
+    refuse_forms,
+)
+from taximeter_collector.receivers.http_receiver import otlp_routes
 from taximeter_collector.status import Follows, Keeps, StatusReport, Takes
 from taximeter_collector.store.health import is_being_reattached, is_damage
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 QUERIES_AT_ONCE: Final = 4
 READERS_NICENESS: Final = 10
 BYTES_PER_WAITING_BYTE: Final = 2
 """What a body may take in memory while it waits to be written: itself, and its rows."""
 REATTACH_PAUSE_S: Final = 0.25
-MAX_QUERY_BYTES: Final = 4 * 1024 * 1024
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _DAMAGED: Final = "A part of a data file that this query reads can't be read: stop the collector and run `taximeter repair`."
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class IngestPart(Acceptor, Takes, Protocol):
@@ -87,7 +88,7 @@ def build_app(
 ) -> Starlette:
     """Return the application of the HTTP port."""
     report = StatusReport(ingest, store, rollups)
-    guard = _guard(settings.query_token)
+    guard = guard_by(settings.query_token)
     return Starlette(
         routes=[
             *otlp_routes(ingest, settings.max_request_mib << 20, settings.ingest_token),
@@ -100,6 +101,7 @@ def build_app(
             Route("/v1/prices/reprice", guard(_task(repricer)), methods=["POST"]),
             Route("/v1/backup", guard(_archive(sender.backup)), methods=["POST"]),
             Route("/v1/export", guard(_archive(sender.export)), methods=["POST"]),
+            *budget_routes(Budgets(), settings.ingest_token, settings.query_token),
             Route("/v1/status", guard(_status(report)), methods=["GET"]),
             Route("/metrics", guard(_metrics(report)), methods=["GET"]),
             Route("/healthz", _healthz(store), methods=["GET"]),
@@ -108,36 +110,13 @@ def build_app(
     )
 
 
-def _guard(token: Secret | None) -> Callable[[Handler], Handler]:
-    """Return a decorator that lets only those read who may."""
-
-    def guard(handler: Handler) -> Handler:
-        async def guarded(request: Request) -> Response:
-            if not is_authorised(request, token):
-                fault = QueryFault(401, "unauthorised", "Send Authorization: Bearer <query token>.")
-                return _fault_response(fault, {"WWW-Authenticate": "Bearer"})
-            # A web page that points its own name at 127.0.0.1 is still known by that name.
-            if token is None and not _is_loopback(request.headers.get("host", "")):
-                return _fault_response(
-                    QueryFault(403, "host", "Without a query token, ask by a loopback address.")
-                )
-            try:
-                return await handler(request)
-            except asyncio.CancelledError:  # the server waits no longer: it ends
-                return _fault_response(stopping())
-
-        return guarded
-
-    return guard
-
-
 def _query(store: StorePart, others: Callable[[], int]) -> Handler:
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     async def query(request: Request) -> Response:
         try:
-            _refuse_forms(request)
-            asked = parse_query(await _body(request))
+            refuse_forms(request)
+            asked = parse_query(await body_of(request))
             format = _format(request.headers.get("accept", ""))
             # Waiting for a place is a part of the time that the client gives.
             deadline = time.monotonic() + asked.timeout_ms / 1000
@@ -148,7 +127,7 @@ def _query(store: StorePart, others: Callable[[], int]) -> Handler:
 
                 answer = await _while_connected(request, run)
         except QueryFault as fault:
-            return _fault_response(fault)
+            return fault_response(fault)
         except ClientDisconnect:
             return Response(status_code=400)
         return Response(answer, media_type=_ARROW if format == "arrow" else "application/json")
@@ -226,10 +205,10 @@ async def _disconnect(request: Request) -> None:
 def _task(task: Answers) -> Handler:
     async def answer(request: Request) -> Response:
         try:
-            _refuse_forms(request)
-            found = await run_in_threadpool(task.answer, await _body(request))
+            refuse_forms(request)
+            found = await run_in_threadpool(task.answer, await body_of(request))
         except QueryFault as fault:
-            return _fault_response(fault)
+            return fault_response(fault)
         except ClientDisconnect:
             return Response(status_code=400)
         return JSONResponse(found)
@@ -240,43 +219,16 @@ def _task(task: Answers) -> Handler:
 def _archive(send: Callable[[Mapping[str, Any]], Iterator[bytes]]) -> Handler:
     async def answer(request: Request) -> Response:
         try:
-            _refuse_forms(request)
-            asked = _document(await _body(request))
+            refuse_forms(request)
+            asked = document_of(await body_of(request))
             pieces = await asyncio.get_running_loop().run_in_executor(_readers, send, asked)
         except QueryFault as fault:
-            return _fault_response(fault)
+            return fault_response(fault)
         except ClientDisconnect:
             return Response(status_code=400)
         return StreamingResponse(pieces, media_type="application/x-tar")
 
     return answer
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise QueryFault(400, "request", "The body must be a JSON object.")
-    return document
-
-
-def _refuse_forms(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and "origin" in request.headers:
-        # A page elsewhere can post a form without asking; `curl -d` has no origin.
-        raise QueryFault(415, "request", "Send the query as application/json.")
-
-
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_QUERY_BYTES:
-            raise QueryFault(413, "request", f"A query has at most {MAX_QUERY_BYTES >> 20} MiB.")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _format(accept: str) -> Format:
@@ -330,18 +282,3 @@ def _readyz(store: StorePart) -> Handler:
         return PlainTextResponse("ready\n")
 
     return readyz
-
-
-def _fault_response(fault: QueryFault, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        fault.body(), status_code=fault.status, headers=headers, media_type="application/json"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether a Host header names this machine.
-
-    >>> _is_loopback("localhost:4318"), _is_loopback("[::1]"), _is_loopback("evil.example")
-    (True, True, False)
-    """
-    return urlsplit(f"//{host}").hostname in _LOOPBACK_NAMES

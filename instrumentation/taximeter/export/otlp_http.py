@@ -68,7 +68,7 @@ class OtlpHttp:
         if token := os.environ.get("TAXIMETER_INGEST_TOKEN"):
             headers["authorization"] = f"Bearer {token}"
         return OTLPSpanExporter(
-            endpoint=_url(self._endpoint),
+            endpoint=spans_url(self._endpoint),
             headers=headers or None,
             session=session,
             timeout=self._timeout_s,
@@ -90,7 +90,7 @@ class OtlpHttp:
         return noting
 
 
-def _url(endpoint: str | None) -> str | None:
+def spans_url(endpoint: str | None) -> str | None:
     """Return the address of the spans; None where OpenTelemetry's own settings have one."""
     base = endpoint or os.environ.get("TAXIMETER_ENDPOINT")
     names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -130,7 +130,7 @@ class ExportQueue(SpanProcessor):
         self._pid, self._batch, self._is_forked = 0, 0, True
 
     def _send_for_ever(self) -> None:
-        _mute()
+        mute()
         while not self._is_stopping:
             self._wake.wait(EXPORT_EVERY_S)
             self._wake.clear()
@@ -147,7 +147,7 @@ class ExportQueue(SpanProcessor):
 
     def _send_until_over(self, largest: int = BATCH_SPANS) -> None:
         """Send what waits, again until the time of the stop is over."""
-        _mute()
+        mute()
         while not self._send_what_waits(largest):
             if self._until - time.monotonic() <= RETRY_EVERY_S:
                 break
@@ -253,7 +253,7 @@ class ExportQueue(SpanProcessor):
             self.room.release(self.room.waiting_spans, lost_for="not_taken")
 
 
-def _mute() -> None:
+def mute() -> None:
     """Let nobody's instrumentation make spans of our own requests, in this context."""
     muted = otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True)
     otel_context.attach(muted)

@@ -98,6 +98,26 @@ def _entry(prices: Catalog, terms: Terms) -> Resolution | None:
     )
 
 
+def stored_model(terms: Terms, answered: str | None) -> tuple[str | None, str | None]:
+    """Return provider and model as the store will name them, for a call that ``answered`` answers.
+
+    As in sql/derive/30_price.sql: the one that has a price, the answer's first.
+    """
+    prices = price_book().prices
+    names = [_plain_name(name) for name in (answered, terms.model) if name]
+    if prices is None or not names:
+        return terms.provider, next(iter(names), None)
+    for name in names:
+        if entry := _entry(prices, terms._replace(model=name)):
+            return entry.provider.partition(">")[0], name
+    return prices.provider_of(terms.provider, names[0]) or terms.provider, names[0]
+
+
+def _plain_name(model: str) -> str:
+    """Return a model's name without the mark of a long context, as it is stored."""
+    return model.removesuffix("[1m]")
+
+
 def bound_pico(usage: Usage, terms: Terms) -> int:
     """Return what a call without a price may have cost: by the provider's dearest price."""
     dear = dearest(terms.provider, terms.model)

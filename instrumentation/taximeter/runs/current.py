@@ -37,6 +37,8 @@ class Request(Level):
     session: Session | None = None
     levels: tuple[Level, ...] = ()
     """What binds a call made here, innermost first."""
+    first_agent: Mapping[str, str] = field(default_factory=dict)
+    """What the first agent says of itself: calls outside any agent are stored as its own."""
 
     def __post_init__(self) -> None:
         Level.__post_init__(self)
@@ -65,6 +67,9 @@ class AgentRun(Level):
         Level.__post_init__(self)
         above: AgentRun | Request | None = self.parent or self.request
         self.levels = (self, *(above.levels if above is not None else ()))
+        outermost = next((lv for lv in reversed(self.levels) if isinstance(lv, Request)), None)
+        if outermost is not None and not outermost.first_agent:
+            outermost.first_agent = self.said
 
 
 current_request: Final[ContextVar[Request | None]] = ContextVar("taximeter_request", default=None)

@@ -34,7 +34,9 @@ def before_model_call(
     ``body`` is the request, ``terms`` what is known of its price: without them nothing is held. Give
     the reservation on with the call's `Owners`, and tell `after_model_call` of its end.
     """
-    levels = current_levels()
+    levels, meter = current_levels(), lifecycle.meter()
+    if meter is not None and meter.fleet is not None:
+        meter.fleet.check(levels, terms, meter.resource)
     if not are_limited(levels):
         return None
     ask = ask_of(body, terms, has_answer=is_decision) if terms is not None else None
@@ -134,6 +136,9 @@ def account(
         said[semconv.USAGE] = _json_of(usage, raw)
         partition, terms = read_usage(span, raw, shape, terms, said)
         _settle(found, partition, cost_pico(span, partition, raw, terms), terms)
+        meter = lifecycle.meter()
+        if meter is not None and meter.fleet is not None:
+            meter.fleet.learn(terms, _said(span, semconv.REQUEST_MODEL))
         if found.request is not None:
             said[semconv.COST_SO_FAR] = found.request.cost_usd
     finally:
