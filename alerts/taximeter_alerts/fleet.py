@@ -117,6 +117,6 @@ def _stop(status: BudgetStatus) -> dict[str, Any]:
         "amount_usd": budget.amount_usd,
         "used_usd": status.used.usd,
         "period": budget.period,
-        "period_end": time_text(status.end),
+        "period_end": f"{status.end:%Y-%m-%dT%H:%MZ}",
         "ends_after_s": (status.end - status.at).total_seconds(),
     }

@@ -19,7 +19,7 @@ from taximeter.export.queue import mute
 from taximeter.runs.call_cost import Terms
 from taximeter.runs.levels import Level
 
-EVERY_S: Final = 15.0
+EVERY_S = 15.0
 _WORDS: Final = {"": None, "0": None, "false": None, "no": None, "1": "", "true": "", "yes": ""}
 _JITTER: Final = 0.2
 """A fleet that started together must not ask together."""
@@ -28,16 +28,10 @@ _JITTER: Final = 0.2
 class Watch(Fleet):
     """Asks the collector every so often, on a thread of its own in each process."""
 
-    def __init__(
-        self,
-        new_asker: Callable[[], Asker],
-        *,
-        every_s: float = EVERY_S,
-        user_key: str | None = None,
-    ) -> None:
+    def __init__(self, new_asker: Callable[[], Asker], *, user_key: str | None = None) -> None:
         """Ask nothing yet."""
         super().__init__(user_key=user_key)
-        self._new_asker, self._every_s = new_asker, every_s
+        self._new_asker = new_asker
         self._pid = 0
         """Of the process whose thread asks."""
         self._over = threading.Event()
@@ -82,7 +76,7 @@ class Watch(Fleet):
                 self.note(failed.kind, str(failed))
             except Exception as error:  # noqa: BLE001 - the thread must live
                 self.note("fault", repr(error))
-            over.wait(self._every_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+            over.wait(EVERY_S * random.uniform(1 - _JITTER, 1 + _JITTER))
 
     def _take(self, reply: Reply) -> str | None:
         """Keep an answer; return what to ask with next. Raises Unanswered."""
