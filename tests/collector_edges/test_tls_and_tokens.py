@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from taximeter.budgets.asking import Asker, Unanswered
 from taximeter.read_query import QueryFailed, read_query
 from taximeter.settings.secret import SecretFile
 from taximeter.settings.settings import SettingsError, load_settings
@@ -287,3 +288,20 @@ def test_ten_thousand_wrong_tokens_store_nothing_and_are_not_logged(
             client.query("select 1")
     assert edges.ingest.submitted == []
     assert "guess-" not in caplog.text and "the-right-one" not in caplog.text
+
+
+def test_agents_ask_for_budgets_over_tls_as_they_send_spans(
+    start_edges: Start, authority: Authority, served: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges = start_edges(**tls(served, authority.own.certificate))
+    url = f"https://127.0.0.1:{edges.addresses.http_port}/v1/budgets"
+    with pytest.raises(Unanswered, match="SSLError"):
+        Asker(url).ask(None)
+    client = authority.issue("agent")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(authority.own.certificate))
+    with pytest.raises(Unanswered, match="no answer from https"):
+        Asker(url).ask(None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(client.certificate))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", str(client.key))
+    reply = Asker(url).ask(None)
+    assert reply.age_s is None and reply.body is not None

@@ -66,7 +66,7 @@ class Asker:
         self._url = url
         self._session = requests.Session()
         self._session.headers.update(_headers(is_elsewhere=is_elsewhere))
-        self._session.verify = _setting("CERTIFICATE") or True
+        self._authorities = _setting("CERTIFICATE")
         certificate, key = _setting("CLIENT_CERTIFICATE"), _setting("CLIENT_KEY")
         self._session.cert = (certificate, key) if certificate and key else certificate
 
@@ -82,7 +82,12 @@ class Asker:
 
     def _ask(self, headers: dict[str, str]) -> Reply:
         with self._session.get(
-            self._url, headers=headers, timeout=TIMEOUT_S, stream=True, allow_redirects=False
+            self._url,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            stream=True,
+            allow_redirects=False,
+            verify=self._authorities,  # of the session it would give way to REQUESTS_CA_BUNDLE
         ) as answer:
             if answer.status_code in (401, 403):
                 raise Unanswered(
