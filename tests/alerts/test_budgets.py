@@ -94,6 +94,8 @@ def test_each_level_is_told_once_a_period_and_the_next_period_ends_it(
     assert first.sentence.startswith("acme: $80.50 of $100.00 per day used (80.5 %), 9 h to go.")
     assert (first.severity, second.severity) == ("warning", "critical")
     assert "$105.50 of $100.00" in second.sentence
+    assert second.sentence.endswith("Agents that ask for budgets are stopped until the day ends.")
+    assert "stopped" not in first.sentence
     assert second.labels == {"rule": "team", "tenant": "acme"}
     # Its levels say the same: once is enough.
     assert (second.title, second.also) == ("budget team: 100% of $100 per day, acme", ())

@@ -203,6 +203,8 @@ def budget_sentence(rule: Rule, status: BudgetStatus) -> str:
         parts.append(f"{who}: {hour} in the last hour, {share} of the budget; {spent}.")
     else:
         parts.append(f"{who}: {spent}, {_time_left(status)}.")
+    if status.is_exhausted and budget.on_exhausted == "stop":
+        parts.append(f"Agents that ask for budgets are stopped until the {budget.period} ends.")
     if isinstance(status.forecast, Forecast):
         parts.append(_expected(status.forecast, budget.period))
     if used.priced_ratio is not None and used.priced_ratio < _MOST_PRICED:
