@@ -15,8 +15,10 @@ from taximeter.settings.settings import Settings, SettingsError, load_settings
 from taximeter_alerts.amounts import say_count
 from taximeter_alerts.backtest.backtest import backtest_json, backtest_text, run_backtest
 from taximeter_alerts.backtest.backtest_job import MOST_DAYS
-from taximeter_alerts.notification_log import AlreadyRunning, NewerFile
+from taximeter_alerts.digest.digests import previews
+from taximeter_alerts.notification_log import AlreadyRunning, NewerFile, ReadOnlyLog
 from taximeter_alerts.notifiers.channels import notifiers_of
+from taximeter_alerts.notifiers.email import notice_text
 from taximeter_alerts.outbox.delivery import Delivery, NotificationError
 from taximeter_alerts.outbox.notice import sample_notice
 from taximeter_alerts.rules.rules_file import RulesError, load_rules
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _test_notify(settings, given.receiver)
         if given.command == "backtest":
             return _backtest(settings, given.days, is_json=given.json)
+        if given.command == "digest":
+            return _digest(settings)
         run(settings, load_rules(rules_path(settings)))
     except RulesError as error:
         print(error, file=sys.stderr)
@@ -105,8 +109,7 @@ def _test_notify(settings: Settings, receiver: str) -> int:
 
 def _backtest(settings: Settings, days: int, *, is_json: bool) -> int:
     book = load_rules(rules_path(settings))
-    token = settings.collector.query_token
-    reader = ReadClient(collector_url(settings), token, served=served_certificate(settings))
+    reader = _reader(settings)
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     start = end - timedelta(days=days)
 
@@ -122,6 +125,29 @@ def _backtest(settings: Settings, days: int, *, is_json: bool) -> int:
     return 0
 
 
+def _digest(settings: Settings) -> int:
+    """Print what the digests say of their last complete day or week; nothing is sent."""
+    book = load_rules(rules_path(settings))
+    log = ReadOnlyLog(settings.store.data_dir)
+    base = dashboard_url(settings, book)
+    found = previews(book, _reader(settings), log, lambda: datetime.now(UTC), base)
+    if not book.digests:
+        print("alerts.yaml asks for no digest; a daily one would say:\n")
+    for digest, notice in found:
+        if book.digests:
+            names = [receiver.name for receiver in book.receivers_of_digest(digest)]
+            when = "on Mondays" if digest.every == "week" else "each day"
+            to = ", ".join(names) or "nobody: name a receiver under notify:"
+            print(f"Sent {when} at {digest.at:%H:%M} {digest.zone} to {to}:\n")
+        print(notice_text(notice))
+    return 0
+
+
+def _reader(settings: Settings) -> ReadClient:
+    token = settings.collector.query_token
+    return ReadClient(collector_url(settings), token, served=served_certificate(settings))
+
+
 def _days(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MOST_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {MOST_DAYS}")
@@ -129,19 +155,28 @@ def _days(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    where.add_argument("--config", metavar="FILE", help="taximeter.toml")
+    where.add_argument("--data-dir", metavar="DIR", help="where the data lies")
     parser = argparse.ArgumentParser(
-        prog="taximeter alerts", description="Watches the metrics and tells people."
+        prog="taximeter alerts",
+        description="Watches the metrics and tells people.",
+        parents=[where],
     )
-    parser.add_argument("--config", metavar="FILE", help="taximeter.toml")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies")
+    parser.set_defaults(config=None, data_dir=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="taximeter rules")
-    check = commands.add_parser("check", help="errors in an alerts.yaml, with their lines")
+
+    def add(name: str, help: str, prog: str = "taximeter rules") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, parents=[where], prog=f"{prog} {name}")
+
+    check = add("check", "errors in an alerts.yaml, with their lines")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
-    past = commands.add_parser("backtest", help="what the rules would have sent in the past")
+    past = add("backtest", "what the rules would have sent in the past")
     past.add_argument("--days", type=_days, default=30, metavar="N", help="how far back (30)")
     past.add_argument("--json", action="store_true", help="for programs")
-    test = commands.add_parser("test-notify", help="send a test notice to a receiver")
+    test = add("test-notify", "send a test notice to a receiver")
     test.add_argument("receiver", metavar="RECEIVER")
+    add("digest", "what the digests say, without sending", prog="taximeter")
     return parser
 
 

@@ -97,6 +97,22 @@ class NotificationLog:
         self.execute("insert or replace into meta values (?, ?)", key, value)
 
 
+class ReadOnlyLog:
+    """What is kept, for those who only look: beside the process that owns it, or before there is one."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._file = data_dir / FILE_NAME
+
+    def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
+        """Return rows; none where nothing was ever kept."""
+        if not self._file.exists():
+            return []
+        address = f"{self._file.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, params)]
+
+
 def time_text(at: datetime | None) -> str | None:
     """Return a time as it is stored: UTC, always as wide, so that text sorts as time."""
     return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
+from taximeter_alerts import __main__ as alerts
 from taximeter_alerts.digest.digest import period_due
 from taximeter_alerts.digest.digests import Digests
 from taximeter_alerts.judge.budgets import periods_of
@@ -319,3 +321,37 @@ def test_a_digest_that_makes_no_sense_is_refused(digest: str, said: str) -> None
 def test_nobody_is_paged_by_a_digest() -> None:
     book = parse_rules(YAML, "f", {"KEY": "k"})
     assert [r.name for r in book.receivers_of_digest(book.digests[0])] == ["ops"]
+
+
+def test_what_the_digest_says_can_be_seen_beside_the_process_and_nothing_is_sent(
+    process: Process, store: MemoryStore, clock: Clock, notice: Notice, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(alerts, "ReadClient", lambda *_, **__: store)
+    monkeypatch.setattr(alerts, "datetime", SimpleNamespace(now=lambda _: clock()))
+    monkeypatch.setenv("KEY", "k")
+    (tmp_path / "alerts.yaml").write_text(YAML + "dashboard_url: http://127.0.0.1:8501\n")
+    monkeypatch.chdir(tmp_path)
+    kept = len(process.log.rows("select * from outbox"))
+    assert alerts.main(["digest", "--data-dir", str(tmp_path)]) == 0
+    text = (GOLDEN / "digest_mail.txt").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == f"Sent each day at 08:00 Europe/Berlin to ops:\n\n{text}\n"
+    assert len(process.log.rows("select * from outbox")) == kept
+
+
+def test_without_a_digest_a_daily_one_is_shown(
+    store: MemoryStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(alerts, "ReadClient", lambda *_, **__: store)
+    (tmp_path / "alerts.yaml").write_text("version: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert alerts.main(["digest", "--data-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("alerts.yaml asks for no digest; a daily one would say:")
+    assert "No request came that day." in said
+    store.error = QueryError("unreachable", "No collector answers.")
+    assert alerts.main(["--data-dir", str(tmp_path), "digest"]) == 1
+    assert capsys.readouterr().err == "taximeter alerts: No collector answers.\n"

@@ -90,7 +90,7 @@ def mail_message(notice: Notice, key: str, sender: str, to: tuple[str, ...]) -> 
         # What follows is a reply to the first message, so that they are seen together.
         message["In-Reply-To"] = first
         message["References"] = first
-    message.set_content(_text(notice))
+    message.set_content(notice_text(notice))
     picture = _picture(notice)
     message.add_alternative(_html(notice, has_picture=picture is not None), subtype="html")
     if picture is not None:
@@ -117,7 +117,8 @@ def _facts(notice: Notice) -> str:
     return f"Rule {', '.join(notice.facts)}." if notice.facts else ""
 
 
-def _text(notice: Notice) -> str:
+def notice_text(notice: Notice) -> str:
+    """Return a notice as plain text."""
     also = [line for sentence in notice.also for line in ("", sentence)]
     day = [f"Last 24 h: {sparkline(notice.chart.values)}", ""] if notice.chart else []
     details = [*notice.details, *(f"Example: {e.text} {e.link or ''}" for e in notice.examples)]

@@ -32,7 +32,12 @@ _FILTERS: Final = {
     "user_id": "user",
 }
 """Dimension -> the dashboard's URL parameter."""
-_FAILED: Final = {"error_rate": "request", "tool_error_rate": "tool", "call_error_rate": "call"}
+_FAILED: Final = {
+    "error_rate": "request",
+    "tool_error_rate": "tool",
+    "call_error_rate": "call",
+    "logical_call_error_rate": "call",
+}
 """Metric -> whose failures the page is narrowed to."""
 _FILTERS_OF_PARTS: Final = {"agent_name": "by_agent", "tool_name": "tool", "model": "model"}
 """Of a call or tool call: it may be a sub-agent's, in a request of another agent."""

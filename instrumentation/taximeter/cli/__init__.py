@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _become(given[0], module, given if module == _TRANSFER else given[1:])
         if given[:1] == ["rules"] and given[1:2] in (["check"], ["backtest"], ["test-notify"]):
             return _become("alerts", "taximeter_alerts", given[1:])
+        if given[:1] == ["digest"]:
+            return _become("alerts", "taximeter_alerts", given)
         return _run(given)
     except SettingsError as error:
         print(f"taximeter: {error}", file=sys.stderr)
@@ -84,6 +86,7 @@ def _run(given: list[str]) -> int:
     add_doctor(commands)
     add_status(commands)
     add_verify(commands)
+    commands.add_parser("digest", help="what the digests say, without sending", add_help=False)
     rules = commands.add_parser("rules", help="check the alert rules, try a receiver")
     kinds = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)
     kinds.add_parser("check", help="errors in an alerts.yaml, with their lines", add_help=False)
