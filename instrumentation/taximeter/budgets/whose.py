@@ -66,12 +66,6 @@ def _user(call: Whose) -> str | None:
     return hashed(user, call.user_key.encode())
 
 
-def _version(call: Whose) -> str | None:
-    version = call.of_agent(semconv.AGENT_VERSION)
-    is_agents = call.of_agent(semconv.AGENT_NAME) is not None
-    return version or (call.said("service.version") if is_agents else None)
-
-
 def _environment(call: Whose) -> str | None:
     return next(filter(None, map(call.said, _ENVIRONMENT)), None)
 
@@ -87,7 +81,9 @@ _VALUES: Final[Mapping[str, Callable[[Whose], str | None]]] = {
     "service_name": lambda call: call.said("service.name"),
     "environment": _environment,
     "agent_name": lambda call: call.of_agent(semconv.AGENT_NAME) or call.said("service.name"),
-    "agent_version": _version,
+    "agent_version": lambda call: (
+        call.of_agent(semconv.AGENT_VERSION) or call.said("service.version")
+    ),
     "tenant": lambda call: call.of_request(semconv.TENANT, call.said("service.namespace")),
     "user_id": _user,
     "provider": lambda call: _model(call)[0],
