@@ -312,7 +312,7 @@ def until_stopped():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_and_a_spawned_child_ask_for_themselves(collector: Collector) -> None:
+def test_a_forked_child_asks_for_itself(collector: Collector) -> None:
     program = host(
         RUN
         + """
@@ -331,6 +331,21 @@ print(os.waitpid(child, 0)[1])
         collector.url,
     )
     assert finish(program).strip() == "0"
+
+
+def test_a_spawned_child_asks_for_itself(collector: Collector) -> None:
+    program = host(
+        """
+        import multiprocessing
+        taximeter.init(service='s', budgets=True)
+        time.sleep(2)
+        child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(2,))
+        child.start(); child.join()
+        """,
+        collector.url,
+    )
+    finish(program)
+    assert len(collector.asked) == 2
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://10.255.255.1:4318"])

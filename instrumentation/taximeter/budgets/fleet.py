@@ -77,9 +77,10 @@ class Fleet:
     @guarded(default=None)
     def learn(self, terms: Terms, asked: str | None) -> None:
         """Note which model has answered, of which provider: what the asked-for name means in the store."""
-        if asked and terms.model != asked and len(self._answered) < _MOST_NAMES:
-            plain = terms._replace(model=asked)
-            self._answered[stored_model(plain, None)] = stored_model(plain, terms.model)
+        if asked:
+            name = stored_model(terms._replace(model=asked), None)
+            if name in self._answered or len(self._answered) < _MOST_NAMES:
+                self._answered[name] = stored_model(terms._replace(model=asked), terms.model)
 
     def note(self, kind: str, why: str) -> None:
         """Count that nobody is stopped for want of an answer, and say so once."""

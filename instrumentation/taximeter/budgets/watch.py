@@ -41,6 +41,8 @@ class Watch(Fleet):
 
     def begin(self) -> None:
         """Start the thread in this process, where it does not run."""
+        if self._pid not in (0, os.getpid()):  # a fork that Python was not told of
+            self.forked()
         with self._lock:
             if self._pid == os.getpid() or self._over.is_set():
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,17 +46,30 @@ class Whose:
         found = (level.attributes.get(key) for level in reversed(requests))
         return next((value for value in found if value is not None), None)
 
-    def of_agent(self, key: str) -> str | None:
-        """Return what the innermost agent says, or else the first one of the trace."""
-        for level in self.levels:
-            if isinstance(level, AgentRun):
-                return level.said.get(key)
-        return self.first_agent().get(key)
+    def agent_name(self) -> str | None:
+        """Return the innermost agent's name, or else the trace's first one, or the service's."""
+        run = next(self._runs(), None)
+        name = run.name if run is not None else self._said_first(semconv.AGENT_NAME)
+        return name or self.said("service.name")
 
-    def first_agent(self) -> Mapping[str, str]:
-        """Return what the trace's first agent says; nothing where it has had none."""
+    def agent_version(self) -> str | None:
+        """Return the innermost agent's version, or else the service's, or the trace's first one."""
+        run = next(self._runs(), None)
+        own = run.said.get(semconv.AGENT_VERSION) if run is not None else None
+        first = self._said_first(semconv.AGENT_VERSION)
+        service = self.said("service.version")
+        return own or ((service or first) if run is not None else (first or service))
+
+    def _runs(self) -> Iterator[AgentRun]:
+        return (level for level in self.levels if isinstance(level, AgentRun))
+
+    def _said_first(self, key: str) -> str | None:
+        """Return what the agents of the trace have said first."""
         requests = [level for level in self.levels if isinstance(level, Request)]
-        return requests[-1].first_agent if requests else {}
+        if requests:
+            return requests[-1].first_agent.get(key)
+        outermost = [run.said.get(key) for run in self._runs()]
+        return next(filter(None, reversed(outermost)), None)
 
 
 def _user(call: Whose) -> str | None:
@@ -80,10 +93,8 @@ def _model(call: Whose) -> Model:
 _VALUES: Final[Mapping[str, Callable[[Whose], str | None]]] = {
     "service_name": lambda call: call.said("service.name"),
     "environment": _environment,
-    "agent_name": lambda call: call.of_agent(semconv.AGENT_NAME) or call.said("service.name"),
-    "agent_version": lambda call: (
-        call.of_agent(semconv.AGENT_VERSION) or call.said("service.version")
-    ),
+    "agent_name": Whose.agent_name,
+    "agent_version": Whose.agent_version,
     "tenant": lambda call: call.of_request(semconv.TENANT, call.said("service.namespace")),
     "user_id": _user,
     "provider": lambda call: _model(call)[0],
