@@ -108,6 +108,19 @@ def test_failures_are_told_by_class_and_tool_with_what_was_spent_on_them(
     assert (other.lines, other.examples) == ((), ())
 
 
+def test_failures_by_a_budget_that_is_used_up_are_told_as_that(
+    store: MemoryStore, now: datetime
+) -> None:
+    """A fleet that is stopped fails for no reason of its own."""
+    at = now - timedelta(minutes=10)
+    stopped = {"is_error": True, "error_class": "internal", "termination_reason": "cost_budget"}
+    store.add_rows("request", [request(at, f"s{i}", **stopped) for i in range(3)])
+    failed = {"is_error": True, "error_class": "internal", "termination_reason": "error"}
+    store.add_rows("request", [request(at, "f", **failed)])
+    found = cause(store, RULES["error-rate"], now)
+    assert found.lines == ("Failed requests by class: 3 ended by cost budget, 1 internal.",)
+
+
 def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
     store: MemoryStore, now: datetime
 ) -> None:
