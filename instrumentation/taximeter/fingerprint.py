@@ -42,6 +42,33 @@ def result_hash(result: Any) -> str | None:
     return None if result is None else _digest(canonical(_parsed(result)))
 
 
+class ItemsHash:
+    """The `result_hash` of a list whose items come one by one, and are not kept.
+
+    >>> items = ItemsHash()
+    >>> items.add("a"), items.add(1.0)
+    (None, None)
+    >>> items.hexdigest() == result_hash(["a", 1])
+    True
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256(b"[")
+        self.count = 0
+
+    def add(self, item: Any) -> None:
+        """Take the next item in."""
+        text = f"{',' if self.count else ''}{canonical(item)}"
+        self._digest.update(text.encode("utf-8", "surrogatepass"))
+        self.count += 1
+
+    def hexdigest(self) -> str:
+        """Return the hash of the list so far."""
+        digest = self._digest.copy()
+        digest.update(b"]")
+        return digest.hexdigest()
+
+
 def canonical(value: Any) -> str:
     """Return the JCS text of a JSON-like value; other objects by their ``str``.
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from taximeter.runs.limits import LimitReached
@@ -26,7 +26,7 @@ class Faults:
         self.by_place: Counter[str] = Counter()
         self.reraise = False
         """Set by tests, so that a fault is seen."""
-        self._lock = Lock()
+        self._lock = RLock()  # what is dropped may end while it is held
         self._logged_at = -_LOG_EVERY_S
 
     def record(self, place: str, error: BaseException) -> None:

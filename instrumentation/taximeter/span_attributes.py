@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
 
-_attributes: Final[ContextVar[Mapping[str, Any]]] = ContextVar(
+span_attributes: Final[ContextVar[Mapping[str, Any]]] = ContextVar(
     "taximeter_attributes", default=MappingProxyType({})
 )
 
@@ -16,13 +16,13 @@ _attributes: Final[ContextVar[Mapping[str, Any]]] = ContextVar(
 @contextmanager
 def stamped(attributes: Mapping[str, Any]) -> Iterator[None]:
     """Put attributes on the spans that start inside, a model SDK's among them."""
-    token = _attributes.set({**_attributes.get(), **attributes})
+    token = span_attributes.set({**span_attributes.get(), **attributes})
     try:
         yield
     finally:
-        _attributes.reset(token)
+        span_attributes.reset(token)
 
 
 def stamped_attributes() -> Mapping[str, Any]:
     """Return what a span that starts now gets."""
-    return _attributes.get()
+    return span_attributes.get()

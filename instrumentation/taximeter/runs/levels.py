@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, Final, NamedTuple
 
 from taximeter.runs.limits import (
@@ -108,7 +108,9 @@ class Level:
     order: ToolOrder = field(default_factory=ToolOrder, repr=False)
     partial: Any = None
     """The best result so far; a limit hands it over."""
-    lock: Lock = field(default_factory=Lock, repr=False)
+    lock: RLock = field(
+        default_factory=RLock, repr=False
+    )  # what is dropped may end while it is held
 
     def __post_init__(self) -> None:
         self.started = self.clock()

@@ -10,11 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.guard import guarded
 from taximeter.runs.current import AgentRun, current_agent, current_request
+from taximeter.runs.generators import Inside
 from taximeter.runs.limits import LimitReached, Limits
 
 
@@ -38,19 +40,17 @@ class Run:
                 **said_limits(limits),
             },
         )
+        self._inside = Inside(self._span, self._state)
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Run a part of the agent's code inside the run."""
-        token = current_agent.set(self._state)
         try:
-            with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            with self._inside:
                 yield
         except BaseException as error:
             self._ended = self._error = error
             raise
-        finally:
-            reset(current_agent, token)
 
     def keep(self, item: Any) -> None:
         """Collect what a generator has yielded: its partial result."""
@@ -69,11 +69,18 @@ class Run:
         self._error = None
         return result
 
+    def drop(self) -> None:
+        """End a run whose reader has left, and whose generator nobody closed."""
+        self.left(GeneratorExit())
+        self.end()
+
+    def left(self, reader: GeneratorExit) -> None:
+        """See that nobody waits for the rest of what a generator yields."""
+        self._ended = self._error = reader
+
     @guarded(default=None)
     def end(self) -> None:
         """Record how the run ended."""
-        if isinstance(self._ended, GeneratorExit):
-            self._ended = self._error = None
         if self._state.confidence is not None:
             self._span.set_attribute(semconv.CONFIDENCE, self._state.confidence)
         self._span.set_attribute(semconv.TERMINATION_REASON, _reason_of(self._ended))
@@ -116,14 +123,14 @@ def _reason_of(error: BaseException | None) -> str:
 
 def _is_cancelled(error: BaseException) -> bool:
     asyncio = sys.modules.get("asyncio")  # loading it would take longer than all of ours
-    return isinstance(error, KeyboardInterrupt) or (
+    return isinstance(error, KeyboardInterrupt | GeneratorExit) or (
         asyncio is not None and isinstance(error, asyncio.CancelledError)
     )
 
 
 # Spans whose faults stay ours.
 
-CurrentSpan = tuple[Span, Any]
+CurrentSpan = tuple[Span, Token[Context]]
 
 
 @guarded(default=trace.INVALID_SPAN)
@@ -134,23 +141,29 @@ def new_span(name: str, attributes: dict[str, Any]) -> Span:
 
 def start_span(name: str, attributes: dict[str, Any]) -> CurrentSpan:
     """Start a span and make it current."""
-    from opentelemetry.context import attach
-
     span = new_span(name, attributes)
     return span, attach(trace.set_span_in_context(span))
 
 
 @guarded(default=None)
 def end_span(
-    current: CurrentSpan | None, ended: BaseException | None, error: BaseException | None
+    current: CurrentSpan | None,
+    ended: BaseException | None,
+    error: BaseException | None,
+    *,
+    is_here: bool,
 ) -> None:
-    """End it: with how its scope ended, and the error that leaves the scope."""
-    from opentelemetry.context import detach
+    """End it: with how its scope ended, and the error that leaves the scope.
 
+    ``is_here`` is False where it began in another context: in a generator that several threads run.
+    """
     if current is None:
         return
     span, token = current
-    detach(token)
+    if is_here:
+        detach(token)
+    elif trace.get_current_span() is span:
+        attach(old_value(token) or Context())
     if ended is not None:
         span.set_attribute(semconv.TERMINATION_REASON, _reason_of(ended))
         _say_limit(span, ended)
@@ -165,9 +178,6 @@ def _mark_error(span: Span, error: BaseException | None) -> None:
     span.set_status(Status(StatusCode.ERROR, str(error)[:1_000]))
 
 
-def reset(variable: Any, token: Token[Any]) -> None:
-    """Reset, also where a generator ends in another context than it began in."""
-    try:
-        variable.reset(token)
-    except ValueError:
-        variable.set(token.old_value if token.old_value is not Token.MISSING else None)
+def old_value(token: Token[Any]) -> Any:
+    """Return what a variable was before it was set; None where it was nothing."""
+    return None if token.old_value is Token.MISSING else token.old_value

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from taximeter import lifecycle, semconv
 from taximeter.decorated import checked_function
+from taximeter.runs.agent_functions import as_runs
 from taximeter.runs.current import (
     AgentRun,
     Request,
@@ -32,7 +32,7 @@ from taximeter.runs.run_spans import (
     Run,
     end_span,
     given,
-    reset,
+    old_value,
     said_limits,
     start_span,
 )
@@ -144,9 +144,20 @@ class request:
     def _end(self, ended: BaseException | None, error: BaseException | None) -> None:
         """End the span: with how the request ended, and the error that leaves it."""
         if self._token is not None and self._agent_token is not None:
-            end_span(self._span, ended, error)
-            reset(current_agent, self._agent_token)
-            reset(current_request, self._token)
+            is_here = self._leave(self._token, self._agent_token)
+            end_span(self._span, ended, error, is_here=is_here)
+
+    def _leave(self, *tokens: Token[Any]) -> bool:
+        """Make current what was before; return whether that was in this same context."""
+        try:
+            for token in tokens:
+                token.var.reset(token)
+        except ValueError:
+            if current_request.get() is self._request:
+                for token in tokens:
+                    token.var.set(old_value(token))
+            return False
+        return True
 
 
 def agent(
@@ -169,7 +180,7 @@ def agent(
         def begin() -> Run | None:
             return Run(name, version, limits) if _is_on(f"agent {name!r}", limits) else None
 
-        return cast(Callable[P, T], _around(function, begin))
+        return cast(Callable[P, T], as_runs(function, begin))
 
     return decorate
 
@@ -196,10 +207,6 @@ def handoff(reason: str) -> NoReturn:
     raise ending(HandoffRequested, reason)
 
 
-_Begin = Callable[[], Run | None]
-"""Starts a run; None while the shim is off."""
-
-
 def _is_on(owner: str, *limits: Limits | None) -> bool:
     """Return whether the shim runs; where it does not, say once that limits are not checked."""
     if lifecycle.is_active():
@@ -207,118 +214,6 @@ def _is_on(owner: str, *limits: Limits | None) -> bool:
     if any(limit not in (None, NO_LIMITS) for limit in limits):
         lifecycle.say_unlimited(owner)
     return False
-
-
-def _around(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
-    """Return ``function`` as a run each time: by what kind of function it is."""
-    if inspect.isasyncgenfunction(function):
-        return _around_async_generator(function, begin)
-    if inspect.isgeneratorfunction(function):
-        return _around_generator(function, begin)
-    if inspect.iscoroutinefunction(function):
-        return _around_coroutine(function, begin)
-    return _around_plain(function, begin)
-
-
-def _around_async_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        run, items = begin(), function(*args, **kwargs)
-        if run is None:
-            async for item in items:
-                yield item
-            return
-        advance = functools.partial(items.asend, None)
-        try:
-            while True:
-                with run.step():
-                    try:
-                        item = await advance()
-                    except StopAsyncIteration:
-                        break
-                    run.keep(item)
-                try:
-                    advance = functools.partial(items.asend, (yield item))
-                except Exception as thrown:  # noqa: BLE001 - the agent's own to catch
-                    advance = functools.partial(items.athrow, thrown)
-        except LimitReached as reached:
-            result = run.settle(reached)
-            if inspect.isawaitable(result):
-                result = await result
-            if run.hands_over:
-                yield result
-        finally:
-            try:
-                await items.aclose()
-            finally:
-                run.end()
-
-    return async_generator
-
-
-def _around_generator(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        run, items = begin(), function(*args, **kwargs)
-        if run is None:
-            return (yield from items)
-        advance = functools.partial(items.send, None)
-        try:
-            while True:
-                with run.step():
-                    try:
-                        item = advance()
-                    except StopIteration as stop:
-                        return stop.value
-                    run.keep(item)
-                try:
-                    advance = functools.partial(items.send, (yield item))
-                except Exception as thrown:  # noqa: BLE001 - the agent's own to catch
-                    advance = functools.partial(items.throw, thrown)
-        except LimitReached as reached:
-            return run.settle(reached)
-        finally:
-            try:
-                items.close()
-            finally:
-                run.end()
-
-    return generator
-
-
-def _around_coroutine(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        run = begin()
-        if run is None:
-            return await function(*args, **kwargs)
-        try:
-            with run.step():
-                return await function(*args, **kwargs)
-        except LimitReached as reached:
-            result = run.settle(reached)
-            return await result if inspect.isawaitable(result) else result
-        finally:
-            run.end()
-
-    return coroutine
-
-
-def _around_plain(function: Callable[..., Any], begin: _Begin) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        run = begin()
-        if run is None:
-            return function(*args, **kwargs)
-        try:
-            with run.step():
-                return function(*args, **kwargs)
-        except LimitReached as reached:
-            return run.settle(reached)
-        finally:
-            run.end()
-
-    return plain
 
 
 __all__ = ["agent", "confidence", "handoff", "partial", "request"]

@@ -10,19 +10,19 @@ from typing import Final
 from taximeter.runs.current import current_agent
 
 _NOBODY: Final = object()
-_side_of: Final[ContextVar[object]] = ContextVar("taximeter_side_of", default=_NOBODY)
+side_of: Final[ContextVar[object]] = ContextVar("taximeter_side_of", default=_NOBODY)
 
 
 @contextmanager
 def side_work() -> Iterator[None]:
     """Let model calls cost the current run, but not count in its loop; a sub-agent's own do."""
-    token = _side_of.set(current_agent.get())
+    token = side_of.set(current_agent.get())
     try:
         yield
     finally:
-        _side_of.reset(token)
+        side_of.reset(token)
 
 
 def is_side_work() -> bool:
     """Return whether the current run is at its housekeeping."""
-    return _side_of.get() is current_agent.get()
+    return side_of.get() is current_agent.get()

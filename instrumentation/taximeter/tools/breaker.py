@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, Literal
 
 from taximeter.settings.numbers import checked_number
@@ -38,7 +38,7 @@ class Breaker:
         checked_number("Breaker", "reset_s", reset_s)
         self.failures, self.reset_s, self.fallback = failures, reset_s, fallback
         self._counts, self._clock = counts, clock
-        self._lock = Lock()
+        self._lock = RLock()  # what is dropped may end while it is held
         self._in_a_row = 0
         self._opened_at: float | None = None
         self._trial_since: float | None = None

@@ -132,12 +132,14 @@ class Execution:
             self._refuse(None)
         return ticket
 
-    def timeout_s(self, *, cancels: bool) -> float | None:
-        """Return the attempt's time-out: the tool's, capped by the run's deadline.
+    def timeout_s(self, *, cancels: bool, spent_s: float = 0.0) -> float | None:
+        """Return the attempt's time-out: what is left of the tool's, capped by the run's deadline.
 
         Only what can be cancelled gets one from the deadline alone.
         """
         own, left = self._settings.timeout_s, seconds_left()
+        if own is not None:
+            own = max(0.0, own - spent_s)
         if left is None or (own is None and not cancels):
             return own
         return left if own is None else min(own, left)
@@ -150,13 +152,13 @@ class Execution:
             _set(span, semconv.TOOL_COST, self._settings.cost_usd)
         return Attempt(self, span, ticket)
 
-    def wait_after(self, error: Exception) -> float:
+    def wait_after(self, error: Exception, *, is_last: bool = False) -> float:
         """Return the seconds before the next attempt; raise the error where there is none."""
         if isinstance(error, Denied):
             raise error
         raise_if_overdue(error)
         wait: float | None = None
-        if self._attempts <= self._settings.retries:
+        if self._attempts <= self._settings.retries and not is_last:
             wait = wait_before_retry(error, self._attempts, self._settings.backoff, seconds_left())
         if wait is None:
             raise error
@@ -193,10 +195,10 @@ class Execution:
 class Attempt:
     """One attempt and its span."""
 
-    __slots__ = ("_execution", "_inside", "_span", "_ticket")
+    __slots__ = ("_execution", "_inside", "_ticket", "span")
 
     def __init__(self, execution: Execution, span: Span, ticket: Ticket) -> None:
-        self._execution, self._span, self._ticket = execution, span, ticket
+        self._execution, self.span, self._ticket = execution, span, ticket
         self._inside = current_span(span)
 
     def __enter__(self) -> Callable[[T], T]:
@@ -210,15 +212,19 @@ class Attempt:
         traceback: TracebackType | None,
     ) -> None:
         self._inside.__exit__(kind, error, traceback)
-        self._execution.leave(self._ticket, error, self._span)
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span, and say how the attempt ended."""
+        self._execution.leave(self._ticket, error, self.span)
         if isinstance(error, Denied):
-            record_denial(self._span, type(error).__qualname__)
+            record_denial(self.span, type(error).__qualname__)
         elif error is not None and not isinstance(error, LimitReached):
-            record_error(self._span, error)
-        self._span.end()
+            record_error(self.span, error)
+        self.span.end()
 
     def _finish(self, result: T) -> T:
-        record_result(self._span, result)
+        record_result(self.span, result)
         return result
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from taximeter import lifecycle
@@ -18,8 +14,10 @@ from taximeter.settings.numbers import checked_number, checked_positive
 from taximeter.tools.breaker import Breaker
 from taximeter.tools.call_arguments import argument_reader
 from taximeter.tools.execution import Allow, Execution, ToolSettings, check_allow
+from taximeter.tools.generators import async_generator_tool, check_generator, generator_tool
 from taximeter.tools.rate import Rate
 from taximeter.tools.retry import DEFAULT_BACKOFF, Backoff
+from taximeter.tools.timeouts import within, within_async
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,7 +56,8 @@ def tool(
     connections, answers 408, 429 and 5xx; a ``Retry-After`` is honoured, and no wait goes beyond the
     run's deadline, which also cancels an async tool. ``breaker`` leaves a failing backend alone,
     ``rate`` bounds calls per minute (a number waits, `Rate` can refuse), ``cost_usd`` is recorded
-    with each attempt, ``allow`` has policies that refuse with Denied. Each attempt has a span.
+    with each attempt, ``allow`` has policies that refuse with Denied. Each attempt has a span, that of
+    a generator until its last item; it is tried again only before its first.
     All but the spans works before `init` too. Raises ValueError for settings that make no sense.
     """
     checked_function("tool", function)
@@ -73,26 +72,25 @@ def tool(
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         checked_function("tool", function)
         check_allow(function, allow)
-        if timeout_s is not None or retries or breaker is not None:
-            _check_returns(function)
+        check_generator(function, timeout_s, breaker)
         called = name or str(getattr(function, "__name__", type(function).__name__))
         reader = argument_reader(function)
         settings = ToolSettings(
             called, reader, timeout_s, retries, backoff, breaker, rate, cost_usd, allow
         )
-        wrap = _async_tool if inspect.iscoroutinefunction(function) else _plain_tool
-        return cast(Callable[P, T], wrap(function, settings))
+        return cast(Callable[P, T], _wrap(function)(function, settings))
 
     return decorate(function) if function is not None else decorate
 
 
-def _check_returns(function: Callable[..., Any]) -> None:
-    """Raise TypeError for a generator: its call is over before its work begins."""
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"tool {function.__name__}: timeout_s, retries and breaker do nothing for a generator;"
-            " return a list, or leave them out"
-        )
+def _wrap(
+    function: Callable[..., Any],
+) -> Callable[[Callable[..., Any], ToolSettings], Callable[..., Any]]:
+    if inspect.isasyncgenfunction(function):
+        return async_generator_tool
+    if inspect.isgeneratorfunction(function):
+        return generator_tool
+    return _async_tool if inspect.iscoroutinefunction(function) else _plain_tool
 
 
 def _plain_tool(function: Callable[..., Any], settings: ToolSettings) -> Callable[..., Any]:
@@ -125,7 +123,7 @@ def _executed(execution: Execution, function: Callable[..., Any]) -> Any:
         try:
             with execution.attempt(ticket) as finish:
                 work = functools.partial(function, *execution.args, **execution.kwargs)
-                return finish(_within(execution.timeout_s(cancels=False), work))
+                return finish(within(execution.timeout_s(cancels=False), work))
         except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
             wait = execution.wait_after(error)
         time.sleep(wait)
@@ -151,48 +149,9 @@ def _async_tool(function: Callable[..., Any], settings: ToolSettings) -> Callabl
                 try:
                     with execution.attempt(ticket) as finish:
                         work = function(*execution.args, **execution.kwargs)
-                        return finish(await _within_async(execution.timeout_s(cancels=True), work))
+                        return finish(await within_async(execution.timeout_s(cancels=True), work))
                 except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
                     wait = execution.wait_after(error)
                 await asyncio.sleep(wait)
 
     return call
-
-
-def _within(timeout_s: float | None, work: Callable[[], Any]) -> Any:
-    """Call within a time-out. A thread can't be stopped: what overruns goes on without a listener."""
-    if timeout_s is None:
-        return work()
-    future: Future[Any] = Future()
-    context = copy_context()
-
-    def run() -> None:
-        try:
-            future.set_result(context.run(work))
-        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
-            future.set_exception(error)
-
-    # A daemon, so that a tool that hangs does not keep the process from ending.
-    threading.Thread(target=run, name="taximeter-tool", daemon=True).start()
-    try:
-        return future.result(timeout_s)
-    except FutureTimeout:
-        if future.done():
-            raise  # the tool's own
-        raise _overran(timeout_s) from None
-
-
-async def _within_async(timeout_s: float | None, work: Any) -> Any:
-    import asyncio
-
-    try:
-        async with asyncio.timeout(timeout_s) as clock:
-            return await work
-    except TimeoutError:
-        if timeout_s is not None and clock.expired():
-            raise _overran(timeout_s) from None
-        raise
-
-
-def _overran(timeout_s: float) -> TimeoutError:
-    return TimeoutError(f"the tool did not answer within {timeout_s:g} s")
