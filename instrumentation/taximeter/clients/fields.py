@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 
@@ -19,3 +20,18 @@ def field(item: Any, name: str) -> Any:
     if hasattr(type(item), "__pydantic_extra__"):
         return (item.__pydantic_extra__ or {}).get(name)
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def reader(item: Any) -> Callable[[str], Any]:
+    """Return a `field` of this item, for many names: where they are is looked up once.
+
+    >>> read = reader({"usage": 1})
+    >>> read("usage"), read("choices")
+    (1, None)
+    """
+    if type(item) is dict:
+        return item.get
+    if not hasattr(type(item), "__pydantic_extra__"):
+        return partial(field, item)
+    extra = item.__pydantic_extra__
+    return {**extra, **item.__dict__}.get if extra else item.__dict__.get

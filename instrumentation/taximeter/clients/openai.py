@@ -21,7 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
-from taximeter.clients.fields import field
+from taximeter.clients.fields import field, reader
 from taximeter.clients.openai_background import note_started
 from taximeter.clients.openai_gets import wrap_async_get, wrap_get
 from taximeter.clients.sending import Sending
@@ -236,20 +236,21 @@ class _Call:
     @guarded(default=None)
     def _read(self, data: Any) -> None:
         """Take what a whole answer says: a response, or an event that carries one."""
-        self._usage = field(data, "usage") or self._usage
+        read = reader(data)
+        self._usage = read("usage") or self._usage
         for key, name in _TOLD:
-            value = field(data, name)
+            value = read(name)
             if isinstance(value, str) and value:
                 self._told[key] = value
-        for choice in field(data, "choices") or ():
+        for choice in read("choices") or ():
             if isinstance(reason := field(choice, "finish_reason"), str):
                 self._finish_reasons.append(reason)
-        if isinstance(status := field(data, "status"), str):
-            details = plain(field(data, "incomplete_details"))
+        if isinstance(status := read("status"), str):
+            details = plain(read("incomplete_details"))
             self._finish_reasons = [_responses_reason(status, details)]
         if self._said is not None or not lifecycle.captures_content():
             return
-        if said := field(data, "choices") or field(data, "output"):
+        if said := read("choices") or read("output"):
             self._told[semconv.OUTPUT_MESSAGES] = _content([plain(part) for part in said])
 
     # A stream's observer.

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from taximeter.export.log import quiet_export
-from taximeter.export.room import Room, size_of
+from taximeter.export.room import Room
 from taximeter.guard import faults, guarded
 
 BATCH_SPANS: Final = 512
@@ -99,9 +99,9 @@ class ExportQueue(SpanProcessor):
             return
         if self._pid != os.getpid():
             self._begin()
-        room, size = self.room, size_of(span)
+        room = self.room
         with self._lock:
-            waiting = room.add(span, size)
+            waiting = room.add(span)
         if waiting == BATCH_SPANS:
             self._wake.set()
 
@@ -276,7 +276,7 @@ class Immediate(SpanProcessor):
         """Export an ended span."""
         if span.context is None or not span.context.trace_flags & _SAMPLED:
             return
-        self.room.add(span, 0)
+        self.room.add(span)
         sent = SpanExportResult.FAILURE
         try:
             with quiet_export():

@@ -7,9 +7,12 @@ import marshal
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
+
+from taximeter.guard import guarded
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_SPANS: Final = 8_192
@@ -24,10 +27,13 @@ _REMEDIES: Final = {
     " taximeter.shutdown(timeout_s=30) to wait longer",
 }
 _SAY_EVERY_S: Final = 60.0
+_WEIGHED_TOGETHER: Final = 16
+"""Spans whose size is taken at once, in a fifth of the time: by so many the room may be overfull."""
 
 logger: Final = logging.getLogger("taximeter")
 
 
+@guarded(default=_SPAN_BYTES)
 def size_of(span: ReadableSpan) -> int:
     """Return about how many bytes a waiting span holds."""
     size = _SPAN_BYTES + _attributes_size(span.attributes)
@@ -63,8 +69,11 @@ class Room:
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_spans: int = MAX_SPANS) -> None:
         self._max_bytes, self._max_spans = max_bytes, max_spans
-        self._waiting: deque[tuple[ReadableSpan, int]] = deque()
+        self._waiting: deque[ReadableSpan] = deque()
+        self._sizes: deque[int] = deque()
+        """Of those that wait longest; the newest are not weighed yet."""
         self.waiting_bytes = 0
+        """Of those that are weighed."""
         self.exported = 0
         self.taken = 0
         self.lost: Counter[str] = Counter()
@@ -80,40 +89,55 @@ class Room:
         """Return the same room with nothing in it and nothing lost."""
         return Room(self._max_bytes, self._max_spans)
 
-    def add(self, span: ReadableSpan, size: int) -> int:
+    def add(self, span: ReadableSpan) -> int:
         """Let an ended span wait; return how many do, 0 where it has no room, which is counted."""
         waiting = len(self._waiting)
         if waiting >= self._max_spans:
             self.lost["queue_full_spans"] += 1
-        elif self.waiting_bytes + size > self._max_bytes:
-            self.lost["queue_full_bytes"] += 1
-        else:
-            self._waiting.append((span, size))
+            return 0
+        self._waiting.append(span)
+        self.taken += 1
+        if waiting - len(self._sizes) >= _WEIGHED_TOGETHER - 1:
+            self.weigh()
+        return len(self._waiting)
+
+    def weigh(self) -> None:
+        """Take the size of those that came last; what does not fit is lost."""
+        new = [self._waiting.pop() for _ in range(len(self._waiting) - len(self._sizes))]
+        while new:
+            span = new.pop()
+            size = size_of(span)
+            if self.waiting_bytes + size > self._max_bytes:
+                self.lost["queue_full_bytes"] += 1
+                continue
+            self._waiting.append(span)
+            self._sizes.append(size)
             self.waiting_bytes += size
-            self.taken += 1
-            return waiting + 1
-        return 0
 
     def parted(self, count: int) -> Room:
         """Return a room with all that wait but the oldest ``count``; they leave this one."""
+        self.weigh()
         behind = self.emptied()
-        items = list(self._waiting)
-        self._waiting = deque(items[:count])
-        behind._waiting = deque(items[count:])
+        while len(self._waiting) > count:
+            behind._waiting.appendleft(self._waiting.pop())
+            behind._sizes.appendleft(self._sizes.pop())
         behind.taken = len(behind._waiting)
-        behind.waiting_bytes = sum(size for _, size in behind._waiting)
+        behind.waiting_bytes = sum(behind._sizes)
         self.waiting_bytes -= behind.waiting_bytes
         return behind
 
     def oldest(self, count: int) -> list[ReadableSpan]:
         """Return the spans that have waited longest; they keep their room until `release`."""
-        return [self._waiting[index][0] for index in range(min(count, len(self._waiting)))]
+        self.weigh()
+        return list(islice(self._waiting, count))
 
     def release(self, count: int, *, lost_for: str | None) -> None:
         """Free the room of the oldest spans, which left or were lost."""
+        self.weigh()
         count = min(count, len(self._waiting))
         for _ in range(count):
-            self.waiting_bytes -= self._waiting.popleft()[1]
+            self._waiting.popleft()
+            self.waiting_bytes -= self._sizes.popleft()
         if lost_for is None:
             self.exported += count
         elif count:

@@ -126,9 +126,10 @@ class Catalog:
 
     def bands(self, resolution: Resolution) -> list[Band]:
         """Return the non-overlapping bands of an entry."""
-        if resolution.key not in self._built:
-            self._built[resolution.key] = self._listed.build(resolution)
-        return self._built[resolution.key]
+        built = self._built.get(resolution.key)
+        if built is None:
+            built = self._built[resolution.key] = self._listed.build(resolution)
+        return built
 
     def provider_of(self, provider_raw: str | None, model: str) -> str | None:
         """Return the provider's id even where the model is unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taximeter.pricing import matching
 
@@ -22,13 +22,12 @@ class Resolution:
     """Where a price file speaks of this server."""
     spelled: str = ""
     """The emitter's name for the model, where a price file speaks of that and not of the list's."""
+    key: str = field(init=False, compare=False, repr=False)
+    """One text per set of bands."""
 
-    @property
-    def key(self) -> str:
-        """One text per set of bands."""
-        return "|".join(
-            (self.provider, self.model, self.context, self.server_address or "", self.spelled)
-        )
+    def __post_init__(self) -> None:
+        parts = (self.provider, self.model, self.context, self.server_address or "", self.spelled)
+        object.__setattr__(self, "key", "|".join(parts))
 
 
 def names_of(model_id: str, model: str, provider: str) -> tuple[str, ...]:

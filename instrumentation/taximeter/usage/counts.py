@@ -9,21 +9,21 @@ from typing import Any
 Raw = Mapping[str, Any]
 
 
-def count(raw: Any, *path: str) -> int | None:
-    """Return the count at ``path``, None where none is stated. Raises ValueError if negative.
+def count(raw: Any, name: str, *deeper: str) -> int | None:
+    """Return the count at a path, None where none is stated. Raises ValueError if negative.
 
     >>> count({"details": {"cached": 3.0}}, "details", "cached"), count({}, "details", "cached")
     (3, None)
     """
-    if type(raw) is dict and len(path) == 1:  # nearly always: a dozen times a model call
-        value = raw.get(path[0])
+    if type(raw) is dict and not deeper:  # nearly always: a dozen times a model call
+        value = raw.get(name)
         if value is None or type(value) is int and value >= 0:
             return value
-    value = raw
-    for name in path:
+    value, path = raw, (name, *deeper)
+    for step in path:
         if type(value) is not dict and not isinstance(value, Mapping):
             return None
-        value = value.get(name)
+        value = value.get(step)
     if value is None or type(value) is int and value >= 0:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -95,7 +95,7 @@ def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage
     if not _CACHE_KEYS.isdisjoint(told):
         total = _first(told, *_WRITES)
         short, long = written(total, _first(told, *_SHORT), _first(told, *_LONG))
-    leaves = _prompt(told, count(raw, prompt), short + long)
+    leaves = _prompt(told, count(raw, prompt), read or 0, short + long)
     audio_out, image_out = count(made, "audio_tokens") or 0, count(made, "image_tokens") or 0
     return Usage(
         uncached_input=leaves.uncached,
@@ -120,9 +120,8 @@ def _first(told: Raw, *paths: tuple[str, ...]) -> int | None:
     return next((value for value in found if value is not None), None)
 
 
-def _prompt(told: Raw, whole: int | None, writes: int) -> _Prompt:
+def _prompt(told: Raw, whole: int | None, cached: int, writes: int) -> _Prompt:
     """Return the prompt's leaves; all unknown where cached audio can't be told from cached text."""
-    cached = count(told, "cached_tokens") or 0
     audio, image = count(told, "audio_tokens") or 0, count(told, "image_tokens") or 0
     if whole is None:
         stated = [count(told, name) for name in _MODALITIES]
