@@ -6,15 +6,15 @@ Only what is logged inside our own export is held back; the application's export
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 EVERY_S: Final = 60.0
 _LOGGER: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-_ours: Final = threading.local()
+_is_ours: Final[ContextVar[bool]] = ContextVar("taximeter_exports", default=False)
 
 
 class OncePerMinute(logging.Filter):
@@ -26,7 +26,7 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is logged."""
-        if not getattr(_ours, "exporting", False):
+        if not _is_ours.get():
             return True
         now = time.monotonic()
         if now - self._passed_at < EVERY_S:
@@ -42,8 +42,8 @@ _filter: Final = OncePerMinute()
 def quiet_export() -> Iterator[None]:
     """Hold the exporter's log back while our batch is on its way."""
     logging.getLogger(_LOGGER).addFilter(_filter)  # adding it again changes nothing
-    _ours.exporting = True
+    token = _is_ours.set(True)
     try:
         yield
     finally:
-        _ours.exporting = False
+        _is_ours.reset(token)
