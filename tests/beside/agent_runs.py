@@ -4,21 +4,24 @@ Two tools, one of which fails, and three model calls. Not part of the suite: eac
 its own. `TAXIMETER_ENDPOINT=http://127.0.0.1:4318 python tests/beside/agent_runs.py`, beside a running collector, prints a
 line a framework and ends with 1 where one failed.
 
-The Claude Agent SDK's calls are made by the program that it starts; their telemetry is switched on here as
-docs/instrumentation.md says. With CrewAI goes openinference-instrumentation-crewai.
+The Claude Agent SDK's calls are made by the program that it starts; their telemetry is switched on by the very options
+that docs/instrumentation.md shows. With CrewAI goes openinference-instrumentation-crewai.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import taximeter
@@ -29,16 +32,7 @@ from taximeter.read_query import read_query
 COLLECTOR = os.environ.get("TAXIMETER_ENDPOINT", "http://127.0.0.1:4318")
 TOKENS = Tokens(uncached_input=1_000, output=50)
 PATIENCE_S = 20.0
-CLI = {
-    "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
-    "CLAUDE_CODE_ENHANCED_TELEMETRY_BETA": "1",
-    "OTEL_TRACES_EXPORTER": "otlp",
-    "OTEL_LOGS_EXPORTER": "otlp",
-    "OTEL_METRICS_EXPORTER": "otlp",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR,
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-}
+DOCS = Path(__file__).parents[2] / "docs" / "instrumentation.md"
 
 
 def ask(api: FakeApi, first: ToolCall, second: ToolCall) -> None:
@@ -70,6 +64,18 @@ def in_crewai(api: FakeApi) -> None:
     assert str(Crew(agents=[agent], tasks=[task]).kickoff()) == "Done."
 
 
+def documented_options(sdk: Any) -> Any:
+    """Return the options that the documentation shows, for this collector."""
+    (block,) = re.findall(
+        r"^```python\n(options = claude_agent_sdk\..+?)^```$",
+        DOCS.read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    made: dict[str, Any] = {"claude_agent_sdk": sdk}
+    exec(block.replace("http://127.0.0.1:4318", COLLECTOR), made)  # noqa: S102
+    return made["options"]
+
+
 def in_claude_agent_sdk(api: FakeApi) -> None:
     """A query with a tool of this process and a shell command that fails."""
     import claude_agent_sdk as sdk
@@ -80,14 +86,21 @@ def in_claude_agent_sdk(api: FakeApi) -> None:
     look = sdk.tool("look_up", "Look up an order", {"order": str})(look_up)
 
     async def run(home: str) -> str:
-        options = sdk.ClaudeAgentOptions(
+        shown = documented_options(sdk)
+        options = replace(
+            shown,
             model="claude-sonnet-4-5",
             mcp_servers={"desk": sdk.create_sdk_mcp_server("desk", tools=[look])},
             allowed_tools=["mcp__desk__look_up", "Bash"],
             setting_sources=[],
             cwd=home,
-            env=CLI
-            | {"ANTHROPIC_BASE_URL": api.anthropic_url, "ANTHROPIC_API_KEY": "demo", "HOME": home},
+            env={
+                **shown.env,
+                "ANTHROPIC_BASE_URL": api.anthropic_url,
+                "ANTHROPIC_API_KEY": "demo",
+                "HOME": home,
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            },
         )
         said = ""
         async for message in sdk.query(prompt="Where is A1?", options=options):
