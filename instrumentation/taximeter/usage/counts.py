@@ -35,6 +35,16 @@ def count(raw: Any, name: str, *deeper: str) -> int | None:
     return int(value)
 
 
+def counts(raw: Raw, *names: str) -> list[int | None]:
+    """Return the `count` of several names: for what every model call does, once instead of a dozen times."""
+    found: list[int | None] = []
+    for name in names:
+        value = raw.get(name)
+        is_plain = value is None or type(value) is int and value >= 0
+        found.append(value if is_plain else count(raw, name))
+    return found
+
+
 def part(raw: Raw, name: str) -> Raw:
     """Return the object at ``name``; an empty one where there is none."""
     value = raw.get(name)

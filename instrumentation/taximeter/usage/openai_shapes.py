@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from taximeter.usage.counts import Raw, count, less, part, written
+from taximeter.usage.counts import Raw, count, counts, less, part, written
 from taximeter.usage.partition import Usage
 
 _CHAT: Final = ("prompt_tokens", "completion_tokens", "prompt_tokens_details",
@@ -91,25 +91,29 @@ def deepseek(raw: Raw) -> Usage:
 
 def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage:
     told, made = part(raw, said), part(raw, produced)
-    read, total, short, long = count(told, "cached_tokens"), None, 0, 0
+    whole, answered, searches = counts(raw, prompt, answer, "web_search_requests")
+    read, audio_in, image_in = counts(told, "cached_tokens", "audio_tokens", "image_tokens")
+    audio_out, image_out, reasoning = counts(
+        made, "audio_tokens", "image_tokens", "reasoning_tokens"
+    )
+    total, short, long = None, 0, 0
     if not _CACHE_KEYS.isdisjoint(told):
         total = _first(told, *_WRITES)
         short, long = written(total, _first(told, *_SHORT), _first(told, *_LONG))
-    leaves = _prompt(told, count(raw, prompt), read or 0, short + long)
-    audio_out, image_out = count(made, "audio_tokens") or 0, count(made, "image_tokens") or 0
+    leaves = _prompt(told, whole, read or 0, short + long, audio_in or 0, image_in or 0)
     return Usage(
         uncached_input=leaves.uncached,
         cache_read=leaves.read,
         cache_write_short=short,
         cache_write_long=long,
-        output=less(count(raw, answer), audio_out, image_out),
-        reasoning=count(made, "reasoning_tokens"),
+        output=less(answered, audio_out, image_out),
+        reasoning=reasoning,
         audio_input=leaves.audio,
         audio_cache_read=leaves.audio_read,
-        audio_output=audio_out,
+        audio_output=audio_out or 0,
         image_input=leaves.image,
-        image_output=image_out,
-        web_searches=count(raw, "web_search_requests"),
+        image_output=image_out or 0,
+        web_searches=searches,
         cache_reported=read is not None or total is not None,
     )
 
@@ -120,9 +124,10 @@ def _first(told: Raw, *paths: tuple[str, ...]) -> int | None:
     return next((value for value in found if value is not None), None)
 
 
-def _prompt(told: Raw, whole: int | None, cached: int, writes: int) -> _Prompt:
+def _prompt(
+    told: Raw, whole: int | None, cached: int, writes: int, audio: int, image: int
+) -> _Prompt:
     """Return the prompt's leaves; all unknown where cached audio can't be told from cached text."""
-    audio, image = count(told, "audio_tokens") or 0, count(told, "image_tokens") or 0
     if whole is None:
         stated = [count(told, name) for name in _MODALITIES]
         whole = sum(tokens or 0 for tokens in stated) if stated[0] is not None else None
@@ -143,7 +148,7 @@ def _prompt(told: Raw, whole: int | None, cached: int, writes: int) -> _Prompt:
 
 def _by_total(usage: Usage, raw: Raw) -> Usage:
     """Return ``usage`` with the answer that the stated total implies, where it implies more."""
-    total, prompt = count(raw, "total_tokens"), count(raw, "prompt_tokens")
+    total, prompt = counts(raw, "total_tokens", "prompt_tokens")
     if total is None or prompt is None:
         return usage
     if usage.output is None:
