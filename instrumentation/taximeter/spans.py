@@ -27,15 +27,15 @@ def start_span(
 class current_span:
     """``with current_span(span):`` makes it the parent of what starts inside; ends and marks nothing."""
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_token", "span")
 
     def __init__(self, span: Span) -> None:
-        self._span = span
+        self.span = span
         self._token: Token[Context] | None = None
 
     def __enter__(self) -> None:
         try:
-            self._token = attach(set_span_in_context(self._span))
+            self._token = attach(set_span_in_context(self.span))
         except Exception as error:  # noqa: BLE001 - the host's code inside runs all the same
             faults.record("current_span", error)
 

@@ -306,15 +306,15 @@ class _Call:
 class _Sending(Sending):
     """The same, and how often the SDK sent the request is noted."""
 
-    __slots__ = ("_noted", "_token")
+    __slots__ = ("_noted", "_noting")
 
     def __init__(self, call: _Call) -> None:
         super().__init__(call)
         self._noted = call.noted
-        self._token: Token[dict[str, Any] | None] | None = None
+        self._noting: Token[dict[str, Any] | None] | None = None
 
     def __enter__(self) -> None:
-        self._token = _answered.set(self._noted)
+        self._noting = _answered.set(self._noted)
         super().__enter__()
 
     def __exit__(
@@ -323,8 +323,8 @@ class _Sending(Sending):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._token is not None:
-            _answered.reset(self._token)
+        if self._noting is not None:
+            _answered.reset(self._noting)
         super().__exit__(kind, error, traceback)
 
 

@@ -21,16 +21,14 @@ class Sent(Protocol):
         """End the span; ``error`` is why the call failed."""
 
 
-class Sending:
+class Sending(current_span):
     """``with Sending(call):`` around the SDK's own request. Raises DeadlineReached for its time-out."""
 
-    __slots__ = ("_call", "_inside")
+    __slots__ = ("_call",)
 
     def __init__(self, call: Sent) -> None:
-        self._call, self._inside = call, current_span(call.span)
-
-    def __enter__(self) -> None:
-        self._inside.__enter__()
+        super().__init__(call.span)
+        self._call = call
 
     def __exit__(
         self,
@@ -38,7 +36,7 @@ class Sending:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._inside.__exit__(kind, error, traceback)
+        super().__exit__(kind, error, traceback)
         if error is not None:
             _end(self._call, error)
             raise_if_overdue(error)

@@ -192,17 +192,17 @@ class Execution:
         return start_attempt(self._settings.name, self._hash, self._arguments, self._attempts)
 
 
-class Attempt:
+class Attempt(current_span):
     """One attempt and its span."""
 
-    __slots__ = ("_execution", "_inside", "_ticket", "span")
+    __slots__ = ("_execution", "_ticket")
 
     def __init__(self, execution: Execution, span: Span, ticket: Ticket) -> None:
-        self._execution, self.span, self._ticket = execution, span, ticket
-        self._inside = current_span(span)
+        super().__init__(span)
+        self._execution, self._ticket = execution, ticket
 
-    def __enter__(self) -> Callable[[T], T]:
-        self._inside.__enter__()
+    def __enter__(self) -> Callable[[T], T]:  # type: ignore[override]
+        super().__enter__()
         return self._finish
 
     def __exit__(
@@ -211,7 +211,7 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._inside.__exit__(kind, error, traceback)
+        super().__exit__(kind, error, traceback)
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
