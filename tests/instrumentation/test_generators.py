@@ -18,7 +18,6 @@ from tests.instrumentation.yielding import (
     is_below,
     lasted,
     numbers,
-    pages,
     pages_async,
     read,
     said,
@@ -145,13 +144,6 @@ def test_a_policy_refuses_before_the_first_item(spans: SpanList, source: Source)
     with pytest.raises(Denied):
         read(tool(2))
     assert attempts(spans, "pages")[0][semconv.TOOL_DENIED] is True
-
-
-def test_what_cannot_be_done_for_a_generator_is_refused_where_it_is_written() -> None:
-    with pytest.raises(TypeError, match="timeout_s can't stop"):
-        taximeter.tool(timeout_s=1)(pages)
-    with pytest.raises(TypeError, match="fallback must be a list"):
-        taximeter.tool(breaker=Breaker(fallback="down"))(pages_async)
 
 
 def test_a_time_out_counts_the_tools_own_time_and_not_its_readers(spans: SpanList) -> None:
