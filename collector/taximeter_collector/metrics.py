@@ -218,13 +218,15 @@ def metric_query(
     descending: bool = True,
     limit: int | None = None,
     parts: bool = False,
+    share: tuple[int, int] | None = None,
 ) -> Query:
     """Return the query of ``names`` over ``[start, end)``.
 
     Result: ``bucket`` (TIMESTAMPTZ, with ``bucket_s``), the ``by`` columns, one DOUBLE a metric
     (NULL = undefined), and always ``sample_requests`` and ``priced_ratio``. With ``parts`` also
     ``<metric>__num`` and ``<metric>__den`` (a count's denominator is NULL), which add up over
-    buckets where the source is ``usage_minute``.
+    buckets where the source is ``usage_minute``. With ``share`` (k, n) only the groups that the hash of
+    their ``by`` columns puts in the k-th of n parts (from 0), so that a large answer can be read in parts.
     Raises ValueError for a metric, dimension or order that is not in the registry.
     """
     where = where or {}
@@ -241,15 +243,19 @@ def metric_query(
     for source in TIME_COLUMN:
         columns = _columns(source, metrics, parts)
         if columns:
-            selects.append(_select(source, columns, by, where, bucket_s))
+            selects.append(_select(source, columns, by, where, bucket_s, share))
             wanted |= dict.fromkeys(columns, "max")
+    if share and by:
+        params |= {"share": share[0], "shares": share[1]}
+    tail = _order(order_by, descending, keys, wanted)
+    tail += f" limit {int(limit)}" if limit is not None else ""
+    if len(selects) == 1:
+        return Query(f"{selects[0]}{tail}", params)
     head = "".join(f"{key}, " for key in keys)
     body = ", ".join(f"max({column}) as {column}" for column in wanted)
     grouping = f" group by {', '.join(keys)}" if keys else ""
-    order = _order(order_by, descending, keys, wanted)
-    tail = f" limit {int(limit)}" if limit is not None else ""
     union = " union all by name ".join(f"({select})" for select in selects)
-    return Query(f"select {head}{body} from ({union}){grouping}{order}{tail}", params)
+    return Query(f"select {head}{body} from ({union}){grouping}{tail}", params)
 
 
 def _metric(name: str) -> Metric:
@@ -281,12 +287,16 @@ def _select(
     by: Sequence[str],
     where: Where,
     bucket_s: int | None,
+    share: tuple[int, int] | None,
 ) -> str:
     time = TIME_COLUMN[source]
     known = SOURCE_DIMENSIONS[source]
     keys = [f"time_bucket(to_seconds($bucket_s), {time}) as bucket"] if bucket_s else []
     keys += [name if name in known else f"null::varchar as {name}" for name in by]
     rows = f"{time} >= $start and {time} < $end and {matching(where, known).sql}"
+    if share and by:
+        group = ", ".join(name if name in known else "null::varchar" for name in by)
+        rows += f" and hash({group}) % $shares::ubigint = $share::ubigint"
     body = ", ".join([*keys, *(f"{sql} as {column}" for column, sql in columns.items())])
     grouping = " group by all" if keys else ""
     return f"select {body} from {_view(source)} where {rows}{grouping}"
