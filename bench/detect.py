@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -23,8 +23,9 @@ from typing import Any, Final
 import duckdb
 
 from taximeter_alerts.backtest.replay import Replay
-from taximeter_alerts.judge.judging import find_all
-from taximeter_alerts.judge.state import AlertState, step
+from taximeter_alerts.judge.groups import Labels
+from taximeter_alerts.judge.judging import Key, find_all
+from taximeter_alerts.judge.states import States
 from taximeter_alerts.judge.windows import shapes_of
 from taximeter_alerts.rules.book import Rule
 from taximeter_alerts.rules.defaults import default_rules
@@ -42,32 +43,36 @@ FIRST: Final = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS: Final = 28
 HISTORY: Final = timedelta(days=14)
 GRACE: Final = timedelta(minutes=15)
+AT_ONCE: Final = 60
+"""Series that are read and judged together."""
 
 
 class Store:
-    """One series in the collector's own tables."""
+    """Some series in the collector's own tables, each an agent that is named by its number."""
 
-    def __init__(self, data: Path, series_id: int) -> None:
+    def __init__(self, data: Path, series: Sequence[int]) -> None:
         self._connection = duckdb.connect()
         self._connection.execute("set timezone = 'UTC'; set threads = 1")
         tables = files("taximeter_collector") / "sql" / "tables"
         for name in ("usage_minute", "request"):
             self._connection.execute((tables / f"{name}.sql").read_text(encoding="utf-8"))
         self._connection.execute("create view requests as select * from request")
-        minutes = {"file": str(data / "m1.parquet"), "id": series_id, "first": FIRST}
+        minutes = {"file": str(data / "m1.parquet"), "series": list(series), "first": FIRST}
         self._connection.execute(
             "insert into usage_minute (minute, agent_name, requests, failed_requests,"
             " request_cost_pico, unpriced_requests, loop_length_sum, loop_length_max,"
             " loop_length_requests, calls, tokens, priced_tokens, hit_denominator_tokens,"
-            " hit_read_tokens) select $first + to_minutes(bucket), 'a', req, err, cost_u * 1000000,"
-            " 0, steps, steps_max, req, steps, tok_k * 100, tok_k * 100, tok_k * 100,"
-            " cached_k * 100 from read_parquet($file) where series_id = $id",
+            " hit_read_tokens) select $first + to_minutes(bucket), series_id::varchar, req, err,"
+            " cost_u * 1000000, 0, steps, steps_max, req, steps, tok_k * 100, tok_k * 100,"
+            " tok_k * 100, cached_k * 100 from read_parquet($file)"
+            " where list_contains($series, series_id)",
             minutes,
         )
         self._connection.execute(
             "insert into request by name (select $first + to_minutes(bucket) as start_time,"
-            " 'a' as agent_name, bucket::varchar as request_id, max_cost_u * 1000000 as cost_pico"
-            " from read_parquet($file) where series_id = $id)",
+            " series_id::varchar as agent_name, bucket::varchar as request_id,"
+            " max_cost_u * 1000000 as cost_pico from read_parquet($file)"
+            " where list_contains($series, series_id))",
             minutes,
         )
 
@@ -94,22 +99,21 @@ class Score:
         return f"{share} | {delay} | {self.false_alarms} ({rate:.3f})"
 
 
-def firings(store: Store, rules: tuple[Rule, ...], minutes: int) -> Iterator[tuple[str, datetime]]:
-    """Yield rule and moment of each alert that fires."""
+def firings(
+    store: Store, rules: tuple[Rule, ...], minutes: int
+) -> Iterator[tuple[int, str, datetime]]:
+    """Yield series, rule and moment of each alert that fires."""
     start, end = FIRST + HISTORY, FIRST + timedelta(days=DAYS)
-    replay, shapes = Replay(store, start, end), shapes_of(rules)
-    states: dict[tuple[str, str], tuple[AlertState, dict[str, str | None]]] = {}
+    replay, shapes, states = Replay(store, start, end), shapes_of(rules), States()
+    seen: dict[Key, Labels] = {}
     at = start
     while at < end:
         at += timedelta(minutes=minutes)
-        seen = [(name, key, labels) for (name, key), (_, labels) in states.items()]
-        for finding in find_all(shapes, replay, seen, at):
-            key = (finding.rule.name, finding.key)
-            before = states[key][0] if key in states else AlertState()
-            taken = step(before, finding.rule, finding.verdict, at)
-            states[key] = (taken.state, finding.labels)
+        found = find_all(shapes, replay, [(*key, labels) for key, labels in seen.items()], at)
+        seen |= found.labels()
+        for finding, taken in states.take(found, at):
             if taken.transition == "fired":
-                yield finding.rule.name, at
+                yield int(finding.labels["agent_name"] or 0), finding.rule.name, at
 
 
 def score(
@@ -166,7 +170,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--series", type=int, default=1_000, help="of each scenario")
     parser.add_argument("--step", type=int, default=1, help="minutes between evaluations")
-    parser.add_argument("--seconds", type=float, default=3_600, help="begin no series after this")
+    parser.add_argument("--seconds", type=float, default=3_600, help="begin no part after this")
     given = parser.parse_args()
     started = time.monotonic()
     rules = tuple(rule for rule in default_rules() if rule.name in METRICS)
@@ -180,22 +184,33 @@ def main() -> None:
     ).fetchall()
     scores: dict[tuple[str, str], Score] = {}
     done, weeks = 0, 0.0
-    for series_id, scenario, start_minute, _ in series:
+    for first in range(0, len(series), AT_ONCE):
         if time.monotonic() - started > given.seconds:
             break
-        labels = con.sql(
-            "select start::timestamptz as start, \"end\"::timestamptz as \"end\", is_incident,"
-            " metrics, side_effects, ignore_until::timestamptz as ignore_until"
-            " from read_csv($file) where series_id = $id",
-            params={"file": str(given.data / "labels.csv"), "id": series_id},
-        ).to_arrow_table()  # fmt: skip
-        fired = list(firings(Store(given.data, series_id), rules, given.step))
-        days = DAYS - max(HISTORY.days, start_minute / 1440)
-        score(scores, fired, labels.to_pylist(), scenario, days / 7)
-        done, weeks = done + 1, weeks + days / 7
-        print(f"{scenario} {series_id}: {time.monotonic() - started:.0f} s", flush=True)
+        part = series[first : first + AT_ONCE]
+        store = Store(given.data, [series_id for series_id, *_ in part])
+        fired = list(firings(store, rules, given.step))
+        for series_id, scenario, start_minute, _ in part:
+            mine = [(rule, at) for agent, rule, at in fired if agent == series_id]
+            days = DAYS - max(HISTORY.days, start_minute / 1440)
+            score(scores, mine, labels_of(con, given.data, series_id), scenario, days / 7)
+            done, weeks = done + 1, weeks + days / 7
+        print(f"{done} series: {time.monotonic() - started:.0f} s", flush=True)
     print(f"\n{done} of {len(series)} series, every {given.step} minutes, {weeks:.0f} series-weeks")
     print_tables(scores)
+
+
+def labels_of(
+    con: duckdb.DuckDBPyConnection, data: Path, series_id: int
+) -> list[Mapping[str, Any]]:
+    """Return the labelled events of a series."""
+    found: list[Mapping[str, Any]] = con.sql(
+        "select start::timestamptz as start, \"end\"::timestamptz as \"end\", is_incident,"
+        " metrics, side_effects, ignore_until::timestamptz as ignore_until"
+        " from read_csv($file) where series_id = $id",
+        params={"file": str(data / "labels.csv"), "id": series_id},
+    ).to_arrow_table().to_pylist()  # fmt: skip
+    return found
 
 
 if __name__ == "__main__":

@@ -112,12 +112,13 @@ class Evaluator:
 
     def _evaluate(self, at: datetime, *, is_newest: bool) -> None:
         seen = [(name, key, c.labels) for (name, key), c in self._board.current.items()]
-        findings = find_all(self._shapes, self._source, seen, at)
+        found = find_all(self._shapes, self._source, seen, at)
+        news = found.news(self._board.is_known)
         if is_newest:
-            findings = self._with_evidence(findings, at)
-        self._board.record(at, findings, is_newest=is_newest)
+            news = self._with_evidence(news, at)
+        self._board.record(at, news, is_newest=is_newest, latest=found)
         if is_newest:
-            stands = {(f.budget.budget.name, f.key): f.budget for f in findings if f.budget}
+            stands = {(f.budget.budget.name, f.key): f.budget for f in news if f.budget}
             self.budgets = list(stands.values())
 
     def _with_evidence(self, findings: list[Finding], at: datetime) -> list[Finding]:

@@ -95,6 +95,11 @@ class MemoryStore:
             names, marks = ", ".join(row), ", ".join(f"${name}" for name in row)
             self._connection.execute(f"insert into {table} ({names}) values ({marks})", row)
 
+    def run(self, sql: str, params: Any = None) -> None:
+        """Change what is stored by a statement."""
+        self.version += 1
+        self._connection.execute(sql, params or {})
+
     def add_copies(self, table: str, row: dict[str, Any], number: int) -> None:
         """Put so many equal rows in."""
         self.version += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.alerts.plain import PastWindow, reference_of
 from tests.alerts.timeline import RULES, Timeline
 
-from taximeter_alerts.judge.detect import PastWindow, Reference, Sample, judge
+from taximeter_alerts.judge.detect import Reference, Sample, judge
 from taximeter_alerts.rules.defaults import default_rules
 
 COST_A = ("cost", "a")
@@ -53,17 +54,17 @@ def test_no_data_ok_is_over_when_data_ends(timeline: Timeline) -> None:
 
 def test_new_group_without_history() -> None:
     cost = default_rules()[0]
-    verdict = judge(cost, {3_600: Sample(9.0, 500, requests=500)}, Reference({}))
+    verdict = judge(cost, {3_600: Sample(9.0, 500, requests=500)}, Reference())
     assert verdict.outcome == "learning"
 
 
 def test_zero_over_zero() -> None:
     cost, errors, *_ = default_rules()
     quiet = {300: Sample(None, 0.0), 3_600: Sample(None, 0.0)}
-    assert judge(cost, quiet, Reference({})).outcome == "no_data"
+    assert judge(cost, quiet, Reference()).outcome == "no_data"
     usual = [PastWindow(day, 0.0, 0.0, 500) for day in range(14)]
     nothing = {w: Sample(0.0, 50.0) for w in (300, 900, 3_600, 21_600)}
-    assert judge(errors, nothing, Reference({3_600: usual})).outcome == "clear"
+    assert judge(errors, nothing, reference_of({3_600: usual})).outcome == "clear"
 
 
 def test_repeat_after_retention(timeline: Timeline) -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.alerts.plain import PastWindow, reference_of
 
 from taximeter_alerts.judge.burn_rate import judge_burning
-from taximeter_alerts.judge.detect import PastWindow, Reference, Sample, Verdict, judge, usual_of
+from taximeter_alerts.judge.detect import Reference, Sample, Verdict, judge
 from taximeter_alerts.judge.explain import explain
 from taximeter_alerts.judge.state import AlertState, step
 from taximeter_alerts.rules.book import Condition, Rule
@@ -29,7 +30,7 @@ def past(value: float = 0.07, days: int = 14, count: float = 30, **other: Any) -
         ]
         for size in WINDOWS
     }
-    return Reference(windows)
+    return reference_of(windows)
 
 
 def now(value: float, count: float = 30, failures: float = 0) -> dict[int, Sample]:
@@ -57,20 +58,6 @@ def test_an_extra_of_less_than_the_impact_is_not_worth_an_alert() -> None:
     assert judge(free, now(0.0042, count=30), past(0.0007)).outcome == "breach"
 
 
-def test_one_bad_day_does_not_become_usual_but_two_do() -> None:
-    def windows(bad_days: int) -> list[PastWindow]:
-        return [
-            PastWindow(day, 0.5, 1.0 if day < bad_days else 0.1, 30)
-            for day in range(14)
-            for _ in range(12)
-        ]
-
-    one, two = usual_of(windows(1), 300), usual_of(windows(2), 300)
-    assert one is not None and two is not None
-    assert (one.value, one.high) == (0.1, 0.1)
-    assert two.high == 1.0
-
-
 def test_with_little_traffic_a_longer_window_is_judged() -> None:
     samples = {
         60: Sample(None),
@@ -85,7 +72,7 @@ def test_with_little_traffic_a_longer_window_is_judged() -> None:
 
 
 def test_a_new_group_is_learning_and_says_so() -> None:
-    reference = Reference({300: [PastWindow(0, 0.0, 0.1, 20)]})
+    reference = reference_of({3_600: [PastWindow(0, 0.0, 0.1, 20)]})
     verdict = judge(COST, now(9.0), reference)
     assert verdict.outcome == "learning"
     assert explain(COST, {"agent_name": "new"}, verdict) == (
@@ -140,19 +127,19 @@ def test_an_agent_that_goes_to_sleep_after_an_outage_does_not_breach_again(
 
 
 def test_while_learning_half_of_ten_requests_failing_fires_by_the_guard() -> None:
-    verdict = judge(ERRORS, now(0.6, count=10, failures=6), Reference({}))
+    verdict = judge(ERRORS, now(0.6, count=10, failures=6), Reference())
     assert (verdict.outcome, verdict.is_guard) == ("breach", True)
     assert "while usual is not known yet" in explain(ERRORS, {}, verdict)
-    assert judge(ERRORS, now(0.6, count=9, failures=5), Reference({})).outcome == "learning"
+    assert judge(ERRORS, now(0.6, count=9, failures=5), Reference()).outcome == "learning"
 
 
 def test_above_and_below_judge_their_own_window() -> None:
     above = Rule("dear", "cost_per_request_usd", Condition("above", 5.0), over_s=3_600)
     below = Rule("cache", "cache_hit_ratio", Condition("below", 0.6), min_requests=10)
-    assert judge(above, now(0.1) | {3_600: Sample(5.1, 3)}, Reference({})).outcome == "breach"
-    assert judge(above, now(9.0) | {3_600: Sample(5.0, 3)}, Reference({})).outcome == "clear"
-    assert judge(below, now(0.5), Reference({})).outcome == "breach"
-    assert judge(below, now(0.5, count=9), Reference({})).outcome == "no_data"
+    assert judge(above, now(0.1) | {3_600: Sample(5.1, 3)}, Reference()).outcome == "breach"
+    assert judge(above, now(9.0) | {3_600: Sample(5.0, 3)}, Reference()).outcome == "clear"
+    assert judge(below, now(0.5), Reference()).outcome == "breach"
+    assert judge(below, now(0.5, count=9), Reference()).outcome == "no_data"
 
 
 def test_a_cache_that_serves_half_as_much_has_dropped() -> None:
@@ -177,7 +164,7 @@ def test_one_request_of_three_times_the_dearest_days_fires_at_once() -> None:
     windows = [
         PastWindow(day, 0.0, 9.0 if day < 2 else 1.5 if day == 7 else 1.0, 30) for day in range(14)
     ]
-    reference = Reference({3_600: windows})
+    reference = reference_of({3_600: windows})
     verdict = judge(DEAR, now(12.4, count=212), reference)
     assert verdict.outcome == "breach"
     assert explain(DEAR, {"agent_name": "a"}, verdict) == (
@@ -190,11 +177,11 @@ def test_one_request_of_three_times_the_dearest_days_fires_at_once() -> None:
 
 
 def test_a_dear_request_is_worth_a_dollar_and_five_days() -> None:
-    cheap = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(14)]})
+    cheap = reference_of({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(14)]})
     assert judge(DEAR, now(0.99), cheap).outcome == "clear"
     assert judge(DEAR, now(1.0), cheap).outcome == "breach"
     assert judge(DEAR, {86_400: Sample(9.0, 3)}, cheap).outcome == "no_data"
-    young = Reference({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(4)]})
+    young = reference_of({3_600: [PastWindow(day, 0.0, 0.01, 30) for day in range(4)]})
     verdict = judge(DEAR, now(9.0), young)
     assert (verdict.outcome, verdict.days) == ("learning", 4)
 

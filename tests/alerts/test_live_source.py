@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
@@ -86,15 +87,42 @@ def test_what_comes_late_is_seen_at_the_next_look(store: MemoryStore, clock: Clo
     assert len(source.samples(shape, metrics, at)) == 1
 
 
+def test_a_past_that_takes_long_to_read_is_not_read_all_the_time(
+    store: MemoryStore, clock: Clock
+) -> None:
+    """Among thousands of groups one is always learning."""
+    at = clock.now.replace(second=0)
+    store.add_minutes("a", at - timedelta(hours=9), 300)
+    shape, metrics = Shape(("agent_name",), ()), ["error_rate"]
+
+    def reads(took_s: float) -> int:
+        class Slow(MemoryStore):
+            def query(self, *args: Any, **more: Any) -> Any:
+                clock.forward(seconds=took_s / 2)
+                return store.query(*args, **more)
+
+        slow, asked = Slow(), store.asked
+        source = LiveSource(slow, clock, lambda _: True)
+        for _ in range(20):
+            slow.version += 1
+            source.look()
+            source.history(shape, metrics, at)
+            clock.forward(seconds=15)
+        return (store.asked - asked) // 2
+
+    assert reads(took_s=0.1) == 20
+    assert reads(took_s=6) == 3
+
+
 def test_what_history_is_made_of_is_counted_for_models_too(
     store: MemoryStore, clock: Clock
 ) -> None:
     """It grows when data comes late, whatever the rules are grouped by."""
     end = clock.now.replace(minute=0, second=0)
-    row = {"minute": end - timedelta(hours=3), "provider": "p", "model": "m", "calls": 40}
-    store.add_rows("usage_minute", [row | {"failed_calls": 4, "unseen_attempts": 0}])
+    row = {"minute": end - timedelta(hours=3), "provider": "p", "model": "m", "calls": 400}
+    store.add_rows("usage_minute", [row | {"failed_calls": 40, "unseen_attempts": 0}])
     found = read_history(store, Shape(("provider", "model"), ()), ["call_error_rate"], end)
-    assert found.size == 40
-    ((key, _),) = found.references
-    assert found.of(key, "call_error_rate").windows(3_600)[0].failures == 4
-    assert found.of(key, "call_error_rate").windows(86_400) == ()
+    assert found.size == 400
+    (key,) = found.places
+    known = found.of(key, "call_error_rate")
+    assert (known.rate, known.rate_days, known.days) == (0.1, 1, 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.alerts.plain import PastWindow, reference_of
 
-from taximeter_alerts.judge.detect import PastWindow, Reference, Sample
+from taximeter_alerts.judge.detect import Reference, Sample
 from taximeter_alerts.judge.explain import explain
 from taximeter_alerts.judge.quiet import judge_quiet
 from taximeter_alerts.rules.book import Condition, Rule
@@ -25,7 +26,7 @@ def office_hours(days: int, at: datetime) -> Reference:
         for start in hours
         if start.weekday() < 5 and 8 <= start.hour < 18
     ]
-    return Reference({3_600: windows})
+    return reference_of({3_600: windows})
 
 
 @pytest.mark.parametrize(
@@ -57,5 +58,5 @@ def test_it_says_what_is_usual() -> None:
 
 def test_silent_for_so_long_needs_no_history() -> None:
     rule = Rule("batch", "requests", Condition("silent", 86_400.0, "silent 24h"))
-    assert judge_quiet(rule, {}, Reference({}), FRIDAY).outcome == "breach"
-    assert judge_quiet(rule, {86_400: Sample(1, 1)}, Reference({}), FRIDAY).outcome == "clear"
+    assert judge_quiet(rule, {}, Reference(), FRIDAY).outcome == "breach"
+    assert judge_quiet(rule, {86_400: Sample(1, 1)}, Reference(), FRIDAY).outcome == "clear"

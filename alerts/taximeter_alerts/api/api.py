@@ -130,7 +130,7 @@ class Api:
         rules = {rule.name: rule for rule in (*self.book.rules, *OWN_RULES)}
         alerts = []
         for (name, key), current in sorted(self.board.current.items()):
-            rule, state, verdict = rules[name], current.state, current.verdict
+            rule, state, verdict = rules[name], current.state, self.board.verdict((name, key))
             alert = open_alerts.get((name, key), {})
             alerts.append(
                 {
@@ -351,9 +351,13 @@ class Api:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     def _rule(self, rule: Rule) -> dict[str, Any]:
-        current = [c for (name, _), c in self.board.current.items() if name == rule.name]
-        statuses = [self._status(c.state.status) for c in current]
-        days = max((c.verdict.days for c in current), default=0)
+        current = {key: c for key, c in self.board.current.items() if key[0] == rule.name}
+        statuses = [self._status(c.state.status) for c in current.values()]
+        days = 0
+        for key in current:
+            days = max(days, self.board.verdict(key).days)
+            if days >= HISTORY_DAYS:
+                break
         return rule_row(rule, statuses, days, self.book.receivers_of(rule))
 
     def _guarded(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

@@ -19,9 +19,9 @@ from taximeter_alerts.backtest.replay import Replay
 from taximeter_alerts.incidents.board import Board
 from taximeter_alerts.incidents.dispatcher import Dispatcher
 from taximeter_alerts.judge.detect import HISTORY_DAYS
-from taximeter_alerts.judge.finding import Finding
-from taximeter_alerts.judge.judging import find_all
-from taximeter_alerts.judge.state import STILL, AlertState, step
+from taximeter_alerts.judge.judging import Findings, Key, find_all
+from taximeter_alerts.judge.state import STILL
+from taximeter_alerts.judge.states import States
 from taximeter_alerts.judge.windows import Reader, shapes_of
 from taximeter_alerts.notification_log import NotificationLog
 from taximeter_alerts.outbox.delivery import Delivery
@@ -31,7 +31,6 @@ from taximeter_alerts.rules.book import Receiver, Rule, RuleBook, Sensitivity
 
 STEP: Final = timedelta(minutes=5)
 SENSITIVITIES: Final[tuple[Sensitivity, ...]] = get_args(Sensitivity)
-_Key = tuple[str, str]
 
 
 @dataclass
@@ -110,7 +109,7 @@ class _Past:
         self._log = NotificationLog(folder)
         self._outbox = Outbox(self._log, {"backtest": self}, lambda: self._now)
         self._board = Board(book, self._log, Dispatcher(book, self._log, self._outbox, _no_page))
-        self._labels: dict[_Key, dict[str, str | None]] = {}
+        self._labels: dict[Key, dict[str, str | None]] = {}
         result.rules = {rule.name: Fired(rule) for rule in book.rules}
 
     def send(self, notice: Notice, delivery: Delivery) -> None:
@@ -126,21 +125,19 @@ class _Past:
     def close(self) -> None:
         self._log.close()
 
-    def _firing(self) -> set[_Key]:
+    def _firing(self) -> set[Key]:
         return {key for key, now in self._board.current.items() if now.state.is_firing}
 
-    def take(self, findings: list[Finding], at: datetime) -> None:
+    def take(self, found: Findings, at: datetime) -> None:
         """Record what is news: what is well and was well changes nothing."""
         self._now = at
-        news = []
-        for finding in findings:
-            key = (finding.rule.name, finding.key)
-            self._labels[key] = finding.labels
-            current = self._board.current.get(key)
-            if finding.verdict.outcome == "breach" or (
-                current is not None and current.state.status not in STILL
-            ):
-                news.append(finding)
+        self._labels |= found.labels()
+        moving = {k for k, c in self._board.current.items() if c.state.status not in STILL}
+        news = [
+            finding
+            for finding in found.news(lambda name, key, _: (name, key) not in moving)
+            if finding.verdict.outcome == "breach" or (finding.rule.name, finding.key) in moving
+        ]
         before = self._firing()
         if news:
             self._board.record(at, news, is_newest=True)
@@ -157,15 +154,12 @@ class _Counting:
         self._sensitivity, self._result = sensitivity, result
         rules = [replace(r, sensitivity=sensitivity) for r in book.rules if r.has_sensitivity]
         self._shapes = shapes_of(rules)
-        self._states: dict[_Key, AlertState] = {}
+        self._states = States()
         for rule in rules:
             result.rules[rule.name].by_sensitivity[sensitivity] = 0
 
     def take(self, source: Replay, at: datetime) -> None:
-        for finding in find_all(self._shapes, source, (), at):
-            key = (finding.rule.name, finding.key)
-            taken = step(self._states.get(key, AlertState()), finding.rule, finding.verdict, at)
-            self._states[key] = taken.state
+        for finding, taken in self._states.take(find_all(self._shapes, source, (), at), at):
             if taken.transition == "fired":
                 self._result.rules[finding.rule.name].by_sensitivity[self._sensitivity] += 1
 

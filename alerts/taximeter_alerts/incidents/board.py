@@ -12,7 +12,8 @@ from taximeter_alerts.incidents.incidents import Incidents
 from taximeter_alerts.incidents.muting import Cause, is_cause
 from taximeter_alerts.judge.detect import Verdict
 from taximeter_alerts.judge.finding import Finding
-from taximeter_alerts.judge.state import STILL, AlertState, rewind, step
+from taximeter_alerts.judge.judging import Findings, Key
+from taximeter_alerts.judge.state import STILL, AlertState, Step, is_at_rest, rewind, step
 from taximeter_alerts.notification_log import (
     NotificationLog,
     read_state,
@@ -23,17 +24,15 @@ from taximeter_alerts.notification_log import (
 from taximeter_alerts.rules.book import RuleBook
 from taximeter_alerts.rules.defaults import DEAF, OWN_RULES
 
-Key = tuple[str, str]
-"""A rule's name and a group."""
-
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What is known of one rule and group after the last evaluation."""
+    """What is known of one rule and group since it last changed."""
 
     labels: dict[str, str | None]
     state: AlertState
     verdict: Verdict
+    """Of what is at rest: that of when it came to rest (`Board.verdict` is the latest)."""
     sentence: str
     """Why it breaches; empty where it does not."""
 
@@ -46,6 +45,9 @@ class Board:
         self._log, self._dispatcher = log, dispatcher
         self._incidents = Incidents(log)
         self.current: dict[Key, Current] = {}
+        self._rest: dict[Key, str] = {}
+        """The outcomes that would change nothing."""
+        self._latest: Findings | None = None
 
     @property
     def watermark(self) -> datetime | None:
@@ -55,12 +57,29 @@ class Board:
     def set_watermark(self, at: datetime) -> None:
         self._log.set("watermark", time_text(at) or "")
 
-    def record(self, at: datetime, findings: Iterable[Finding], *, is_newest: bool) -> None:
-        """Take in what the evaluation of the minute that ends at `at` found.
+    def is_known(self, rule: str, key: str, outcome: str) -> bool:
+        """Return whether a group is at rest and this outcome leaves it there."""
+        return self._rest.get((rule, key)) == outcome
+
+    def record(
+        self,
+        at: datetime,
+        findings: Iterable[Finding],
+        *,
+        is_newest: bool,
+        latest: Findings | None = None,
+    ) -> None:
+        """Take in what the evaluation of the minute that ends at `at` found, but for what is known.
 
         Only the newest minute tells people: what began and ended in a gap is history.
         """
         self._take(at, findings, is_told=is_newest, is_minute=True)
+        self._latest = latest
+
+    def verdict(self, key: Key) -> Verdict:
+        """Return what the last evaluation found; of what is at rest it is worked out now."""
+        latest = self._latest.of(*key) if self._latest and key in self._rest else None
+        return latest.verdict if latest else self.current[key].verdict
 
     def check_itself(self, failing_since: datetime | None, error: str | None, at: datetime) -> None:
         """Take in how alerting itself is doing; what is well and was well is no news."""
@@ -85,6 +104,7 @@ class Board:
         for finding in findings:
             before = self.current.get((finding.rule.name, finding.key))
             if before is None and finding.verdict.outcome == "no_data":
+                self._rest[finding.rule.name, finding.key] = "no_data"
                 continue
             state = before.state if before else AlertState()
             taken.append((finding, step(state, finding.rule, finding.verdict, at)))
@@ -105,6 +125,15 @@ class Board:
                 self.set_watermark(at)
         # A new mapping: other threads go through the old one.
         self.current = {**self.current, **found}
+        for finding, now in taken:
+            self._note_rest(finding, now)
+
+    def _note_rest(self, finding: Finding, now: Step) -> None:
+        key = (finding.rule.name, finding.key)
+        if is_at_rest(now.state):
+            self._rest[key] = finding.verdict.outcome
+        else:
+            self._rest.pop(key, None)
 
     def unexplained(self) -> set[Key]:
         """Return the open alerts without a cause: they fired in a minute that was caught up."""
@@ -169,6 +198,7 @@ class Board:
         return replace(finding.verdict, agents=agents)
 
     def _replace(self, change: Callable[[AlertState], AlertState]) -> None:
+        self._rest = {}
         for key, now in self.current.items():
             self.current[key] = replace(now, state=change(now.state))
 

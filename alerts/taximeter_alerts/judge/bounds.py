@@ -1,9 +1,8 @@
-"""The two statistics of the detectors. Pure."""
+"""The bound of a failure rate. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 WILSON_Z: Final = 2.326
@@ -22,12 +21,3 @@ def wilson_low(failures: float, trials: float, z: float = WILSON_Z) -> float:
     centre = p + z * z / (2 * trials)
     spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     return max(0.0, (centre - spread) / (1 + z * z / trials))
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """Return the quantile ``q`` (0 to 1) of one value or more, linear between two."""
-    ordered = sorted(values)
-    position = q * (len(ordered) - 1)
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

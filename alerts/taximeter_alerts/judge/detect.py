@@ -7,13 +7,11 @@ failure rates by a Wilson bound on the counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property
-from statistics import median
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Literal
 
-from taximeter_alerts.judge.bounds import quantile, wilson_low
+from taximeter_alerts.judge.bounds import wilson_low
 from taximeter_alerts.rules.book import LOOPS, NEWEST_S, Rule
 
 Outcome = Literal["breach", "clear", "learning", "no_data"]
@@ -21,7 +19,6 @@ Outcome = Literal["breach", "clear", "learning", "no_data"]
 HISTORY_DAYS: Final = 14
 ENOUGH_REQUESTS: Final = 20
 ENOUGH_IN_A_DAY: Final = 5
-ENOUGH_IN_REFERENCE: Final = 10
 ENOUGH_NEWEST: Final = 50
 FAST_WINDOWS_S: Final = (300, 900)
 SLOW_WINDOWS_S: Final = (3_600, 21_600, 86_400)
@@ -39,7 +36,7 @@ DEAREST_DAYS: Final = 5
 GUARD_RATE: Final = 0.5
 """While usual is unknown: at least half of at least ten requests failed."""
 GUARD_REQUESTS: Final = 10
-_DAWN: Final = datetime(2000, 1, 1, tzinfo=UTC)
+GUARD_WINDOWS_S: Final = (900, 3_600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +51,6 @@ class Sample:
     cost_per_request: float | None = None
     requests: float = 0.0
     priced_ratio: float | None = None
-
-
-@dataclass(slots=True)  # not frozen: thousands are made for each group and hour
-class PastWindow:
-    """One tumbling window of the reference."""
-
-    age_days: int
-    """Whole rolling days before the reference's end: 0 is the last 24 hours."""
-    hours_off: float
-    """How far from this hour of day, around the clock."""
-    value: float
-    count: float
-    failures: float = 0.0
-    cost_per_request: float | None = None
-    start: datetime = _DAWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,39 +92,24 @@ class Verdict:
     """Of a rule that wants several agents: those that fail."""
 
 
+@dataclass(frozen=True, slots=True)
 class Reference:
-    """The past of one metric of one group; what is usual is worked out once and kept."""
+    """What was learned of the past of one metric of one group."""
 
-    def __init__(self, windows: Mapping[int, Sequence[PastWindow]]) -> None:
-        self._windows = windows
-        self._usual: dict[int, Usual | None] = {}
-        self._rate: tuple[float | None, int] | None = None
-
-    @cached_property
-    def days(self) -> int:
-        """On how many of the last days there was anything to learn from."""
-        size = 3_600 if 3_600 in self._windows else min(self._windows, default=0)
-        return min(HISTORY_DAYS, len({w.age_days for w in self.windows(size) if w.count > 0}))
-
-    @cached_property
-    def busiest_hour(self) -> float:
-        """Return the most requests of an hour, 0 without any."""
-        return max((window.count for window in self.windows(3_600)), default=0.0)
-
-    def windows(self, window_s: int) -> Sequence[PastWindow]:
-        """Return the past windows of this size."""
-        return self._windows.get(window_s, ())
-
-    def usual(self, window_s: int) -> Usual | None:
-        if window_s not in self._usual:
-            self._usual[window_s] = usual_of(self._windows.get(window_s, ()), window_s)
-        return self._usual[window_s]
-
-    def usual_rate(self) -> tuple[float | None, int]:
-        """Return the usual failure rate (None: not known yet), and of how many days."""
-        if self._rate is None:
-            self._rate = _usual_rate(self._windows.get(3_600, ()))
-        return self._rate
+    days: int = 0
+    """On how many of the last days there was anything to learn from."""
+    busiest_hour: float = 0.0
+    """The most requests of an hour."""
+    usuals: Mapping[int, Usual | None] = field(default_factory=dict)
+    """By window size; None while too little is known."""
+    rate: float | None = None
+    """The usual failure rate; None: not known yet."""
+    rate_days: int = 0
+    dearest: float = 0.0
+    """The third-highest of the days' dearest requests."""
+    dearest_days: int = 0
+    hours: Mapping[datetime, float] = field(default_factory=dict)
+    """Requests of each hour that had any."""
 
 
 def judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
@@ -162,31 +129,6 @@ def _judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> V
     if rule.is_rate:
         return _judge_rate(rule, samples, reference)
     return _judge_value(rule, samples, reference)
-
-
-def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
-    """Return the usual range of one window size, None while too little is known."""
-    enough = [w for w in windows if w.count >= ENOUGH_IN_REFERENCE]
-    near = [w for w in enough if w.hours_off <= 1.5] if window_s <= 3_600 else []
-    wanted = {300: 24, 900: 12, 3_600: 8, 21_600: 6, 86_400: 3}[window_s]
-    is_near = len(near) >= wanted and len({w.age_days for w in near}) >= 3
-    chosen = near if is_near else enough
-    if len(chosen) < wanted:
-        return None
-    by_day: dict[int, list[float]] = {}
-    for window in chosen:
-        by_day.setdefault(window.age_days, []).append(window.value)
-    highs = sorted((quantile(values, 0.95) for values in by_day.values()), reverse=True)
-    lows = sorted(quantile(values, 0.05) for values in by_day.values())
-    costs = [w.cost_per_request for w in chosen if w.cost_per_request is not None]
-    return Usual(
-        value=median(w.value for w in chosen),
-        high=highs[1] if len(highs) > 1 else highs[0],
-        days=len(by_day),
-        is_this_hour=is_near,
-        cost_per_request=median(costs) if costs else None,
-        low=lows[1] if len(lows) > 1 else lows[0],
-    )
 
 
 def _judge_limit(rule: Rule, samples: Mapping[int, Sample]) -> Verdict:
@@ -226,7 +168,7 @@ def _judge_path(
     window_s = _smallest_sufficient(samples, windows, rule.min_requests or ENOUGH_REQUESTS)
     if window_s is None:
         return None
-    usual = reference.usual(window_s)
+    usual = reference.usuals.get(window_s)
     if usual is None:
         return _seen(samples[window_s], window_s, "learning")
     return _compare(rule, samples[window_s], window_s, usual, limit)
@@ -277,18 +219,15 @@ def _judge_dearest(rule: Rule, sample: Sample | None, reference: Reference) -> V
     if sample is None or sample.value is None:
         return Verdict("no_data", days=reference.days)
     seen = _seen(sample, DEAREST_WINDOW_S)
-    by_day: dict[int, float] = {}
-    for window in reference.windows(DEAREST_WINDOW_S):
-        by_day[window.age_days] = max(by_day.get(window.age_days, 0.0), window.value)
-    if len(by_day) < DEAREST_DAYS:
-        return replace(seen, outcome="learning", days=len(by_day))
-    usual = sorted(by_day.values(), reverse=True)[2]
+    usual, days = reference.dearest, reference.dearest_days
+    if days < DEAREST_DAYS:
+        return replace(seen, outcome="learning", days=days)
     is_breach = sample.value >= max(rule.condition.limit * usual, rule.min_impact_usd or 0.0)
     return replace(
         seen,
         outcome="breach" if is_breach and sample.value > 0 else "clear",
         usual=usual,
-        days=len(by_day),
+        days=days,
         overshoot=sample.value / usual if usual else None,
     )
 
@@ -302,7 +241,7 @@ def _extra_usd(rule: Rule, sample: Sample, usual: Usual) -> float | None:
 
 
 def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:
-    usual, days = reference.usual_rate()
+    usual, days = reference.rate, reference.rate_days
     if usual is None:
         return _guard_rate(samples, days)
     hour = samples.get(3_600)
@@ -334,21 +273,8 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
     return best or Verdict("no_data", days=days)
 
 
-def _usual_rate(hours: Sequence[PastWindow]) -> tuple[float | None, int]:
-    """Return the median of the daily rates: one bad day can't become usual."""
-    by_day: dict[int, tuple[float, float]] = {}
-    for window in hours:
-        failures, count = by_day.get(window.age_days, (0.0, 0.0))
-        by_day[window.age_days] = (failures + window.failures, count + window.count)
-    rates = [f / n for f, n in by_day.values() if n >= ENOUGH_IN_REFERENCE]
-    total = sum(n for _, n in by_day.values())
-    if total < 5 * ENOUGH_REQUESTS or not rates:
-        return None, len(by_day)
-    return median(rates), len(rates)
-
-
 def _guard_rate(samples: Mapping[int, Sample], days: int) -> Verdict:
-    for window_s in (900, 3_600):
+    for window_s in GUARD_WINDOWS_S:
         sample = samples.get(window_s)
         if sample is not None and sample.value is not None and sample.count >= GUARD_REQUESTS:
             outcome: Outcome = "breach" if sample.value >= GUARD_RATE else "learning"

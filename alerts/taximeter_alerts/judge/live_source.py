@@ -20,9 +20,8 @@ from taximeter_alerts.judge.budgets import (
     past_days,
     spend_by_day,
 )
+from taximeter_alerts.judge.groups import Groups, History
 from taximeter_alerts.judge.windows import (
-    Groups,
-    History,
     Reader,
     Shape,
     read_history,
@@ -34,6 +33,8 @@ from taximeter_alerts.rules.book import NEWEST_S, WINDOWS_S, Budget
 REFRESH: Final = timedelta(minutes=10)
 """Reads are kept no longer: retention and repairs change data without a new version."""
 LEARNING_REFRESH: Final = timedelta(seconds=10)
+LEARNING_SHARE: Final = 20
+"""Where some group always learns, reading the past takes at most one part in so many of the time."""
 DAYS_REFRESH: Final = timedelta(hours=1)
 """Complete days of the past change only by what comes late."""
 _ACTIVE_MINUTES: Final = files("taximeter_alerts") / "sql" / "active_minutes.sql"
@@ -55,6 +56,7 @@ class _Read(Generic[T]):
     end: datetime
     version: int
     asked_at: datetime
+    took: timedelta = timedelta(0)
 
 
 class LiveSource:
@@ -101,11 +103,11 @@ class LiveSource:
             age = now - known.asked_at
             refresh = REFRESH
             if known.version != self._version and self._is_learning(shape):
-                refresh = LEARNING_REFRESH
+                refresh = min(REFRESH, max(LEARNING_REFRESH, LEARNING_SHARE * known.took))
             if timedelta(0) <= age < refresh:
                 return known.found
         history = read_history(self._reader, shape, metrics, end)
-        self._histories[key] = _Read(history, end, self._version, now)
+        self._histories[key] = _Read(history, end, self._version, now, self._clock() - now)
         return history
 
     def spend(self, shape: Shape, budget: Budget, at: datetime) -> BudgetSpend:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from taximeter_alerts.judge.detect import (
     HISTORY_DAYS,
     Outcome,
-    PastWindow,
     Reference,
     Sample,
     Verdict,
@@ -20,6 +19,8 @@ HOUR_S: Final = 3_600
 LEAST_EXPECTED: Final = 10
 LEAST_DAYS: Final = 3
 QUIET_SHARE: Final = 0.25
+ENOUGH_HOURS: Final = 3
+_AROUND: Final = timedelta(hours=1.5)
 
 
 def judge_quiet(
@@ -33,7 +34,7 @@ def judge_quiet(
         return Verdict("breach" if count == 0 else "clear", count, window_s, count)
     if count > reference.busiest_hour * QUIET_SHARE:  # whatever is usual at this hour
         return Verdict("clear", count, HOUR_S, count, days=reference.days)
-    levels = levels_of(reference.windows(HOUR_S), at)
+    levels = levels_of(reference.hours, at)
     if len(levels) < LEAST_DAYS:
         return Verdict("learning", days=len(levels))
     expected = sorted(levels)[1]
@@ -43,28 +44,31 @@ def judge_quiet(
     return Verdict(outcome, count, HOUR_S, count, usual=expected, days=len(levels))
 
 
-def levels_of(windows: Sequence[PastWindow], at: datetime) -> list[float]:
+def levels_of(counts: Mapping[datetime, float], at: datetime) -> list[float]:
     """Return the least of an hour's requests around this hour, for each comparable day.
 
-    Comparable is a working day to a working day; an hour without a window had no request.
+    An hour without a count had no request.
     """
-    if not windows:
+    if not counts:
         return []
-    counts = {window.start: window.count for window in windows}
     first = min(counts)
     levels = []
-    for age in range(1, HISTORY_DAYS + 1):
-        same = at - timedelta(days=age)
+    for same, hours in comparable_hours(at):
         if same - timedelta(hours=2) < first:
             break
-        if (same.weekday() >= 5) != (at.weekday() >= 5):
-            continue
-        hour = same.replace(minute=0, second=0, microsecond=0)
-        around = (hour + timedelta(hours=off) for off in (-1, 0, 1, 2))
-        near = [
-            counts[start]
-            for start in around
-            if start in counts and abs(start - same) <= timedelta(hours=1.5)
-        ]
-        levels.append(min(near) if len(near) >= 3 else 0.0)
+        near = [counts[hour] for hour in hours if hour in counts]
+        levels.append(min(near) if len(near) >= ENOUGH_HOURS else 0.0)
     return levels
+
+
+def comparable_hours(at: datetime) -> Iterator[tuple[datetime, list[datetime]]]:
+    """Yield the moments of past days that compare with `at`, and the hours around each.
+
+    Comparable is a working day to a working day.
+    """
+    for age in range(1, HISTORY_DAYS + 1):
+        same = at - timedelta(days=age)
+        if (same.weekday() >= 5) == (at.weekday() >= 5):
+            hour = same.replace(minute=0, second=0, microsecond=0)
+            around = [hour + timedelta(hours=off) for off in (-1, 0, 1, 2)]
+            yield same, [start for start in around if abs(start - same) <= _AROUND]

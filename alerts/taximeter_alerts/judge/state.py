@@ -71,6 +71,11 @@ def step(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
     return Step(_become(state, verdict.outcome, at))
 
 
+def is_at_rest(state: AlertState) -> bool:
+    """Return whether nothing is remembered of the alert: the same outcome again changes nothing."""
+    return state.status in STILL and state.resolved_at is None
+
+
 def rewind(state: AlertState, at: datetime) -> AlertState:
     """Return the state after the clock was set back to `at`: nothing has happened later than now."""
 

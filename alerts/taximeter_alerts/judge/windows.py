@@ -1,30 +1,41 @@
-"""Asks the collector: one query for all trailing windows, one for the reference.
+"""Asks the collector: one query for all trailing windows, one a window size for the past.
 
-Metric formulas are the registry's; here only windows are named.
+Metric formulas are the registry's; here only windows are named. Answers stay columns.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from taximeter_alerts.judge.budgets import GroupSpend, Spend, Window
-from taximeter_alerts.judge.detect import (
+from taximeter_alerts.judge.detect import HISTORY_DAYS
+from taximeter_alerts.judge.groups import WINDOWS, Groups, History, SampleColumns
+from taximeter_alerts.judge.past import (
     ENOUGH_IN_REFERENCE,
-    HISTORY_DAYS,
-    Reference,
-    Sample,
+    HOUR_S,
+    PastWindows,
+    has_usual_range,
+    learn,
+    usual_range,
 )
-from taximeter_alerts.judge.past_columns import COST, GroupPast, PastColumns
-from taximeter_alerts.rules.book import NEWEST_S, RATES, WINDOWS_S, Rule, labels_key
+from taximeter_alerts.judge.segments import Floats, Ints
+from taximeter_alerts.judge.tables import floats, group_of_rows, seconds
+from taximeter_alerts.rules.book import RATES, WINDOWS_S, Rule, labels_key
 from taximeter_collector.metrics import METRICS, Query, metric_query
 
-HOUR_S: Final = 3_600
+COST: Final = "cost_per_request_usd"
 MOST_ROWS: Final = 50_000_000
 """Of one answer: the past of thousands of groups."""
+GROUPS_AT_ONCE: Final = 1_000
+"""The past of more is read in parts."""
 _CALLS = "call_error_rate"
 """Its denominator counts model calls: the sample size of call metrics."""
 
@@ -41,33 +52,6 @@ class Shape:
 
     by: tuple[str, ...]
     where: tuple[tuple[str, tuple[str | None, ...]], ...]
-
-
-@dataclass(slots=True)
-class Group:
-    """All that is known of one group, by metric and window."""
-
-    labels: dict[str, str | None]
-    samples: dict[str, dict[int, Sample]] = field(default_factory=dict)
-
-
-Groups = dict[str, Group]
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The references of all groups of a shape."""
-
-    references: dict[tuple[str, str], Reference]
-    """By group and metric."""
-    size: float
-    """How many requests and calls it is made of; it grows when data comes late."""
-
-    def of(self, group: str, metric: str) -> Reference:
-        return self.references.get((group, metric), _NOTHING)
-
-
-_NOTHING: Final = Reference({})
 
 
 def shape_of(rule: Rule) -> Shape:
@@ -87,40 +71,122 @@ def read_samples(reader: Reader, shape: Shape, metrics: Sequence[str], at: datet
     """Return each group's trailing windows that end at `at`, from one statement."""
     queries = {
         window_s: _query(shape, metrics, at - timedelta(seconds=window_s), at)
-        for window_s in (NEWEST_S, *WINDOWS_S)
+        for window_s in WINDOWS
     }
-    groups: Groups = {}
     joined = _union(queries)
-    for row in reader.query(joined.sql, joined.params).to_pylist():
-        labels = {name: row[name] for name in shape.by}
-        group = groups.setdefault(labels_key(labels), Group(labels))
-        for metric in metrics:
-            sample = sample_of(metric, row)
-            group.samples.setdefault(metric, {})[row["window_s"]] = sample
-    return groups
+    table = reader.query(joined.sql, joined.params)
+    groups, labels = group_of_rows(table, shape.by)
+    rows = np.searchsorted(WINDOWS, table["window_s"].to_numpy())
+
+    @cache
+    def column(name: str) -> Floats:
+        """Return a column of the answer by window and group."""
+        found = np.full((len(WINDOWS), len(labels)), np.nan)
+        found[rows, groups] = floats(table[name])
+        return found
+
+    return Groups(labels, {metric: sample_columns(metric, column) for metric in metrics})
 
 
 def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: datetime) -> History:
-    """Return the tumbling windows of the last days before `end`, from one statement."""
+    """Return what was learned from the tumbling windows of the last days before `end`.
+
+    Of thousands of groups some are read at a time, so that their windows never take much room.
+    """
+    groups = _number_of_groups(reader, shape, end) if shape.by else 1
+    parts = max(1, math.ceil(groups / GROUPS_AT_ONCE))
+    shares = [(part, parts) for part in range(parts)] if parts > 1 else [None]
+    return History.joined(
+        [_PastAnswer(reader, shape, metrics, end, share).history() for share in shares]
+    )
+
+
+def _number_of_groups(reader: Reader, shape: Shape, end: datetime) -> int:
+    where = {name: list(values) for name, values in shape.where}
     start = end - timedelta(days=HISTORY_DAYS)
-    queries = {w: _query(shape, metrics, start, end, bucket_s=w) for w in WINDOWS_S}
-    joined = _union({w: query if w == HOUR_S else _enough(query) for w, query in queries.items()})
-    table = reader.query(joined.sql, joined.params, max_rows=MOST_ROWS)
-    if not len(table):
-        return History({}, 0.0)
-    columns = PastColumns(table, shape.by, start, end)
-    by_metric = {name: columns.metric(name, _counted_by(name)) for name in metrics}
-    references = {
-        (labels_key(dict(zip(shape.by, labels, strict=True))), name): Reference(
-            GroupPast(columns, metric, rows)
+    query = metric_query(["requests"], start, end, by=shape.by, where=where)
+    (number,) = reader.query(f"select count(*) from ({query.sql})", query.params).columns
+    return int(number[0].as_py())
+
+
+class _PastAnswer:
+    """The tumbling windows of a share of the groups, as the columns that they came in."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        shape: Shape,
+        metrics: Sequence[str],
+        end: datetime,
+        share: tuple[int, int] | None,
+    ) -> None:
+        self._metrics, self._start, self._end = metrics, end - timedelta(days=HISTORY_DAYS), end
+        self._ranged = [metric for metric in metrics if has_usual_range(metric)]
+        joined = _union(
+            {
+                window_s: self._query(shape, window_s, share)
+                for window_s in (WINDOWS_S if self._ranged else (HOUR_S,))
+            }
         )
-        for labels, rows in columns.rows.items()
-        for name, metric in by_metric.items()
-    }
-    hours = [row for rows in columns.rows.values() for row in rows.get(HOUR_S, ())]
-    counts = [columns.column(name) for name in dict.fromkeys(_counted_by(m) for m in metrics)]
-    size = sum(count[row] for count in counts for row in hours if count[row] > 0)
-    return History(references, size)
+        self._table = reader.query(joined.sql, joined.params, max_rows=MOST_ROWS)
+        self._group, self._labels = group_of_rows(self._table, shape.by)
+        self._start_s = seconds(self._table["bucket"])
+        self._window_s = self._table["window_s"].to_numpy()
+        self._column = cache(lambda name: floats(self._table[name]))
+        self._rows = cache(self._whole)
+
+    def _query(self, shape: Shape, window_s: int, share: tuple[int, int] | None) -> Query:
+        query = _query(shape, self._metrics, self._start, self._end, window_s, share)
+        counts = dict.fromkeys(counted_by(metric) for metric in self._metrics)
+        failures = [f"{metric}__num" for metric in self._metrics if metric in RATES]
+        columns = dict.fromkeys(["bucket", *shape.by, COST, *self._metrics, *counts, *failures])
+        sql = f"select {', '.join(columns)} from ({query.sql})"
+        if window_s != HOUR_S:  # by the hour all are looked at, else what can be learned from
+            enough = dict.fromkeys(counted_by(metric) for metric in self._ranged)
+            sql += " where " + " or ".join(f"{name} >= {ENOUGH_IN_REFERENCE}" for name in enough)
+        return Query(sql, query.params)
+
+    def history(self) -> History:
+        """Return what was learned of these groups."""
+        groups = len(self._labels)
+        learned = {}
+        for metric in self._metrics:
+            usual = {
+                window_s: usual_range(
+                    self._windows(metric, window_s), window_s, groups + 1, self._end
+                )
+                for window_s in (WINDOWS_S if metric in self._ranged else ())
+            }
+            hours = self._windows(metric, HOUR_S)
+            learned[metric] = learn(metric, hours, groups, self._end, usual)
+        places = {labels_key(named): place for place, named in enumerate(self._labels)}
+        return History(places, learned, self._size())
+
+    def _windows(self, metric: str, window_s: int) -> PastWindows:
+        """Return the whole windows of a size that hold something of a metric."""
+        rows = self._rows(window_s)
+        count = self._column(counted_by(metric))[rows]
+        failures = self._column(f"{metric}__num")[rows] if metric in RATES else 0 * count
+        return PastWindows(
+            self._group[rows],
+            self._start_s[rows],
+            self._column(metric)[rows],
+            count,
+            np.nan_to_num(failures),
+            self._column(COST)[rows],
+        ).holding()
+
+    def _whole(self, window_s: int) -> Ints:
+        """Return the rows of the windows of a size that lie in the past as a whole."""
+        first, last = int(self._start.timestamp()), int(self._end.timestamp()) - window_s
+        is_whole = (self._start_s >= first) & (self._start_s <= last)
+        return np.flatnonzero(is_whole & (self._window_s == window_s))
+
+    def _size(self) -> float:
+        """Return how many requests and calls there were."""
+        names = dict.fromkeys(counted_by(metric) for metric in self._metrics)
+        hours = self._window_s == HOUR_S
+        return float(sum(np.nansum(self._column(name)[hours]) for name in names))
 
 
 def read_spend(reader: Reader, shape: Shape, windows: Sequence[Window]) -> GroupSpend:
@@ -154,17 +220,13 @@ def _query(
     start: datetime,
     end: datetime,
     bucket_s: int | None = None,
+    share: tuple[int, int] | None = None,
 ) -> Query:
     names = asked_metrics(metrics)
     where = {name: list(values) for name, values in shape.where}
-    return metric_query(names, start, end, bucket_s=bucket_s, by=shape.by, where=where, parts=True)
-
-
-def _enough(query: Query) -> Query:
-    """Return the windows that can be learned from; by the hour, all are looked at."""
-    counted = [name for name in ("sample_requests", f"{_CALLS}__den") if name in query.sql]
-    least = " or ".join(f"{name} >= {ENOUGH_IN_REFERENCE}" for name in counted)
-    return Query(f"select * from ({query.sql}) where {least}", query.params)
+    return metric_query(
+        names, start, end, bucket_s=bucket_s, by=shape.by, where=where, parts=True, share=share
+    )
 
 
 def _is_call_metric(name: str) -> bool:
@@ -182,21 +244,21 @@ def _union(queries: Mapping[int, Query]) -> Query:
     return Query(" union all by name ".join(selects), params)
 
 
-def _counted_by(metric: str) -> str:
+def counted_by(metric: str) -> str:
     """Return the column that says of how many a metric is made."""
     if metric in RATES or metric == COST:
         return f"{metric}__den"
     return f"{_CALLS}__den" if _is_call_metric(metric) else "sample_requests"
 
 
-def sample_of(metric: str, row: Mapping[str, Any]) -> Sample:
-    """Return one metric of a row of `asked_metrics` with their parts."""
-    requests = row["sample_requests"] or 0.0
-    return Sample(
-        value=row[metric],
-        count=row[_counted_by(metric)] or 0.0,
-        failures=(row[f"{metric}__num"] or 0.0) if metric in RATES else 0.0,
-        cost_per_request=row[COST],
-        requests=requests,
-        priced_ratio=row["priced_ratio"],
+def sample_columns(metric: str, column: Callable[[str], Floats]) -> SampleColumns:
+    """Return one metric's windows; `column` gives what was asked by `asked_metrics`, with parts."""
+    count = np.nan_to_num(column(counted_by(metric)))
+    return SampleColumns(
+        value=column(metric),
+        count=count,
+        failures=np.nan_to_num(column(f"{metric}__num")) if metric in RATES else 0 * count,
+        cost_per_request=column(COST),
+        requests=np.nan_to_num(column("sample_requests")),
+        priced_ratio=column("priced_ratio"),
     )
