@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from taximeter_alerts.incidents.dispatcher import Dispatcher
@@ -20,6 +20,7 @@ from taximeter_alerts.notification_log import (
     read_time,
     state_text,
     time_text,
+    values_of,
 )
 from taximeter_alerts.rules.book import RuleBook
 from taximeter_alerts.rules.defaults import DEAF, OWN_RULES
@@ -209,6 +210,6 @@ class Board:
             " values (?, ?, ?, ?, ?)",
             *key,
             state_text(now.state),
-            json.dumps(asdict(now.verdict)),
+            json.dumps(values_of(now.verdict)),
             now.sentence,
         )
