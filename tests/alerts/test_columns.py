@@ -211,11 +211,11 @@ def filled() -> Iterator[MemoryStore]:
     yield store
 
 
-@pytest.mark.parametrize(("groups_at_once", "minute"), [(1_000, 25), (5, 3)])
+@pytest.mark.parametrize(("answer_bytes", "minute"), [(60_000_000, 25), (600_000, 3)])
 def test_findings_are_those_of_judging_one_by_one(
-    filled: MemoryStore, monkeypatch: pytest.MonkeyPatch, groups_at_once: int, minute: int
+    filled: MemoryStore, monkeypatch: pytest.MonkeyPatch, answer_bytes: int, minute: int
 ) -> None:
-    monkeypatch.setattr(windows, "GROUPS_AT_ONCE", groups_at_once)
+    monkeypatch.setattr(windows, "ANSWER_BYTES", answer_bytes)
     at = END + timedelta(minutes=minute)
     source = LiveSource(filled, Clock(at), lambda _: False)
     source.look()

@@ -19,8 +19,10 @@ from taximeter_alerts.judge.budgets import GroupSpend, Spend, Window
 from taximeter_alerts.judge.detect import HISTORY_DAYS
 from taximeter_alerts.judge.groups import WINDOWS, Groups, History, SampleColumns
 from taximeter_alerts.judge.past import (
+    DAY_S,
     ENOUGH_IN_REFERENCE,
     HOUR_S,
+    HOURS,
     PastWindows,
     has_usual_range,
     learn,
@@ -34,8 +36,9 @@ from taximeter_collector.metrics import METRICS, Query, metric_query
 COST: Final = "cost_per_request_usd"
 MOST_ROWS: Final = 50_000_000
 """Of one answer: the past of thousands of groups."""
-GROUPS_AT_ONCE: Final = 1_000
-"""The past of more is read in parts."""
+ANSWER_BYTES: Final = 60_000_000
+"""Of one answer about the past; the collector gives twice as much at most."""
+_LABEL_BYTES: Final = 40
 _CALLS = "call_error_rate"
 """Its denominator counts model calls: the sample size of call metrics."""
 
@@ -91,22 +94,34 @@ def read_samples(reader: Reader, shape: Shape, metrics: Sequence[str], at: datet
 def read_history(reader: Reader, shape: Shape, metrics: Sequence[str], end: datetime) -> History:
     """Return what was learned from the tumbling windows of the last days before `end`.
 
-    Of thousands of groups some are read at a time, so that their windows never take much room.
+    Of thousands of groups some are read at a time: an answer has a largest size.
     """
-    groups = _number_of_groups(reader, shape, end) if shape.by else 1
-    parts = max(1, math.ceil(groups / GROUPS_AT_ONCE))
+    parts = _number_of_parts(reader, shape, metrics, end) if shape.by else 1
     shares = [(part, parts) for part in range(parts)] if parts > 1 else [None]
     return History.joined(
         [_PastAnswer(reader, shape, metrics, end, share).history() for share in shares]
     )
 
 
-def _number_of_groups(reader: Reader, shape: Shape, end: datetime) -> int:
+def _number_of_parts(reader: Reader, shape: Shape, metrics: Sequence[str], end: datetime) -> int:
+    """Return in how many answers the past fits, from what groups can have of it at most."""
     where = {name: list(values) for name, values in shape.where}
     start = end - timedelta(days=HISTORY_DAYS)
-    query = metric_query(["requests"], start, end, by=shape.by, where=where)
-    (number,) = reader.query(f"select count(*) from ({query.sql})", query.params).columns
-    return int(number[0].as_py())
+    query = metric_query([_CALLS], start, end, by=shape.by, where=where, parts=True)
+    enough = f"greatest(sample_requests, {_CALLS}__den) / {ENOUGH_IN_REFERENCE}"
+    whole_s = HISTORY_DAYS * DAY_S
+    rows = [f"least({enough}, {whole_s // w})" for w in WINDOWS_S if w != HOUR_S]
+    sql = f"select sum({HOURS} + coalesce({' + '.join(rows)}, 0)) as rows from ({query.sql})"
+    (found,) = reader.query(sql, query.params).columns
+    row_bytes = 8 * len(_past_columns(shape, metrics)) + _LABEL_BYTES * len(shape.by)
+    return max(1, math.ceil((found[0].as_py() or 0) * row_bytes / ANSWER_BYTES))
+
+
+def _past_columns(shape: Shape, metrics: Sequence[str]) -> list[str]:
+    """Return the columns that are learned from."""
+    counts = [counted_by(metric) for metric in metrics]
+    failures = [f"{metric}__num" for metric in metrics if metric in RATES]
+    return list(dict.fromkeys(["bucket", *shape.by, COST, *metrics, *counts, *failures]))
 
 
 class _PastAnswer:
@@ -137,10 +152,7 @@ class _PastAnswer:
 
     def _query(self, shape: Shape, window_s: int, share: tuple[int, int] | None) -> Query:
         query = _query(shape, self._metrics, self._start, self._end, window_s, share)
-        counts = dict.fromkeys(counted_by(metric) for metric in self._metrics)
-        failures = [f"{metric}__num" for metric in self._metrics if metric in RATES]
-        columns = dict.fromkeys(["bucket", *shape.by, COST, *self._metrics, *counts, *failures])
-        sql = f"select {', '.join(columns)} from ({query.sql})"
+        sql = f"select {', '.join(_past_columns(shape, self._metrics))} from ({query.sql})"
         if window_s != HOUR_S:  # by the hour all are looked at, else what can be learned from
             enough = dict.fromkeys(counted_by(metric) for metric in self._ranged)
             sql += " where " + " or ".join(f"{name} >= {ENOUGH_IN_REFERENCE}" for name in enough)
