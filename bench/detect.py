@@ -61,9 +61,10 @@ class Store:
         self._connection.execute(
             "insert into usage_minute (minute, agent_name, requests, failed_requests,"
             " request_cost_pico, unpriced_requests, loop_length_sum, loop_length_max,"
-            " loop_length_requests, calls, tokens, priced_tokens, hit_denominator_tokens,"
-            " hit_read_tokens) select $first + to_minutes(bucket), series_id::varchar, req, err,"
-            " cost_u * 1000000, 0, steps, steps_max, req, steps, tok_k * 100, tok_k * 100,"
+            " loop_length_requests, calls, unseen_attempts, tokens, priced_tokens,"
+            " hit_denominator_tokens, hit_read_tokens)"
+            " select $first + to_minutes(bucket), series_id::varchar, req, err,"
+            " cost_u * 1000000, 0, steps, steps_max, req, steps, 0, tok_k * 100, tok_k * 100,"
             " tok_k * 100, cached_k * 100 from read_parquet($file)"
             " where list_contains($series, series_id)",
             minutes,
