@@ -1,8 +1,8 @@
 """How well the default rules detect: labelled series as roll-up rows in; recall, false alarms and delay out.
 
-`python bench/detect.py DATA [--series N] [--step MINUTES] [--seconds S]` reads the files of a generator of labelled
-series: `series.csv` (series_id, scenario, start_minute), `labels.csv` (series_id, event, start, end,
-is_incident, metrics, side_effects, ignore_until) and `m1.parquet` (a row a minute with traffic). The
+`python bench/detect.py DATA [--series N] [--step MINUTES] [--seconds S] [--rules NAME …]` reads the files of
+a generator of labelled series: `series.csv` (series_id, scenario, start_minute), `labels.csv` (series_id, event,
+start, end, is_incident, metrics, side_effects, ignore_until) and `m1.parquet` (a row a minute with traffic). The
 first 14 days are history. Each minute is judged as the running process does, by the same functions:
 roll-up → windows → finding → state. A firing that starts outside every label that may move the metric is a
 false alarm; an incident is found if one starts in it, or at most 15 minutes after it.
@@ -149,7 +149,7 @@ def print_tables(scores: Mapping[tuple[str, str], Score]) -> None:
     """Print a table by rule, then one by scenario."""
     head = "| found | median delay | false alarms (a series-week) |\n|---|---|---|---|"
     print(f"\n| Rule {head}")
-    for name in METRICS:
+    for name in (name for name in METRICS if any(rule == name for rule, _ in scores)):
         total = Score()
         for (rule, _), part in scores.items():
             if rule == name:
@@ -172,9 +172,10 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=1_000, help="of each scenario")
     parser.add_argument("--step", type=int, default=1, help="minutes between evaluations")
     parser.add_argument("--seconds", type=float, default=3_600, help="begin no part after this")
+    parser.add_argument("--rules", nargs="*", default=list(METRICS), help="of the default ones")
     given = parser.parse_args()
     started = time.monotonic()
-    rules = tuple(rule for rule in default_rules() if rule.name in METRICS)
+    rules = tuple(rule for rule in default_rules() if rule.name in given.rules)
     con = duckdb.connect()
     con.execute("set timezone = 'UTC'")
     series = con.execute(
@@ -198,7 +199,7 @@ def main() -> None:
             done, weeks = done + 1, weeks + days / 7
         print(f"{done} series: {time.monotonic() - started:.0f} s", flush=True)
     print(f"\n{done} of {len(series)} series, every {given.step} minutes, {weeks:.0f} series-weeks")
-    print_tables(scores)
+    print_tables({key: found for key, found in scores.items() if key[0] in given.rules})
 
 
 def labels_of(
