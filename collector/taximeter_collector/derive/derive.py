@@ -19,7 +19,7 @@ from taximeter_collector.store.lending import transaction
 
 logger: Final = logging.getLogger(__name__)
 STEP_BATCHES: Final = 512
-STEP_SPANS: Final = 40_000
+STEP_SPANS: Final = 16_000
 """About so many group commits and spans are followed in one step."""
 WAITING_TRACES: Final = 1_000
 """So many traces that wait to be derived again are one step."""

@@ -36,7 +36,7 @@ class Store:
         self,
         data_dir: Path,
         price_overrides: Path | None = None,
-        memory: str = "1GB",
+        memory: str = "256MB",
         tools: ToolsSettings = ToolsSettings(),  # noqa: B008 - frozen
         dialects: Sequence[RuleRow] = (),
         *,

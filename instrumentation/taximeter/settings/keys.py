@@ -213,7 +213,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "store",
         "memory",
         'a size such as "1GB" or "512MB"',
-        "1GB",
+        "256MB",
         _size,
         description="what the store may use before it writes to a temporary file",
     ),

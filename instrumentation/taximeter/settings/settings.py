@@ -44,7 +44,7 @@ class CollectorSettings:
 class StoreSettings:
     data_dir: Path
     url: str
-    memory: str = "1GB"
+    memory: str = "256MB"
     retention_days: int = 0
     """Days that spans, logs and metrics are kept; 0 for ever."""
     content_retention_days: int = 0
