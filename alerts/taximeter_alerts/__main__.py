@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,11 +22,12 @@ from taximeter_alerts.notifiers.channels import notifiers_of
 from taximeter_alerts.notifiers.email import notice_text
 from taximeter_alerts.outbox.delivery import Delivery, NotificationError
 from taximeter_alerts.outbox.notice import sample_notice
-from taximeter_alerts.rules.rules_file import RulesError, load_rules
-from taximeter_alerts.serve import dashboard_url, run
+from taximeter_alerts.rules.book import RuleBook
+from taximeter_alerts.rules.rules_file import RulesError, load_rules, parse_rules, say_book
+from taximeter_alerts.rules.rules_on_disk import rules_path
+from taximeter_alerts.serve import run
+from taximeter_alerts.service import dashboard_url
 from taximeter_collector.client import QueryError, ReadClient
-
-RULES_NAME = "alerts.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Its request lines would hold the webhook's address.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
-    given = _parser().parse_args(arguments)
+    # Not as defaults: those of a command would overwrite what stands before it.
+    given = _parser().parse_args(arguments, argparse.Namespace(config=None, data_dir=None))
     try:
         settings = load_settings(given.config, data_dir=given.data_dir)
         if given.command == "check":
@@ -42,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "test-notify":
             return _test_notify(settings, given.receiver)
         if given.command == "backtest":
-            return _backtest(settings, given.days, is_json=given.json)
+            return _backtest(settings, given.file, given.days, is_json=given.json)
         if given.command == "digest":
             return _digest(settings)
-        run(settings, load_rules(rules_path(settings)))
+        run(settings)
     except RulesError as error:
         print(error, file=sys.stderr)
         if given.command == "check":
@@ -67,28 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def rules_path(settings: Settings) -> Path | None:
-    """Return the alerts.yaml in use: the configured one, or the one at hand."""
-    if settings.alerts.rules is not None:
-        return settings.alerts.rules
-    candidates = (Path(RULES_NAME), settings.store.data_dir / RULES_NAME)
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def _check(settings: Settings, file: Path | None) -> int:
     path = file or rules_path(settings)
-    book = load_rules(path)
+    book = _book(settings, file)
     where = path or "no alerts.yaml found, the default rules run"
-    default = sum(rule.is_default for rule in book.rules)
-    counts = [
-        say_count(len(book.names) - default, "own rule"),
-        say_count(default, "default rule"),
-        say_count(len(book.receivers), "receiver"),
-        *([say_count(len(book.digests), "digest")] if book.digests else ()),
-        *([say_count(len(book.silences), "silence")] if book.silences else ()),
-    ]
-    print(f"{where}: {', '.join(counts)}, no errors")
+    print(f"{where}: {say_book(book)}")
     return 0
+
+
+def _book(settings: Settings, file: Path | None) -> RuleBook:
+    """Return the rules of a file, of - the text that is piped in; without one those in use."""
+    if file == Path("-"):
+        return parse_rules(sys.stdin.read(), "-", os.environ)
+    return load_rules(file or rules_path(settings))
 
 
 def _test_notify(settings: Settings, receiver: str) -> int:
@@ -107,8 +101,8 @@ def _test_notify(settings: Settings, receiver: str) -> int:
     return 0
 
 
-def _backtest(settings: Settings, days: int, *, is_json: bool) -> int:
-    book = load_rules(rules_path(settings))
+def _backtest(settings: Settings, file: Path | None, days: int, *, is_json: bool) -> int:
+    book = _book(settings, file)
     reader = _reader(settings)
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     start = end - timedelta(days=days)
@@ -163,7 +157,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Watches the metrics and tells people.",
         parents=[where],
     )
-    parser.set_defaults(config=None, data_dir=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="taximeter rules")
 
     def add(name: str, help: str, prog: str = "taximeter rules") -> argparse.ArgumentParser:
@@ -172,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "errors in an alerts.yaml, with their lines")
     check.add_argument("file", nargs="?", type=Path, metavar="FILE")
     past = add("backtest", "what the rules would have sent in the past")
+    past.add_argument("file", nargs="?", type=Path, metavar="FILE")
     past.add_argument("--days", type=_days, default=30, metavar="N", help="how far back (30)")
     past.add_argument("--json", action="store_true", help="for programs")
     test = add("test-notify", "send a test notice to a receiver")

@@ -68,6 +68,13 @@ class Evaluator:
         """Where every budget stood at the last evaluation, for each group; None before the first."""
         board.restore(clock())
 
+    def take_over(self, before: Evaluator) -> None:
+        """Go on where the evaluator of other rules has stopped."""
+        self.health = before.health
+        if before.budgets is not None:
+            kept = {rule.budget for rule in self._book.rules}
+            self.budgets = [status for status in before.budgets if status.budget in kept]
+
     def tick(self) -> int:
         """Evaluate every minute that has closed since; return how many evaluations that took."""
         if not self._lock.acquire(blocking=False):

@@ -13,6 +13,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 _EVALUATE: Final = "evaluate"
+_SEND: Final = "send:"
+_MOST_THREADS: Final = 32
+"""Made when they are needed; more receivers than that wait for one another."""
 _WATCH_S: Final = 5.0
 _PATIENCE_S: Final = 15.0
 _LATE_TICKS: Final = 3
@@ -34,10 +37,10 @@ class Scheduler:
         self._ticked = time.monotonic()
         self._is_evaluating = False
         self._stopped = threading.Event()
-        names = list(receivers)
+        self._send_next = _quietly(send_next)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2 + len(names))},
+            executors={"default": ThreadPoolExecutor(_MOST_THREADS)},
             # Late runs are merged to one and run, however late; never two at a time.
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
@@ -45,11 +48,23 @@ class Scheduler:
         self._scheduler.add_job(
             self._tick, "interval", seconds=self._every_s, id=_EVALUATE, next_run_time=now
         )
-        for name in names:
-            self._scheduler.add_job(
-                _quietly(send_next), "interval", seconds=1, args=[name], id=f"send:{name}"
-            )
+        self._serve(receivers)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def follow(self, every: timedelta, receivers: Iterable[str]) -> None:
+        """Evaluate this often, and send to these receivers, from now on."""
+        if every.total_seconds() != self._every_s:
+            self._every_s = every.total_seconds()
+            self._scheduler.reschedule_job(_EVALUATE, trigger="interval", seconds=self._every_s)
+        self._serve(receivers)
+
+    def _serve(self, receivers: Iterable[str]) -> None:
+        jobs = {f"{_SEND}{name}": name for name in receivers}
+        known = {job.id for job in self._scheduler.get_jobs()} - {_EVALUATE}
+        for id in known - jobs.keys():
+            self._scheduler.remove_job(id)
+        for id in jobs.keys() - known:
+            self._scheduler.add_job(self._send_next, "interval", seconds=1, args=[jobs[id]], id=id)
 
     def start(self) -> None:
         self._scheduler.start()
@@ -71,8 +86,8 @@ class Scheduler:
 
     def _watch(self) -> None:
         """Wake the jobs after a clock set back, when APScheduler waits for the old time again."""
-        patience_s = max(_LATE_TICKS * self._every_s, _PATIENCE_S)
         while not self._stopped.wait(_WATCH_S):
+            patience_s = max(_LATE_TICKS * self._every_s, _PATIENCE_S)
             if time.monotonic() - self._ticked <= patience_s:
                 continue
             self._ticked = time.monotonic()

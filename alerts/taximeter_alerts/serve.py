@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from taximeter.settings.exposure import is_loopback
 from taximeter.settings.ports import (
     collector_url,
-    live_port,
     part_tls,
     part_url,
     remove_ports,
@@ -26,36 +25,24 @@ from taximeter.settings.ports import (
 from taximeter.settings.settings import Settings, SettingsError
 from taximeter.settings.tls import TlsFiles
 from taximeter_alerts.amounts import say_count
-from taximeter_alerts.api.api import Api
-from taximeter_alerts.backtest.backtest_job import BacktestJob, backtest_command
-from taximeter_alerts.digest.digests import Digests
-from taximeter_alerts.evaluator import Evaluator
-from taximeter_alerts.fleet import Publisher
-from taximeter_alerts.incidents.board import Board
-from taximeter_alerts.incidents.dispatcher import Dispatcher
-from taximeter_alerts.incidents.silences import keep_file_silences
 from taximeter_alerts.notification_log import NotificationLog
-from taximeter_alerts.notifiers.channels import notifiers_of
-from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import RuleBook
+from taximeter_alerts.rules.rules_on_disk import RulesOnDisk
 from taximeter_alerts.scheduler import Scheduler
+from taximeter_alerts.service import Service
 from taximeter_collector.client import ReadClient
 
 
-def dashboard_url(settings: Settings, book: RuleBook) -> str:
-    """Return where links lead: as configured, else to the dashboard of this data dir."""
-    if book.dashboard_url:
-        return book.dashboard_url
-    port = live_port(settings.store.data_dir, "dashboard", "port")
-    return part_url(settings, settings.dashboard.host, port or settings.dashboard.port)
+def run(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    """Evaluate, send and answer until SIGINT or SIGTERM.
 
-
-def run(
-    settings: Settings, book: RuleBook, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> None:
-    """Evaluate, send and answer until SIGINT or SIGTERM. Raises AlreadyRunning, NewerFile, OSError."""
+    Raises RulesError, AlreadyRunning, NewerFile, OSError.
+    """
     host, data_dir = settings.alerts.host, settings.store.data_dir
     token = settings.collector.query_token
+    disk = RulesOnDisk(settings)
+    written = disk.read()
+    disk.check(written.text)
     if not is_loopback(host) and token is None:
         raise SettingsError(
             f"alerts.host = {host} would let anybody on the network read and silence alerts:"
@@ -67,36 +54,23 @@ def run(
         contextlib.closing(reader),
         contextlib.closing(_listen(host, settings.alerts.port)) as listener,
     ):
-        outbox = Outbox(log, notifiers_of(book), clock)
-        keep_file_silences(log, book, clock())
-        dispatcher = Dispatcher(book, log, outbox, lambda: dashboard_url(settings, book))
-        board = Board(book, log, dispatcher)
-        evaluator = Evaluator(book, reader, board, clock)
-        digests = Digests(book, reader, log, outbox, clock, lambda: dashboard_url(settings, book))
-
-        fleet = Publisher(book, reader, lambda: evaluator.budgets, lambda: board.watermark, clock)
+        service = Service(settings, disk, written, log, reader, clock)
 
         def tick() -> None:
-            evaluator.tick()
-            fleet.tick()
-            digests.tick()
+            if service.take_up_rules():
+                scheduler.follow(service.book.every, service.outbox.receivers)
+            service.tick()
 
-        guard = None if is_loopback(host) else token
-        backtests = BacktestJob(backtest_command(settings))
-        api = Api(
-            book, log, board, evaluator.health, outbox, clock, guard,
-            lambda: evaluator.budgets, backtests,
-        )  # fmt: skip
-        hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if is_loopback(host) else ["*"]
-        scheduler = Scheduler(book.every, tick, outbox.receivers, outbox.send_next)
-        server = _Server(_uvicorn_config(api.app(hosts), part_tls(settings, host)))
+        scheduler = Scheduler(
+            service.book.every, tick, service.outbox.receivers, service.outbox.send_next
+        )
+        server = _Server(_uvicorn_config(service.app, part_tls(settings, host)))
         scheduler.start()
         try:
-            asyncio.run(_serve(server, listener, settings, book))
+            asyncio.run(_serve(server, listener, settings, service.book))
         finally:
             remove_ports(data_dir, "alerts")
-            backtests.stop()
-            evaluator.stop()
+            service.stop()
             scheduler.stop()
 
 
@@ -122,9 +96,10 @@ async def _serve(
     await server.serve(sockets=[listener])
 
 
-def _uvicorn_config(app: Starlette, tls: TlsFiles | None) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
         log_config=None,

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5
 _KEEP_S: Final = 2.0
 _LONG_S: Final = 25.0
-"""For a test notice: the channel itself is asked meanwhile."""
+"""For a test notice, when the channel itself is asked meanwhile, and for long texts of rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,22 @@ class AlertsApi:
         """Return the newest backtest, an empty row without one."""
         return next(iter(self._get("backtest").rows), {})
 
-    def start_backtest(self, days: int) -> Done:
-        return self._write("backtest", {"days": days})
+    def start_backtest(self, days: int, text: str | None = None) -> Done:
+        """Start one of the rules in use, or of those in a text."""
+        rules = {} if text is None else {"text": text}
+        return self._write("backtest", {"days": days, **rules}, timeout_s=_LONG_S)
+
+    def rules_file(self) -> Row:
+        """Return the text of alerts.yaml and what is known of it, an empty row if nobody tells."""
+        return next(iter(self._get("rules/file", key="file").rows), {})
+
+    def check_rules(self, text: str) -> Done:
+        return self._write("rules/check", {"text": text}, timeout_s=_LONG_S)
+
+    def save_rules(self, text: str, digest: str, author: str) -> Done:
+        """Put a text in place of the one with this digest."""
+        body = {"text": text, "digest": digest, "author": author}
+        return self._write("rules/file", body, method="PUT", timeout_s=_LONG_S)
 
     def receivers(self) -> Answer:
         return self._get("receivers")
@@ -135,14 +149,15 @@ class AlertsApi:
             self._kept.clear()
         return done
 
-    def _get(self, what: str, window: str = "") -> Answer:
+    def _get(self, what: str, window: str = "", key: str = "") -> Answer:
+        """Return the rows that stand under ``key`` (the path) in the answer."""
         path, now = f"{what}{window}", time.monotonic()
         with self._lock:
             # Windows move on: what is old must go, or it would gather.
             self._kept = {k: v for k, v in self._kept.items() if now - v[0] < _KEEP_S}
             if path in self._kept:
                 return self._kept[path][1]
-        answer = _fetched(f"{self._url()}/api/{path}", what, self._token, self._tls)
+        answer = _fetched(f"{self._url()}/api/{path}", key or what, self._token, self._tls)
         with self._lock:
             self._kept[path] = (time.monotonic(), answer)
         return answer

@@ -19,16 +19,17 @@ _MOST_GUARDS: Final = 20
 def summary(job: Mapping[str, Any]) -> str:
     """Return what became of the backtest in one line."""
     days = format.exact(job.get("days"))
+    of = "the edited text, " if job.get("digest") else ""
     result = job.get("result")
     match job.get("status"):
         case "running":
-            return f"{days} days are being judged, minute by minute"
+            return f"{of}{days} days are being judged, minute by minute"
         case "failed":
-            return f"failed: {job.get('error') or 'it gave no reason'}"
+            return f"{of}failed: {job.get('error') or 'it gave no reason'}"
         case "done" if isinstance(result, Mapping):
             notices = result.get("notices") or ()
             return (
-                f"in {days} days and {format.exact(result.get('groups'))} groups:"
+                f"{of}in {days} days and {format.exact(result.get('groups'))} groups:"
                 f" {format.exact(result.get('incidents'))} incidents,"
                 f" {format.exact(len(notices))} notices"
             )

@@ -56,8 +56,8 @@ _CSS: Final = """<style>
 .st-key-scopebar:has(.st-key-clear-window) .st-key-range button[aria-checked=true] {background: none; color: inherit; border-color: color-mix(in srgb, currentColor 18%, transparent);}
 [class*="st-key-card-"] {padding: 14px 16px 12px !important;}
 [data-testid="stSidebarNav"] ul {gap: 1px;}
-.st-key-sql textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
-code, .st-key-sql textarea {font-variant-ligatures: none !important;}
+:is(.st-key-sql, .st-key-rules-text) textarea {font-family: "JetBrains Mono", ui-monospace, monospace; font-size: 12.5px;}
+code, :is(.st-key-sql, .st-key-rules-text) textarea {font-variant-ligatures: none !important;}
 button[kind^=primary] {background: #4254C8 !important; border-color: #4254C8 !important;}
 button[kind^=primary] :is(p, kbd) {color: #FFFFFF !important; opacity: 1 !important;}
 .st-key-who a {color: inherit; font-size: 13px;}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -89,3 +90,23 @@ def test_a_service_that_stops_leaves_no_process_behind_that_was_about_to_start()
     is_stopped.set()
     wait_until(lambda: job.job.status == "failed")
     assert job.job.error == "the service stops"
+
+
+def test_the_command_finds_the_rules_of_the_data_dir_and_a_text_that_is_piped_in(
+    tmp_path: Path,
+) -> None:
+    """What stood before the command's name was lost."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "alerts.yaml").write_text("version: 1\nrulez: []\n", encoding="utf-8")
+    settings = load_settings(None, {}, data_dir=data)
+
+    def said(*more: str, text: str = "") -> str:
+        command = [*backtest_command(settings)(1), *more]
+        ran = subprocess.run(
+            command, input=text, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return f"{ran.returncode} {ran.stderr.splitlines()[0]}"
+
+    assert said() == f"2 {data}/alerts.yaml:2:1: unknown key 'rulez'; did you mean 'rules'?"
+    assert said("-", text="version: 2\n").startswith("2 -:1:10: version: this program reads")

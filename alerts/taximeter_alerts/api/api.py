@@ -21,6 +21,7 @@ from taximeter.settings.secret import Secret
 from taximeter_alerts.api.annotations import Annotations
 from taximeter_alerts.api.api_input import (
     LONGEST_SILENCE,
+    MOST_BYTES,
     read_body,
     read_duration,
     read_matchers,
@@ -29,6 +30,8 @@ from taximeter_alerts.api.api_input import (
 )
 from taximeter_alerts.api.api_rows import STATUSES, alert_row, budget_row, incident_row, rule_row
 from taximeter_alerts.api.exposition import metrics_text
+from taximeter_alerts.api.rules_text import MOST_BYTES as MOST_BYTES_OF_TEXT
+from taximeter_alerts.api.rules_text import RulesText, text_of
 from taximeter_alerts.backtest.backtest_job import MOST_DAYS, BacktestJob, Job
 from taximeter_alerts.evaluator import Health
 from taximeter_alerts.fleet import staleness
@@ -49,6 +52,7 @@ from taximeter_alerts.outbox.notice import sample_notice
 from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import Rule, RuleBook
 from taximeter_alerts.rules.defaults import OWN_RULES
+from taximeter_alerts.rules.rules_on_disk import digest_of
 
 _MOST_ROWS: Final = 1_000
 _TRIES: Final = 20
@@ -70,10 +74,12 @@ class Api:
     budgets: Callable[[], Sequence[BudgetStatus] | None] = tuple
     """None: they are not known yet."""
     backtests: BacktestJob | None = None
+    rules_text: RulesText | None = None
 
     def app(self, hosts: list[str]) -> Starlette:
         """Return the application; `hosts` are the names it answers to ("*": any)."""
         annotations = Annotations(self.log, self.clock)
+        text = self.rules_text
         return Starlette(
             routes=[
                 Route("/api/rules", self._guarded(self.rules)),
@@ -85,7 +91,7 @@ class Api:
                 ),
                 Route("/api/budgets", self._guarded(self.spent_budgets)),
                 Route("/api/backtest", self._guarded(self.backtest)),
-                Route("/api/backtest", self._guarded_write(self.start_backtest), methods=["POST"]),
+                Route("/api/backtest", self._guarded_text(self.start_backtest), methods=["POST"]),
                 Route("/api/receivers", self._guarded(self.receivers)),
                 Route("/api/deliveries", self._guarded(self.deliveries)),
                 Route(
@@ -102,6 +108,7 @@ class Api:
                     "/api/silences/{id}", self._guarded_write(self.unsilence), methods=["DELETE"]
                 ),
                 *annotations.routes(self._guarded, self._guarded_write),
+                *(text.routes(self._guarded, self._guarded_text) if text is not None else ()),
                 Route("/healthz", self.healthz),
                 Route("/metrics", self.metrics),
             ],
@@ -201,6 +208,7 @@ class Api:
             "backtest": {
                 "status": job.status,
                 "days": job.days,
+                "digest": None if job.text is None else digest_of(job.text),
                 "started_at": time_text(job.started_at),
                 "error": job.error,
                 "result": job.result,
@@ -208,11 +216,14 @@ class Api:
         }
 
     def start_backtest(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Start one of so many days (30), in a process of its own."""
-        days = body.get("days", 30)
+        """Start one of so many days (30), in a process of its own: of the rules in use, or of a text."""
+        days, text = body.get("days", 30), None
         if type(days) is not int or not 1 <= days <= MOST_DAYS:
             raise HTTPException(400, f"days must be a whole number from 1 to {MOST_DAYS}.")
-        if self.backtests is None or not self.backtests.start(days, self.clock()):
+        if "text" in body and self.rules_text is not None:
+            text = text_of(body)
+            self.rules_text.book(text)
+        if self.backtests is None or not self.backtests.start(days, self.clock(), text):
             raise HTTPException(409, "A backtest is running: wait for its answer.")
         return self.backtest({})
 
@@ -367,10 +378,15 @@ class Api:
 
         return handle
 
-    def _guarded_write(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    def _guarded_text(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+        return self._guarded_write(answer, MOST_BYTES_OF_TEXT)
+
+    def _guarded_write(
+        self, answer: Callable[[dict[str, Any]], dict[str, Any]], most_bytes: int = MOST_BYTES
+    ) -> Any:
         async def handle(request: Request) -> Response:
             self._check_token(request)
-            body = await read_body(request)
+            body = await read_body(request, most_bytes)
             return JSONResponse(await run_in_threadpool(answer, {**body, **request.path_params}))
 
         return handle

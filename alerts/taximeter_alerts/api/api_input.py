@@ -16,10 +16,10 @@ from taximeter_alerts.rules.yaml_nodes import did_you_mean
 
 LONGEST_SILENCE: Final = timedelta(days=30)
 _MOST_CHARACTERS: Final = 500
-_MOST_BYTES: Final = 65_536
+MOST_BYTES: Final = 65_536
 
 
-async def read_body(request: Request) -> dict[str, Any]:
+async def read_body(request: Request, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """Return the JSON object of a request. A page elsewhere can't send this content type."""
     if request.method == "DELETE":
         return {}
@@ -28,8 +28,8 @@ async def read_body(request: Request) -> dict[str, Any]:
     text = bytearray()
     async for part in request.stream():
         text += part
-        if len(text) > _MOST_BYTES:
-            raise HTTPException(413, f"The body may have {_MOST_BYTES:,} bytes.")
+        if len(text) > most_bytes:
+            raise HTTPException(413, f"The body may have {most_bytes:,} bytes.")
     try:
         body = json.loads(text or b"{}")
         # Half a surrogate pair passes as JSON, but is no text that could be stored.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ class Job:
     status: str
     """``none``, ``running``, ``done`` or ``failed``."""
     days: int = 0
+    text: str | None = None
+    """The rules that are judged; None: those in use."""
     started_at: datetime | None = None
     error: str | None = None
     result: dict[str, Any] | None = None
@@ -58,12 +60,12 @@ class BacktestJob:
     def job(self) -> Job:
         return self._job
 
-    def start(self, days: int, now: datetime) -> bool:
-        """Start one; return false if one runs already."""
+    def start(self, days: int, now: datetime, text: str | None = None) -> bool:
+        """Start one of the rules in use, or of those in a text; return false if one runs already."""
         with self._lock:
             if self._job.status == "running":
                 return False
-            self._job = job = Job("running", days, now)
+            self._job = job = Job("running", days, text, now)
         threading.Thread(target=self._run, args=(job,), name="backtest", daemon=True).start()
         return True
 
@@ -75,33 +77,33 @@ class BacktestJob:
         if process is not None and process.poll() is None:
             process.terminate()
 
-    def _started(self, days: int) -> subprocess.Popen[str]:
+    def _started(self, job: Job) -> subprocess.Popen[str]:
         """Return the process. Raises OSError where none can be had, or the service stops."""
-        command = self._command(days)
+        command = [*self._command(job.days), *(() if job.text is None else ("-",))]
         with self._lock:
             if self._is_stopped:
                 raise OSError("the service stops")
             self._process = process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if job.text is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
             )
         return process
 
     def _run(self, job: Job) -> None:
         try:
-            process = self._started(job.days)
+            process = self._started(job)
             if sys.platform != "win32":  # whoever waits for an alert comes first
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
-            said, error = process.communicate()
+            said, error = process.communicate(job.text)
             result = json.loads(said) if process.returncode == 0 else None
         except Exception as fault:  # noqa: BLE001 - one that stays "running" lets no other start
             error, result = str(fault), None
         if result is None:
             last = (error.strip().splitlines() or ["it ended without an answer"])[-1]
             last = last.removeprefix("taximeter alerts: ")
-            self._job = Job("failed", job.days, job.started_at, last[:_MOST_ERROR])
+            self._job = replace(job, status="failed", error=last[:_MOST_ERROR])
         else:
-            self._job = Job("done", job.days, job.started_at, result=result)
+            self._job = replace(job, status="done", result=result)

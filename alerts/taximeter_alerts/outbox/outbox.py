@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -31,11 +32,21 @@ class Outbox:
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._log, self._notifiers, self._clock, self._jitter = log, notifiers, clock, jitter
-        self._busy = {name: threading.Lock() for name in notifiers}
+        self._log, self._clock, self._jitter = log, clock, jitter
+        self._notifiers: Mapping[str, Notifier] = {}
+        self._busy: dict[str, threading.Lock] = {}
         # Nobody can know whether these arrived: the process died while it was sending.
         log.execute("update outbox set status = 'ambiguous' where status = 'sending'")
-        for row in log.rows(
+        self.follow(notifiers)
+
+    def follow(self, notifiers: Mapping[str, Notifier]) -> None:
+        """Send through these from now on; what waits for a receiver that is gone is given up."""
+        with contextlib.ExitStack() as sending:
+            for lock in self._busy.values():
+                sending.enter_context(lock)  # a notice that is on its way goes its way
+            self._busy = {name: self._busy.get(name) or threading.Lock() for name in notifiers}
+            self._notifiers = notifiers
+        for row in self._log.rows(
             "select id, receiver from outbox where status in ('queued', 'ambiguous')"
         ):
             if row["receiver"] not in notifiers:
@@ -70,8 +81,8 @@ class Outbox:
 
     def send_next(self, receiver: str) -> bool:
         """Send this receiver's oldest due notice; return whether there was one."""
-        with self._busy[receiver]:
-            row = self._claim(receiver)
+        with self._busy.get(receiver) or threading.Lock():
+            row = self._claim(receiver) if receiver in self._notifiers else None
             if row is None:
                 return False
             self._send(row)

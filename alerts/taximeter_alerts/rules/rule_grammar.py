@@ -28,11 +28,14 @@ _NOTHING: Final = Condition("above", float("inf"))
 def read_rules(nodes: Nodes, node: yaml.Node | None, receivers: set[str]) -> list[Rule]:
     """Return the rules of a list; a name is given once."""
     rules: list[Rule] = []
+    taken: set[str] = set()
     for item in nodes.sequence(node):
         keys = nodes.mapping(item, RULE_KEYS, _rule_name(item), example=_RULE, instead=_INSTEAD)
         found = _Grammar(nodes, keys).rules(item, receivers)
-        if "name" in keys and {*names_of(rules)} & {*names_of(found)}:
+        names = names_of(found)
+        if "name" in keys and not taken.isdisjoint(names):
             nodes.fault(keys["name"], "there is a rule of this name already")
+        taken.update(names)
         rules += found
         nodes.context = ""
     return rules

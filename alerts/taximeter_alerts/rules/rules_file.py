@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from yaml.reader import ReaderError
 
-from taximeter_alerts.amounts import parse_duration
+from taximeter_alerts.amounts import parse_duration, say_count
 from taximeter_alerts.rules.book import RuleBook, names_of
 from taximeter_alerts.rules.defaults import OWN_RULES, default_rules
 from taximeter_alerts.rules.receivers_file import (
@@ -21,13 +23,14 @@ from taximeter_alerts.rules.receivers_file import (
     read_silences,
 )
 from taximeter_alerts.rules.rule_grammar import read_rules
-from taximeter_alerts.rules.yaml_nodes import Fault, Nodes
+from taximeter_alerts.rules.yaml_nodes import Fault, Nodes, TooMuch
 
 _TOP_KEYS: Final = (
     "version", "every", "settle", "group_wait", "repeat_interval", "dashboard_url", "defaults",
     "allow_networks", "email", "notify", "silences", "digest", "rules",
 )  # fmt: skip
-_MOST_BYTES: Final = 1_000_000
+_MOST_BYTES: Final = 256_000
+_TOO_LARGE: Final = Fault(1, 1, "the text is larger than 256 KB")
 
 
 class RulesError(Exception):
@@ -43,18 +46,24 @@ def load_rules(file: Path | None, environ: Mapping[str, str] = os.environ) -> Ru
     """Return the rules of a file, the default rules if there is none. Raises RulesError."""
     if file is None:
         return RuleBook(default_rules())
+    return parse_rules(read_rules_text(file), str(file), environ)
+
+
+def read_rules_text(file: Path) -> str:
+    """Return the text of a file, with its line ends. Raises RulesError."""
     try:
         if file.stat().st_size > _MOST_BYTES:
-            raise RulesError(str(file), [Fault(1, 1, "the file is larger than 1 MB")])
-        text = file.read_text(encoding="utf-8")
+            raise RulesError(str(file), [_TOO_LARGE])
+        return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise RulesError(str(file), [Fault(1, 1, f"cannot be read: {reason}")]) from error
-    return parse_rules(text, str(file), environ)
 
 
 def parse_rules(text: str, file: str, environ: Mapping[str, str]) -> RuleBook:
     """Return what this text says. Raises RulesError with all faults found."""
+    if len(text.encode(errors="replace")) > _MOST_BYTES:
+        raise RulesError(file, [_TOO_LARGE])
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -62,13 +71,31 @@ def parse_rules(text: str, file: str, environ: Mapping[str, str]) -> RuleBook:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = f"not valid YAML: {error.problem}{_way_out(error.problem or '')}"
         raise RulesError(file, [Fault(line, column, said)]) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RulesError(file, [Fault(1, 1, f"not valid YAML: {error}")]) from error
+    except ReaderError as error:
+        before = text[: error.position].split("\n")
+        said = f"not valid YAML: the character U+{ord(text[error.position]):04X} is not allowed"
+        raise RulesError(file, [Fault(len(before), len(before[-1]) + 1, said)]) from error
+    except RecursionError as error:
+        raise RulesError(file, [Fault(1, 1, "not valid YAML: it is nested too deeply")]) from error
     nodes = Nodes(environ)
-    book = _read(nodes, root)
+    with contextlib.suppress(TooMuch):
+        book = _read(nodes, root)
     if nodes.faults:
         raise RulesError(file, nodes.faults)
     return book
+
+
+def say_book(book: RuleBook) -> str:
+    """Return what a file without faults holds, as `3 own rules, 9 default rules, 1 receiver`."""
+    default = sum(rule.is_default for rule in book.rules)
+    counts = [
+        say_count(len(book.names) - default, "own rule"),
+        say_count(default, "default rule"),
+        say_count(len(book.receivers), "receiver"),
+        *([say_count(len(book.digests), "digest")] if book.digests else ()),
+        *([say_count(len(book.silences), "silence")] if book.silences else ()),
+    ]
+    return f"{', '.join(counts)}, no errors"
 
 
 def _way_out(problem: str) -> str:

@@ -11,13 +11,16 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import yaml
 
 from taximeter.settings.secret import Secret
 
 T = TypeVar("T")
+_MOST_VALUES: Final = 100_000
+"""Read of one text; an anchor can make millions of a few."""
+_MOST_FAULTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Fault:
     line: int
     column: int
     message: str
+
+
+class TooMuch(Exception):
+    """So many values or faults that reading ends here; the last fault says so."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -52,6 +59,8 @@ class Nodes:
     """What is read now, as faults begin: `rule dear: `."""
     keys: dict[yaml.Node, str] = field(default_factory=dict)
     """The key of each value that was met, which faults name."""
+    values: int = 0
+    """How many were met."""
 
     def secret(self, node: yaml.Node) -> Secret:
         """Return what env:NAME or file:/path refers to; a secret never stands in the file."""
@@ -91,6 +100,7 @@ class Nodes:
         if not isinstance(node, yaml.MappingNode):
             self.fault(node, f"keys with values are expected here, as {example}")
             return {}
+        self._count(node)
         known = list(allowed) if allowed is not None else None
         keys: dict[str, yaml.Node] = {}
         for key, value in node.value:
@@ -119,6 +129,7 @@ class Nodes:
         if not isinstance(node, yaml.SequenceNode):
             self.fault(node, "a list is expected here: [a, b], or each entry after '- '")
             return []
+        self._count(node)
         return list(node.value)
 
     def one_or_more(self, node: yaml.Node | None) -> list[yaml.Node]:
@@ -166,3 +177,16 @@ class Nodes:
         mark, key = node.start_mark, self.keys.get(node)
         told = f"{self.context}{f'{key}: ' if key else ''}{message}"
         self.faults.append(Fault(mark.line + 1, mark.column + 1, told))
+        if len(self.faults) > _MOST_FAULTS:
+            told = f"there are more than {_MOST_FAULTS} faults: mend these first"
+            self._end(node, told)
+
+    def _count(self, node: yaml.CollectionNode) -> None:
+        self.values += len(node.value)
+        if self.values > _MOST_VALUES:
+            self._end(node, f"with its aliases the text has more than {_MOST_VALUES:,} values")
+
+    def _end(self, node: yaml.Node, message: str) -> NoReturn:
+        mark = node.start_mark
+        self.faults.append(Fault(mark.line + 1, mark.column + 1, message))
+        raise TooMuch

@@ -38,6 +38,10 @@ create table if not exists annotation (
     id text primary key, at text not null, until text, text text not null,
     agent_name text, service_name text, author text, created_at text not null) strict;
 
+-- Who replaced alerts.yaml through the API, and by which text.
+create table if not exists rules_change (
+    at text not null, author text, file text not null, digest text not null) strict;
+
 create table if not exists outbox (
     id text primary key, incident text not null, transition text not null, receiver text not null,
     notice text not null, status text not null, attempts integer not null default 0,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from taximeter_dashboard import backtest_rows, blocks, charts, format, frame, session
+from taximeter_dashboard import backtest_rows, blocks, charts, format, frame, rules_editor, session
 from taximeter_dashboard.alerting import (
     Alert,
     address,
@@ -61,6 +61,7 @@ def draw() -> None:
     with frame.card("Rules", _watching(rules.rows), key="rules"):
         rows = [_rule(row) for row in rules.rows]
         table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
+        rules_editor.draw(api)
     _backtest(api)
     with st.grid(2, min_column_width=350, gap="small"):
         _silences(api, current)

@@ -22,7 +22,6 @@ from taximeter.settings.tls import TlsFiles, check_tls
 __all__ = ["SETTINGS", "Settings", "SettingsError", "load_settings"]
 
 FILE_NAME: Final = "taximeter.toml"
-RULES_NAME: Final = "alerts.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +270,6 @@ def _build(values: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
         dialects=values.get(DIALECTS, ()),
         file=file,
     )
-
-
-def _rules_at_hand(data_dir: Path) -> Path | None:
-    """Return the alerts.yaml that lies here or in the data dir, None if there is none."""
-    candidates = (Path(RULES_NAME), data_dir.expanduser() / RULES_NAME)
-    return next((file.resolve() for file in candidates if file.is_file()), None)
 
 
 def _token(from_environment: str | None, setting: str, file: Path | None) -> Secret | None:
