@@ -18,11 +18,17 @@ _TEXT, _AUTHOR = "rules-text", "rules-author"
 _BASE: Final = "_rules_base"
 """The text that the edited one began with, and its digest."""
 _SAID: Final = "_rules_said"
+_FILE: Final = "_rules_file"
+"""What the service said of it last."""
 
 
 def draw(api: AlertsApi) -> None:
     """Draw it folded; what is typed stays until the browser's tab is closed."""
-    file = api.rules_file()
+    # Once without an answer must not take the text away from under who types.
+    file = api.rules_file() or st.session_state.get(_FILE)
+    if not file:
+        return
+    st.session_state[_FILE] = file
     if problem := file.get("problem"):
         sheet([blocks.note(str(problem), "bad")], key="rules-problem")
     is_editor = session.may_edit()
@@ -46,12 +52,12 @@ def _edit(file: Mapping[str, Any]) -> None:
     state = st.session_state
     if _BASE not in state:
         _begin_with(file)
+    why_not = file.get("why_not_writable")
     st.text_area(
-        "alerts.yaml", height=_HEIGHT, key=_TEXT, on_change="ignore", persist_state="session",
-        label_visibility="collapsed",
+        "alerts.yaml", height=_HEIGHT, key=_TEXT, persist_state="session",
+        on_change="rerun" if why_not else "ignore", label_visibility="collapsed",
     )  # fmt: skip
     _if_changed_meanwhile(file)
-    why_not = file.get("why_not_writable")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="rules-do"):
         st.button("Check", key="rules-check", on_click=_check)
         for days in TRY_DAYS:

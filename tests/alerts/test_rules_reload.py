@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.alerts.test_alerts_process import Alerts, Store, World, alerts
+from tests.alerts.timeline import RULES, Timeline
 from tests.patience import wait_until
 
 __all__ = ["alerts"]
@@ -82,3 +83,20 @@ def test_a_file_with_faults_or_none_changes_nothing_and_is_said(
     wait_until(lambda: receivers(alerts) == [], "no receiver")
     assert alerts.stop() == 0
     assert "xoxb-secret" not in capfd.readouterr().err
+
+
+def test_what_waits_for_a_receiver_that_is_gone_is_given_up_and_the_others_go_on(
+    timeline: Timeline,
+) -> None:
+    timeline.restart(RULES.replace("{ops:", "{page: {email: p@example.org}, ops:"))
+    for name in ("ops", "page"):
+        timeline.inbox(name).is_down = True
+    timeline.run(3, (("errors", "a"),))
+    timeline.outbox.follow({"page": timeline.inbox("page")})
+    dead = {row["receiver"]: row["last_error"] for row in timeline.outbox.undelivered()}
+    assert dead["ops"] == "the receiver is no longer in alerts.yaml"
+    assert timeline.outbox.send_next("ops") is False
+    timeline.inbox("page").is_down = False
+    timeline.run(5, (("errors", "a"),))
+    assert [notice.kind for notice in timeline.inbox("page").notices] == ["firing"]
+    assert timeline.inbox("ops").notices == []

@@ -165,13 +165,17 @@ def test_a_text_is_tried_before_it_is_saved(api: Api) -> None:
     assert api.job.job.result == {"argv": ["7"], "text": ""}
 
 
-@pytest.mark.parametrize("how", ["folder", "file", "mode"])
+@pytest.mark.parametrize("how", ["folder", "file", "mode", "owner", "mount"])
 def test_where_it_cannot_be_written_that_is_said_in_one_sentence(
     api: Api, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.file.write_text(GOOD, encoding="utf-8")
     if how == "mode":
         api.file.chmod(0o444)
+    elif how == "owner":
+        monkeypatch.setattr(os, "geteuid", lambda: api.file.stat().st_uid + 1)
+    elif how == "mount":
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == api.file)
     else:
         refused = api.file.parent if how == "folder" else api.file
         real = os.access
