@@ -139,3 +139,29 @@ def test_a_viewer_reads_the_text_and_has_no_button(browser: Browser, parts: Part
         assert (visit.overflow(), visit.violations()) == (0, [])
         assert page.evaluate("window.pwned") is None
         assert visit.complaints == []
+
+
+def test_a_text_that_cannot_be_saved_there_is_downloaded(browser: Browser, parts: Parts) -> None:
+    parts.begin_with(BEFORE)
+    parts.file.chmod(0o444)
+    try:
+        with visiting(browser, parts.dashboard, 390) as visit:
+            page = visit.page
+            page.goto(parts.dashboard + "/alerts")
+            sign_in(page, "change")
+            page.get_by_text("Edit alerts.yaml").click()
+            page.get_by_text("is read-only. Copy or download the text").wait_for()
+            assert page.get_by_role("button", name="Save").count() == 0
+            text = page.get_by_label("alerts.yaml", exact=True)
+            text.fill(BEFORE + RULES)
+            text.blur()
+            visit.settle()
+            with page.expect_download() as taken:
+                page.get_by_role("button", name="Download").click()
+            assert taken.value.path().read_text(encoding="utf-8") == BEFORE + RULES
+            assert taken.value.suggested_filename == "alerts.yaml"
+            picture(page, "read-only")
+            assert (visit.overflow(), visit.violations()) == (0, [])
+            assert visit.complaints == []
+    finally:
+        parts.file.chmod(0o644)

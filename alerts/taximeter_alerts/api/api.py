@@ -29,10 +29,11 @@ from taximeter_alerts.api.api_input import (
     read_text,
 )
 from taximeter_alerts.api.api_rows import STATUSES, alert_row, budget_row, incident_row, rule_row
+from taximeter_alerts.api.backtests import Backtests
 from taximeter_alerts.api.exposition import metrics_text
 from taximeter_alerts.api.rules_text import MOST_BYTES as MOST_BYTES_OF_TEXT
-from taximeter_alerts.api.rules_text import RulesText, text_of
-from taximeter_alerts.backtest.backtest_job import MOST_DAYS, BacktestJob, Job
+from taximeter_alerts.api.rules_text import RulesText
+from taximeter_alerts.backtest.backtest_job import BacktestJob
 from taximeter_alerts.evaluator import Health
 from taximeter_alerts.fleet import staleness
 from taximeter_alerts.incidents.board import Board
@@ -52,7 +53,6 @@ from taximeter_alerts.outbox.notice import sample_notice
 from taximeter_alerts.outbox.outbox import Outbox
 from taximeter_alerts.rules.book import Rule, RuleBook
 from taximeter_alerts.rules.defaults import OWN_RULES
-from taximeter_alerts.rules.rules_on_disk import digest_of
 
 _MOST_ROWS: Final = 1_000
 _TRIES: Final = 20
@@ -80,6 +80,7 @@ class Api:
         """Return the application; `hosts` are the names it answers to ("*": any)."""
         annotations = Annotations(self.log, self.clock)
         text = self.rules_text
+        backtests = Backtests(self.backtests, text, self.clock)
         return Starlette(
             routes=[
                 Route("/api/rules", self._guarded(self.rules)),
@@ -90,8 +91,7 @@ class Api:
                     "/api/incidents/{id}/snooze", self._guarded_write(self.snooze), methods=["POST"]
                 ),
                 Route("/api/budgets", self._guarded(self.spent_budgets)),
-                Route("/api/backtest", self._guarded(self.backtest)),
-                Route("/api/backtest", self._guarded_text(self.start_backtest), methods=["POST"]),
+                *backtests.routes(self._guarded, self._guarded_text),
                 Route("/api/receivers", self._guarded(self.receivers)),
                 Route("/api/deliveries", self._guarded(self.deliveries)),
                 Route(
@@ -200,32 +200,6 @@ class Api:
             "usual_age_s": age.usual_s,
             "is_stale": age.is_stale,
         }
-
-    def backtest(self, _: dict[str, Any]) -> dict[str, Any]:
-        """The newest backtest that was asked for here, and what it found."""
-        job = self.backtests.job if self.backtests is not None else Job("none")
-        return {
-            "backtest": {
-                "status": job.status,
-                "days": job.days,
-                "digest": None if job.text is None else digest_of(job.text),
-                "started_at": time_text(job.started_at),
-                "error": job.error,
-                "result": job.result,
-            }
-        }
-
-    def start_backtest(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Start one of so many days (30), in a process of its own: of the rules in use, or of a text."""
-        days, text = body.get("days", 30), None
-        if type(days) is not int or not 1 <= days <= MOST_DAYS:
-            raise HTTPException(400, f"days must be a whole number from 1 to {MOST_DAYS}.")
-        if "text" in body and self.rules_text is not None:
-            text = text_of(body)
-            self.rules_text.book(text)
-        if self.backtests is None or not self.backtests.start(days, self.clock(), text):
-            raise HTTPException(409, "A backtest is running: wait for its answer.")
-        return self.backtest({})
 
     def receivers(self, _: dict[str, Any]) -> dict[str, Any]:
         """The receivers, and what each could not be told."""

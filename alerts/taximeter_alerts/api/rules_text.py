@@ -94,21 +94,17 @@ class RulesText:
         try:
             return self.disk.check(text)
         except RulesError as error:
-            faults = say_count(len(error.faults), "fault")
-            first = error.faults[0]
-            told = (
-                f"The text has {faults}, the first at {first.line}:{first.column}: {first.message}."
-            )
-            raise HTTPException(400, told) from None
+            raise _refusal(error) from None
 
     def save(self, body: dict[str, Any]) -> dict[str, Any]:
         """Put a text in the file's place: text, author, digest of the text that was edited."""
         text, digest = text_of(body), body.get("digest")
         if not isinstance(digest, str):
             raise HTTPException(400, "digest must be that of the text that was edited.")
-        self.book(text)
         try:
             saved = self.disk.replace(text, digest)
+        except RulesError as error:
+            raise _refusal(error) from None
         except ChangedMeanwhile:
             raise HTTPException(
                 409, f"{self.disk.file} has changed since it was read: nothing was saved."
@@ -131,3 +127,9 @@ def text_of(body: dict[str, Any]) -> str:
     if not isinstance(text, str):
         raise HTTPException(400, "text must be that of an alerts.yaml.")
     return text
+
+
+def _refusal(error: RulesError) -> HTTPException:
+    number, first = say_count(len(error.faults), "fault"), error.faults[0]
+    told = f"The text has {number}, the first at {first.line}:{first.column}: {first.message}."
+    return HTTPException(400, told)
