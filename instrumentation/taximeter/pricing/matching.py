@@ -8,7 +8,14 @@ from typing import Any, Final
 
 Clause = Mapping[str, Any]
 
-PROVIDER_ALIASES: Final = {
+_PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
+
+
+def _plain(name: str) -> str:
+    return _PUNCTUATION.sub("", name.lower())
+
+
+_ALIASES: Final = {
     "gcp.gen_ai": "google",
     "gcp.gemini": "google",
     "gcp.vertex_ai": "google",
@@ -18,9 +25,11 @@ PROVIDER_ALIASES: Final = {
     "google_vertexai": "google",
     "google-vertex": "google",
     "google.vertex": "google",
+    "google-vertex-anthropic": "google",
     "gemini": "google",
     "google_genai": "google",
     "google.generative-ai": "google",
+    "google_ai": "google",
     "aws.bedrock": "aws",
     "bedrock": "aws",
     "amazon_bedrock": "aws",
@@ -34,19 +43,26 @@ PROVIDER_ALIASES: Final = {
     "azure_openai": "azure",
     "azure-openai": "azure",
     "azure_ai": "azure",
+    "azure_foundry": "azure",
+    "azure_ai_foundry": "azure",
     "x_ai": "x-ai",
     "xai": "x-ai",
     "mistral_ai": "mistral",
     "mistralai": "mistral",
     "moonshot_ai": "moonshotai",
+    "moonshot": "moonshotai",
     "together_ai": "together",
     "togetherai": "together",
     "fireworks_ai": "fireworks",
+    "z_ai": "zai",
+    "github_copilot": "github-copilot",
     "ibm.watsonx.ai": "ibm",
 }
-FRAMEWORKS: Final = frozenset(
-    {"strands-agents", "microsoft.agent_framework", "autogen", "crewai", "langchain", "litellm",
-     "llama_index", "llamaindex", "pydantic-ai", "taximeter", "other", "unknown"}
+PROVIDER_ALIASES: Final = _ALIASES | {_plain(name): home for name, home in _ALIASES.items()}
+"""Emitters' names in lower case, and the same without punctuation: `AwsBedrock` is `aws_bedrock`."""
+_FRAMEWORKS: Final = frozenset(
+    {"strandsagents", "microsoftagentframework", "autogen", "crewai", "langchain", "litellm", "litellmproxy",
+     "llamaindex", "pydanticai", "taximeter", "genkit", "portkey", "helicone", "other", "unknown"}
 )  # fmt: skip
 _HOMES: Final = frozenset(
     {"anthropic", "openai", "mistral", "cohere", "google", "azure", "groq", "deepseek",
@@ -70,7 +86,7 @@ _VERTEX_HOST: Final = re.compile(
 )
 _RESIDENT_HOST: Final = re.compile(r"[a-z]{2}\.api\.openai\.com$")
 _BEDROCK_PREFIX: Final = re.compile(
-    r"^(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai)\."
+    r"^(?:(?:us|eu|apac|jp|au|global|us-gov)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|google|nvidia|qwen|writer)\."
 )
 
 
@@ -79,16 +95,21 @@ def provider_id(raw: str | None, model: str) -> str | None:
 
     >>> provider_id("gcp.vertex_ai", "gemini-2.5-pro"), provider_id("crewai", "gpt-5")
     ('google', None)
-    >>> provider_id(None, "us.anthropic.claude-opus-5-5"), provider_id("anthropic.messages", "x")
-    ('aws', 'anthropic')
+    >>> provider_id("anthropic", "us.anthropic.claude-opus-5-5"), provider_id("AwsBedrock", "x")
+    ('aws', 'aws')
+    >>> provider_id("anthropic.messages", "claude-opus-5-5")
+    'anthropic'
     """
     name = (raw or "").strip().lower()
-    if not name or name in FRAMEWORKS:
-        return "aws" if _BEDROCK_PREFIX.match(model.lower()) else None
+    is_unnamed = not name or _plain(name) in _FRAMEWORKS
+    if (is_unnamed or name in PROTOCOLS) and _BEDROCK_PREFIX.match(model.lower()):
+        return "aws"
+    if is_unnamed:
+        return None
     # `openai.responses`, `google.vertex.chat`: frameworks add which of its interfaces was used.
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
-        head = ".".join(parts[:count])
+        head = _plain("".join(parts[:count]))
         if head in PROVIDER_ALIASES:
             return PROVIDER_ALIASES[head]
     return parts[0] if parts[0] in _HOMES else name
