@@ -87,7 +87,10 @@ with counted as (
         coalesce(read_stated, case when absent_read_is_zero or w_stated is not null or kind_found = 'embedding' then 0 end) as r
     from stated
 ), summed as (
-    select *, case when w = 0 then 0 else coalesce(case when written_long <= w then written_long end, w - written_short,
+    -- Who leaves reasoning out of the output and does not tell it says it in the total.
+    select * replace (coalesce(thought, case when leaves_reasoning_out and total = i + coalesce(r, 0) + coalesce(w, 0) + o then 0
+            when leaves_reasoning_out and total >= i + o then total - i - o end) as thought),
+        case when w = 0 then 0 else coalesce(case when written_long <= w then written_long end, w - written_short,
             case when not coalesce(has_two_lifetimes, false) then 0 end) end as l,
         coalesce(r, 0) + coalesce(w, 0) as cached
     from settled
