@@ -96,6 +96,7 @@ SHAPES = {
     "responses": "openai_responses",
     "generateContent": "gemini",
     "streamGenerateContent": "gemini",
+    "converse": "bedrock",
 }
 
 

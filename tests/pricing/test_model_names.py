@@ -75,7 +75,8 @@ def test_a_models_name_in_every_spelling(
         ("AwsBedrock", "amazon.nova-pro-v1:0", "aws"), ("anthropic", "us.anthropic.claude-opus-5-5", "aws"),
         ("VertexAI", "claude-opus-5-5", "google"), ("GoogleAI", "gemini-2.5-pro", "google"),
         ("googleVertex.anthropic.messages", "claude-opus-5-5", "google"), (None, "googleai/gemini-2.5-pro", "google"),
-        ("AzureOpenAI", "gpt-5", "azure"), ("AzureFoundry", "claude-opus-5-5", "azure"), ("xAI", "grok-4.3", "x-ai"),
+        ("AzureOpenAI", "gpt-5", "azure"), ("AzureFoundry", "claude-opus-5-5", "azure"),
+        ("azure_openai_llm", "gpt-5", "azure"), ("Anthropic_LLM", "claude-opus-5-5", "anthropic"), ("xAI", "grok-4.3", "x-ai"),
         ("litellm_proxy", "gpt-5", "openai"), ("genkit", "anthropic/claude-opus-5-5", "anthropic"),
     ],
 )  # fmt: skip

@@ -62,7 +62,7 @@ PROVIDER_ALIASES: Final = _ALIASES | {_plain(name): home for name, home in _ALIA
 """Emitters' names in lower case, and the same without punctuation: `AwsBedrock` is `aws_bedrock`."""
 _FRAMEWORKS: Final = frozenset(
     {"strandsagents", "microsoftagentframework", "autogen", "crewai", "langchain", "litellm", "litellmproxy",
-     "llamaindex", "pydanticai", "taximeter", "genkit", "portkey", "helicone", "other", "unknown"}
+     "llamaindex", "pydanticai", "taximeter", "genkit", "springai", "portkey", "helicone", "other", "unknown"}
 )  # fmt: skip
 _HOMES: Final = frozenset(
     {"anthropic", "openai", "mistral", "cohere", "google", "azure", "groq", "deepseek",
@@ -100,7 +100,7 @@ def provider_id(raw: str | None, model: str) -> str | None:
     >>> provider_id("anthropic.messages", "claude-opus-5-5")
     'anthropic'
     """
-    name = (raw or "").strip().lower()
+    name = (raw or "").strip().lower().removesuffix("_llm")
     is_unnamed = not name or _plain(name) in _FRAMEWORKS
     if (is_unnamed or name in PROTOCOLS) and _BEDROCK_PREFIX.match(model.lower()):
         return "aws"
