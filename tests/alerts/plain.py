@@ -67,14 +67,15 @@ def usual_of(windows: Sequence[PastWindow], window_s: int) -> Usual | None:
         by_day.setdefault(window.age_days, []).append(window.value)
     highs = sorted((quantile(values, 0.95) for values in by_day.values()), reverse=True)
     lows = sorted(quantile(values, 0.05) for values in by_day.values())
+    outside = 2 if len(by_day) >= 10 else 1
     costs = [w.cost_per_request for w in chosen if w.cost_per_request is not None]
     return Usual(
         value=median(w.value for w in chosen),
-        high=highs[1] if len(highs) > 1 else highs[0],
+        high=highs[min(len(highs) - 1, outside)],
         days=len(by_day),
         is_this_hour=is_near,
         cost_per_request=median(costs) if costs else None,
-        low=lows[1] if len(lows) > 1 else lows[0],
+        low=lows[min(len(lows) - 1, outside)],
     )
 
 

@@ -48,17 +48,18 @@ RULES = (
 )  # fmt: skip
 
 
-def test_one_bad_day_does_not_become_usual_but_two_do() -> None:
-    def usual(bad_days: int) -> tuple[float, float]:
-        days = np.repeat(np.arange(14), 12)
-        start_s = int(END.timestamp()) - days * 86_400 - 300 * (1 + np.tile(np.arange(12), 14))
+def test_two_bad_days_do_not_become_usual_but_three_do_and_of_few_days_two() -> None:
+    def usual(bad_days: int, of: int = 14) -> tuple[float, float]:
+        days = np.repeat(np.arange(of), 12)
+        start_s = int(END.timestamp()) - days * 86_400 - 300 * (1 + np.tile(np.arange(12), of))
         value = np.where(days < bad_days, 1.0, 0.1)
         columns = PastWindows(0 * days, start_s, value, 30 + 0 * value, 0 * value, value)
         found = usual_range(columns, 300, 2, END)
         return float(found.value[0]), float(found.high[0])
 
-    assert usual(1) == (0.1, 0.1)
-    assert usual(2)[1] == 1.0
+    assert usual(2) == (0.1, 0.1)
+    assert usual(3)[1] == 1.0
+    assert (usual(1, of=9)[1], usual(2, of=9)[1]) == (0.1, 1.0)
 
 
 @pytest.mark.parametrize("seed", range(4))

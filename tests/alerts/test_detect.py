@@ -47,7 +47,7 @@ def test_a_cost_of_six_times_the_usual_breaches_and_explains_itself() -> None:
     assert verdict.outcome == "breach"
     assert explain(COST, {"agent_name": "checkout-agent"}, verdict) == (
         "checkout-agent: cost per request $0.42, 6.0x the usual $0.07 at this hour;"
-        " 13 of the last 14 days stayed under $0.07."
+        " 12 of the last 14 days stayed under $0.07."
         " 212 requests in the last 5 min, about $74.20 extra."
     )
 
@@ -147,7 +147,7 @@ def test_a_cache_that_serves_half_as_much_has_dropped() -> None:
     assert (verdict.outcome, verdict.high) == ("breach", 0.6)
     assert explain(CACHE, {"agent_name": "a"}, verdict) == (
         "a: cache-hit ratio 5 %, 0.1x the usual 60 % at this hour;"
-        " 13 of the last 14 days stayed above 60 %. 40 calls in the last 5 min."
+        " 12 of the last 14 days stayed above 60 %. 40 calls in the last 5 min."
     )
 
 

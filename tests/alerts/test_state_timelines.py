@@ -80,6 +80,21 @@ def test_the_same_incident_opens_again_within_a_day_and_is_kept_longer(timeline:
     assert [row["times"] for row in timeline.rows("incident")] == [2]
 
 
+def test_a_learned_rule_fires_again_only_on_what_came_after_it_was_resolved(
+    tmp_path: Path,
+) -> None:
+    """The window of a breach here is 15 minutes; one that reaches back still holds what was told."""
+    timeline = Timeline(tmp_path, RULES.replace("above $1", "spike 2x"))
+    timeline.run(5, (COST_A,))
+    timeline.run(15)
+    timeline.run(14, (COST_A,))
+    assert [kind for _, kind in timeline.told] == ["firing", "resolved"]
+    assert timeline.status() == "resolved"
+    timeline.run(10, (COST_A,))
+    assert [kind for _, kind in timeline.told] == ["firing", "resolved", "firing_again"]
+    timeline.close()
+
+
 def test_an_alert_that_flaps_within_an_hour_is_one_thread(timeline: Timeline) -> None:
     for _ in range(12):
         timeline.run(1, (COST_A,))

@@ -1,6 +1,6 @@
 """Is this group's window out of its usual range? Samples in, a verdict out; no clock, no I/O.
 
-Values are judged by the "usual range" (median and second-highest day of comparable windows),
+Values are judged by the "usual range" (median and third-highest day of comparable windows),
 failure rates by a Wilson bound on the counts.
 """
 
@@ -17,6 +17,7 @@ from taximeter_alerts.rules.book import LOOPS, NEWEST_S, Rule
 Outcome = Literal["breach", "clear", "learning", "no_data"]
 
 HISTORY_DAYS: Final = 14
+MANY_DAYS: Final = 10
 ENOUGH_REQUESTS: Final = 20
 ENOUGH_IN_A_DAY: Final = 5
 ENOUGH_NEWEST: Final = 50
@@ -59,12 +60,12 @@ class Usual:
 
     value: float
     high: float
-    """The second-highest day: what all but one of the days stayed under."""
+    """What all but `days_outside` of the days stayed under."""
     days: int
     is_this_hour: bool
     cost_per_request: float | None = None
     low: float = 0.0
-    """The second-lowest day: what all but one of the days stayed above."""
+    """What all but `days_outside` of the days stayed above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,15 @@ class Reference:
     dearest_days: int = 0
     hours: Mapping[datetime, float] = field(default_factory=dict)
     """Requests of each hour that had any."""
+
+
+def days_outside(days: Any) -> Any:
+    """Return how many of some days (a number or an array) may leave the usual range.
+
+    >>> int(days_outside(14)), int(days_outside(5))
+    (2, 1)
+    """
+    return 1 + (days >= MANY_DAYS)
 
 
 def judge(rule: Rule, samples: Mapping[int, Sample], reference: Reference) -> Verdict:

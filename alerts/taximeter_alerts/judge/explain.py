@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taximeter_alerts.amounts import say_amount, say_duration
-from taximeter_alerts.judge.detect import HISTORY_DAYS, Verdict
+from taximeter_alerts.judge.detect import HISTORY_DAYS, Verdict, days_outside
 from taximeter_alerts.rules.book import LOOPS, Rule
 
 _TITLES = {
@@ -115,7 +115,7 @@ def _against(rule: Rule, verdict: Verdict) -> str:
         return f", {times}the usual {usual}{when}; learned from {_days(verdict.days)}"
     return (
         f", {times}the usual {usual}{when};"
-        f" {verdict.days - 1} of the last {_days(verdict.days)} stayed {end} {high}"
+        f" {verdict.days - days_outside(verdict.days)} of the last {_days(verdict.days)} stayed {end} {high}"
     )
 
 

@@ -1,7 +1,8 @@
 """What is usual, for all groups at once: columns of past windows in, a fact a group out. Pure.
 
-*Usual* is the median of comparable windows, its range what all but one of the days stayed within; a
-usual failure rate is the median of the days' rates. One bad day can't become usual, two can.
+*Usual* is the median of comparable windows, its range what all but two of the days stayed within (of
+few days: all but one); a usual failure rate is the median of the days' rates. Two bad days, or one
+bad night over the turn of a day, can't become usual, three can.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from taximeter_alerts.judge.detect import HISTORY_DAYS, Reference, Usual
+from taximeter_alerts.judge.detect import HISTORY_DAYS, Reference, Usual, days_outside
 from taximeter_alerts.judge.segments import Floats, Ints, Segments, number_of, spread
 from taximeter_alerts.rules.book import DEAREST, DROPS, RATES
 
@@ -215,13 +216,14 @@ def usual_range(windows: PastWindows, window_s: int, size: int, end: datetime) -
     by_day = Segments(windows.group * _MOST_DAYS + ages, windows.value)
     highs = Segments(by_day.ids // _MOST_DAYS, by_day.quantile(0.95))
     lows = Segments(by_day.ids // _MOST_DAYS, by_day.quantile(0.05))
+    outside = days_outside(highs.size)
     middle = Segments(windows.group, windows.value)
     has_cost = ~np.isnan(windows.cost)
     costs = Segments(windows.group[has_cost], windows.cost[has_cost])
     return UsualColumns(
         value=spread(middle.ids, middle.median(), size),
-        high=spread(highs.ids, highs.nth(-2), size),
-        low=spread(lows.ids, lows.nth(1), size),
+        high=spread(highs.ids, highs.nth(-1 - outside), size),
+        low=spread(lows.ids, lows.nth(outside), size),
         cost=spread(costs.ids, costs.median(), size),
         days=number_of(by_day.ids // _MOST_DAYS, size),
         is_this_hour=is_near,

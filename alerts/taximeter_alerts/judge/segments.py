@@ -29,9 +29,10 @@ class Segments:
         """The groups that have a value, each once, in order."""
         self.size: Ints = np.diff(self._first, append=len(group))
 
-    def nth(self, place: int) -> Floats:
+    def nth(self, place: int | Ints) -> Floats:
         """Return the value at a place of each group, or the nearest there is; negative: from the top."""
-        wanted = self.size + place if place < 0 else np.full_like(self.size, place)
+        places = np.broadcast_to(place, self.size.shape)
+        wanted = np.where(places < 0, self.size + places, places)
         return self._at(np.clip(wanted, 0, self.size - 1))
 
     def median(self) -> Floats:

@@ -56,7 +56,7 @@ def step(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
     if state.evaluated_at is not None and at <= state.evaluated_at:
         return Step(state)
     state = replace(state, evaluated_at=at)
-    verdict = _without_data(rule, verdict)
+    verdict = _without_old_news(state, rule, _without_data(rule, verdict), at)
     if verdict.outcome == "breach":
         return _breach(replace(state, data_at=at), rule, verdict, at)
     if state.is_firing:
@@ -109,6 +109,19 @@ def _without_data(rule: Rule, verdict: Verdict) -> Verdict:
     if verdict.outcome != "no_data" or rule.no_data == "keep":
         return verdict
     return replace(verdict, outcome="breach" if rule.no_data == "alert" else "clear")
+
+
+def _without_old_news(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Verdict:
+    """Return what a window says of the time since the alert was resolved.
+
+    One that reaches back further still holds what was told: learned rules don't fire again on it.
+    """
+    if state.is_firing or state.resolved_at is None or verdict.window_s is None:
+        return verdict
+    is_old = at - timedelta(seconds=verdict.window_s) < state.resolved_at
+    if verdict.outcome != "breach" or not is_old or not rule.has_sensitivity:
+        return verdict
+    return replace(verdict, outcome="clear")
 
 
 def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
