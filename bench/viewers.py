@@ -24,6 +24,7 @@ from traffic import request_body
 
 READS_S = (4.0, 12.0)
 REQUEST = 50
+PATIENCE_MS = 180_000
 VISITED = [name for name in PAGES if name != "Live tail"]
 
 
@@ -84,16 +85,19 @@ async def view(browser: Browser, url: str, ends: float, took: list[float]) -> No
     await asyncio.sleep(random.uniform(0, READS_S[1]))
     context = await browser.new_context(viewport=WINDOW)
     page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     await page.goto(f"{url}/setup?range=24h")
     at = "Set-up"
-    await page.locator(PAGES[at][1]).first.wait_for(timeout=120_000)
+    await page.locator(PAGES[at][1]).first.wait_for(timeout=PATIENCE_MS)
     while time.monotonic() < ends:
         await asyncio.sleep(random.uniform(*READS_S))
         at = random.choice([name for name in VISITED if name != at])
         started = time.monotonic()
         await page.get_by_role("link", name=at, exact=True).click()
-        await page.locator(PAGES[at][1]).first.wait_for(timeout=120_000)
-        await page.locator("[data-stale=true]").first.wait_for(state="detached", timeout=120_000)
+        await page.locator(PAGES[at][1]).first.wait_for(timeout=PATIENCE_MS)
+        await page.locator("[data-stale=true]").first.wait_for(
+            state="detached", timeout=PATIENCE_MS
+        )
         took.append(time.monotonic() - started)
     await context.close()
 
