@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,6 +76,17 @@ def test_an_id_that_more_than_32_share_names_none_in_whatever_order_they_come(
 def test_32_within_ten_minutes_are_still_views_of_one(store: Store) -> None:
     send(store, [mocked(range(1, 33), 10_000)])
     assert one(store, BILLED)[0] == 1
+    assert tables(store)["reused_key"] == []
+
+
+def test_asking_often_for_an_answer_that_is_not_there_yet_is_one_call(store: Store) -> None:
+    asks = [chat(n, n * 10, response_id="resp_1", start=n * 2000, end=n * 2000 + 50) for n in range(1, 61)]  # fmt: skip
+    without_usage = [
+        replace(ask, attributes=tuple(a for a in ask.attributes if ".usage." not in a[0]))
+        for ask in asks[:-1]
+    ]
+    send(store, [without_usage, asks[-1:]])
+    assert one(store, BILLED) == (1, 110)
     assert tables(store)["reused_key"] == []
 
 

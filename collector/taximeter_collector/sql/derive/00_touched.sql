@@ -23,17 +23,19 @@ set variable link_time = (select {'first': min(start_time), 'last': max(end_time
 create or replace temp table d_keyed as from same_key('d_link', 'rollup.call_link', 'rollup.reused_key');
 
 -- An id that so many calls share within ten minutes, or tool calls within a day, is given anew: nothing is one call because of it.
+-- Who waits for an answer that is made in the background asks for it often, and is told no usage until it is there.
 create or replace temp table d_reused as
 from rollup.reused_key
 union
 select link_key
 from (
-    select link_key, case when kind in ('llm', 'embedding') then count(*) over minutes else count(*) over a_day end as calls
-    from (from d_keyed union select trace_id, span_id, kind, link_key, end_time from d_link where link_key is not null)
+    select link_key, kind in ('llm', 'embedding') as is_call, count(*) over minutes as calls, count(prompt_tokens) over minutes as calls_with_usage,
+        count(*) over a_day as tool_calls
+    from (from d_keyed union select trace_id, span_id, kind, link_key, end_time, prompt_tokens from d_link where link_key is not null)
     window minutes as (partition by link_key order by end_time range between interval 10 minutes preceding and current row),
         a_day as (partition by link_key order by end_time range between interval 1 day preceding and current row)
 )
-where calls > 32;
+where case when is_call then calls_with_usage > 32 or calls > 1000 else tool_calls > 32 end;
 
 create or replace temp table d_touched as
 from d_changed union select trace_id from d_keyed union from linked_traces('d_link', 'rollup.call_link') union from linked_signals('d_link', 'rollup.call_link');
