@@ -25,6 +25,7 @@ from traffic import request_body
 READS_S = (4.0, 12.0)
 REQUEST = 50
 PATIENCE_MS = 180_000
+ALONE_S = 20
 VISITED = [name for name in PAGES if name != "Live tail"]
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     asked = parser.parse_args()
     before = rss_mb(asked.pid)
     with Senders(asked.collector, asked.rate) as alone:
-        time.sleep(20)
+        time.sleep(ALONE_S)
     with Senders(asked.collector, asked.rate) as beside:
         took, there = asyncio.run(visit(asked))
     show("ingest alone, seconds to the acknowledgement", alone.waits_s)

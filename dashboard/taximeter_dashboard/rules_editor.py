@@ -137,13 +137,12 @@ def _save() -> None:
     text = state[_TEXT]
     if not _is_clean(text):
         return
-    done = session.alerts().save_rules(text, state[_BASE][1], state[_AUTHOR] or "")
+    before = state[_BASE][1]
+    done = session.alerts().save_rules(text, before, state[_AUTHOR] or "")
     if done.error is None:
         _go_on_from(done.answer.get("file") or {})
-    _say(
-        done.error,
-        "Saved. The alerts service takes it up at its next evaluation; the text before is kept as alerts.yaml.bak.",
-    )
+    kept = "; the text before is kept as alerts.yaml.bak" if before else ""
+    _say(done.error, f"Saved. The alerts service takes it up at its next evaluation{kept}.")
 
 
 def _say(error: str | None, text: str) -> None:
