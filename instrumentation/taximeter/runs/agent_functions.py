@@ -39,10 +39,8 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
             while await body.next():
                 if run is not None:
                     run.keep(body.item)
-                try:
+                with body:
                     body.send((yield body.item))
-                except BaseException as thrown:  # noqa: BLE001 - the agent's own to catch
-                    body.throw(thrown)
         except GeneratorExit as reader:
             if run is not None:
                 run.left(reader)

@@ -61,7 +61,38 @@ class Inside:
             detach(self._token)
 
 
-class Body:
+class _AtYield:
+    """What a reader does at the ``yield`` reaches the generator: ``with body: body.send((yield item))``."""
+
+    def __init__(
+        self, send: Callable[[Any], Any], throw: Callable[[BaseException], Any], part: Part
+    ) -> None:
+        self._send, self._throw, self._part = send, throw, part
+        self._go: Callable[[], Any] = functools.partial(send, None)
+        self.item: Any = None
+        """The last item; at the end what a plain generator returned."""
+
+    def send(self, value: Any) -> None:
+        """Give the next part what its reader sent."""
+        self._go = functools.partial(self._send, value)
+
+    def __enter__(self) -> None:
+        """Wait for what its reader does."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Give the next part what its reader has thrown; where the reader leaves, it leaves."""
+        if error is None or isinstance(error, GeneratorExit):
+            return False
+        self._go = functools.partial(self._throw, error)
+        return True
+
+
+class Body(_AtYield):
     """A generator, run up to its next item at a time."""
 
     def __init__(
@@ -71,11 +102,8 @@ class Body:
         check: Callable[[], None] | None = None,
     ) -> None:
         """``part`` gives what each part runs in; ``check`` is called in it, and may raise."""
-        self._items, self._part, self._check = items, part, check
-        self._go: Callable[[], Any] = functools.partial(items.send, None)
-        self.item: Any = None
-        """The last item; at the end what the generator returned."""
-        self.has_yielded = False
+        super().__init__(items.send, items.throw, part)
+        self._items, self._check = items, check
 
     def next(self) -> bool:
         """Run the next part; return whether it gave an item."""
@@ -87,18 +115,7 @@ class Body:
             except StopIteration as stop:
                 self.item = stop.value
                 return False
-        self.has_yielded = True
         return True
-
-    def send(self, value: Any) -> None:
-        """Give the next part what its reader sent."""
-        self._go = functools.partial(self._items.send, value)
-
-    def throw(self, error: BaseException) -> None:
-        """Give it what its reader has thrown; where the reader leaves, this raises it."""
-        if isinstance(error, GeneratorExit):
-            raise error
-        self._go = functools.partial(self._items.throw, error)
 
     def close(self) -> None:
         """Let the generator clean up where it has not ended."""
@@ -106,7 +123,7 @@ class Body:
             self._items.close()
 
 
-class AsyncBody:
+class AsyncBody(_AtYield):
     """An async generator, run up to its next item at a time."""
 
     def __init__(
@@ -117,10 +134,8 @@ class AsyncBody:
         dropped: Callable[[], None] | None = None,
     ) -> None:
         """``within`` awaits a part; ``dropped`` is called where the interpreter closes nothing."""
-        self._items, self._part, self._within, self._dropped = items, part, within, dropped
-        self._go: Callable[[], Awaitable[Any]] = functools.partial(items.asend, None)
-        self.item: Any = None
-        self.has_yielded = False
+        super().__init__(items.asend, items.athrow, part)
+        self._items, self._within, self._dropped = items, within, dropped
 
     async def next(self) -> bool:
         """Run the next part; return whether it gave an item."""
@@ -130,18 +145,7 @@ class AsyncBody:
                 self.item = await (go() if within is None else within(go))
             except StopAsyncIteration:
                 return False
-        self.has_yielded = True
         return True
-
-    def send(self, value: Any) -> None:
-        """Give the next part what its reader sent."""
-        self._go = functools.partial(self._items.asend, value)
-
-    def throw(self, error: BaseException) -> None:
-        """Give it what its reader has thrown; where the reader leaves, this raises it."""
-        if isinstance(error, GeneratorExit):
-            raise error
-        self._go = functools.partial(self._items.athrow, error)
 
     async def aclose(self) -> None:
         """Let the generator clean up where it has not ended."""
@@ -162,10 +166,8 @@ def passed_on(body: Body, keep: Callable[[Any], None]) -> Generator[Any, Any, An
     try:
         while body.next():
             keep(body.item)
-            try:
+            with body:
                 body.send((yield body.item))
-            except BaseException as thrown:  # noqa: BLE001 - the body's own to catch
-                body.throw(thrown)
         return body.item
     finally:
         body.close()

@@ -85,10 +85,8 @@ def async_generator_tool(
             body = AsyncBody(function(*args, **kwargs))
             async with aclosing(body):
                 while await body.next():
-                    try:
+                    with body:
                         body.send((yield body.item))
-                    except BaseException as thrown:  # noqa: BLE001 - the tool's own to catch
-                        body.throw(thrown)
             return
         with Execution(function, settings, args, kwargs) as execution:
             execution.check_arguments()
@@ -107,10 +105,8 @@ def async_generator_tool(
                         async with aclosing(body):
                             while await body.next():
                                 attempt.keep(body.item)
-                                try:
+                                with body:
                                     body.send((yield body.item))
-                                except BaseException as thrown:  # noqa: BLE001 - see above
-                                    body.throw(thrown)
                         return
                 except Exception as error:  # noqa: BLE001 - raised again unless another attempt follows
                     wait = attempt.wait_after(error)
