@@ -44,7 +44,6 @@ class Health:
     failures_in_a_row: int = 0
     last_error: str | None = None
     failing_since: datetime | None = None
-    finished_at: datetime | None = None
     duration_s: float = 0.0
 
 
@@ -111,7 +110,6 @@ class Evaluator:
         else:
             self.health.failures_in_a_row = 0
             self.health.last_error = self.health.failing_since = None
-            self.health.finished_at = self._clock()
         self._board.check_itself(self.health.failing_since, self.health.last_error, self._clock())
         self.health.evaluations += done
         self.health.duration_s = time.monotonic() - started

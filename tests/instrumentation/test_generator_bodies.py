@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 import pytest
-from tests.instrumentation.observed import attempts
 from tests.instrumentation.yielding import (
     Source,
     agent_of,
@@ -178,19 +177,22 @@ def test_what_a_generator_does_as_it_is_closed_is_part_of_it(
     assert is_below(tool, spans.named("invoke_agent tidy")[0])
 
 
-def test_one_that_fails_as_it_is_closed_has_failed(spans: SpanList) -> None:
-    @taximeter.tool
+@pytest.mark.parametrize(
+    "decorate", [taximeter.tool, taximeter.agent("closing")], ids=["tool", "agent"]
+)
+def test_one_that_fails_as_it_is_closed_has_failed(spans: SpanList, decorate: Any) -> None:
     def closing() -> Iterator[int]:
         try:
             yield 1
         finally:
             raise OSError("its own")
 
-    left: Any = closing()
+    left: Any = decorate(closing)()
     next(left)
     with pytest.raises(OSError, match="its own"):
         left.close()
-    assert attempts(spans, "closing")[0][semconv.ERROR_TYPE] == "OSError"
+    (span,) = spans.spans
+    assert said(span)[semconv.ERROR_TYPE] == "OSError"
 
 
 def test_a_coroutine_agent_that_nobody_awaits_any_more_is_cancelled(spans: SpanList) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import anthropic
 import pytest
@@ -234,57 +233,3 @@ def test_a_wrong_limit_is_refused_when_it_is_written() -> None:
         taximeter.Limits(iterations=-1)
     with pytest.raises(ValueError, match="on_limit"):
         taximeter.Limits(on_limit="ignore")  # type: ignore[arg-type]
-
-
-def asked() -> Generator[str, str, str]:
-    try:
-        got = yield "ready"
-    except KeyError:
-        got = "caught"
-    yield got
-    return "done"
-
-
-async def asked_async() -> AsyncGenerator[str, str]:
-    try:
-        got = yield "ready"
-    except KeyError:
-        got = "caught"
-    yield got
-
-
-def test_a_generator_gets_what_its_reader_sends_and_throws(spans: SpanList) -> None:
-    agent = taximeter.agent("asked")(asked)
-    sent, thrown = agent(), agent()
-    assert (next(sent), sent.send("hello")) == ("ready", "hello")
-    assert (next(thrown), thrown.throw(KeyError())) == ("ready", "caught")
-    with pytest.raises(StopIteration, match="done"):
-        next(sent)
-
-
-def test_an_async_generator_gets_them_too(spans: SpanList) -> None:
-    agent = taximeter.agent("asked")(asked_async)
-
-    async def talk() -> list[str]:
-        sent, thrown = agent(), agent()
-        return [
-            *(await anext(sent), await sent.asend("hello")),
-            *(await anext(thrown), await thrown.athrow(KeyError())),
-        ]
-
-    assert asyncio.run(talk()) == ["ready", "hello", "ready", "caught"]
-
-
-def test_a_generator_that_fails_as_it_closes_still_ends_its_run(spans: SpanList) -> None:
-    @taximeter.agent("closing")
-    def closing() -> Iterator[int]:
-        try:
-            yield 1
-        finally:
-            raise OSError("its own")
-
-    left: Any = closing()
-    next(left)
-    with pytest.raises(OSError, match="its own"):
-        left.close()
-    assert len(spans.named("invoke_agent closing")) == 1
