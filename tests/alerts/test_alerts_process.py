@@ -133,16 +133,21 @@ class Alerts:
         return [a for a in self.get("/api/alerts")["alerts"] if a["status"] == "firing"]
 
 
-@pytest.fixture
-def world(store: Store) -> Iterator[World]:
+def world_of(store: Store, minutes: int) -> Iterator[World]:
+    """Yield one whose requests cost far more than usual for so many minutes, from half an hour ago on."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     store.add_minutes("support", now - timedelta(days=4), 4 * 1440 - 30, requests=4)
-    store.add_minutes("support", now - timedelta(minutes=30), 30, requests=40, cost_usd=1.0)
+    store.add_minutes("support", now - timedelta(minutes=30), minutes, requests=40, cost_usd=1.0)
     world = World(store)
     yield world
     world.let_go.set()
     world.server.shutdown()
     world.server.server_close()
+
+
+@pytest.fixture
+def world(store: Store) -> Iterator[World]:
+    yield from world_of(store, minutes=30)
 
 
 @pytest.fixture

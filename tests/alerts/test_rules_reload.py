@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.alerts.test_alerts_process import Alerts, Store, World, alerts
+from tests.alerts.test_alerts_process import Alerts, Store, World, alerts, world_of
 from tests.alerts.timeline import RULES, Timeline
 from tests.patience import wait_until
 
@@ -19,13 +18,7 @@ MORE = "  - {name: dear, watch: cost_per_request_usd, by: agent_name, when: abov
 @pytest.fixture
 def world(store: Store) -> Iterator[World]:
     """Traffic that goes on while the test does: what is not new does not begin to fire."""
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
-    store.add_minutes("support", now - timedelta(days=4), 4 * 1440 - 30, requests=4)
-    store.add_minutes("support", now - timedelta(minutes=30), 40, requests=40, cost_usd=1.0)
-    world = World(store)
-    yield world
-    world.server.shutdown()
-    world.server.server_close()
+    yield from world_of(store, minutes=40)
 
 
 def names(alerts: Alerts) -> list[str]:
