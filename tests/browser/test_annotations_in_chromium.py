@@ -12,9 +12,9 @@ from tests.patience import wait_until
 
 from taximeter_dashboard.charts import INK as INKS
 
-from .conftest import Site, part, visiting
+from .conftest import Site, visiting
 from .telemetry import HOSTILE
-from .test_sign_in_in_chromium import sign_in
+from .test_sign_in_in_chromium import guarded_parts, sign_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,15 +35,7 @@ INKED = """ink => [...document.querySelectorAll('canvas')].map(canvas => {
 def parts(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The alerts API and the dashboard with tokens, over the same collector."""
     data_dir: Path = tmp_path_factory.mktemp("annotated")
-    variables = {
-        "TAXIMETER_VIEWER_TOKEN": "look",
-        "TAXIMETER_EDITOR_TOKEN": "change",
-        "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
-    }
-    with (
-        part("alerts", data_dir, **variables) as alerts,
-        part("dashboard", data_dir, **variables) as dashboard,
-    ):
+    with guarded_parts(site, data_dir) as (alerts, dashboard):
         yield f"http://127.0.0.1:{alerts}/api/annotations", f"http://127.0.0.1:{dashboard}"
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from tests.patience import wait_until
 
-from .conftest import Site, part, visiting
+from .conftest import Site, visiting
 from .telemetry import HOSTILE
-from .test_sign_in_in_chromium import sign_in
+from .test_sign_in_in_chromium import guarded_parts, sign_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,15 +48,7 @@ class Parts:
 def parts(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     data_dir: Path = tmp_path_factory.mktemp("edited")
     (data_dir / "alerts.yaml").write_text(BEFORE, encoding="utf-8")
-    variables = {
-        "TAXIMETER_VIEWER_TOKEN": "look",
-        "TAXIMETER_EDITOR_TOKEN": "change",
-        "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
-    }
-    with (
-        part("alerts", data_dir, **variables) as alerts,
-        part("dashboard", data_dir, **variables) as dashboard,
-    ):
+    with guarded_parts(site, data_dir) as (alerts, dashboard):
         yield Parts(data_dir, alerts, dashboard)
 
 

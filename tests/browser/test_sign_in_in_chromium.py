@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +23,31 @@ pytestmark = pytest.mark.browser
 REQUEST = f"/request?id={HOSTILE_ID}"
 
 
+def tokens_of(site: Site) -> dict[str, str]:
+    """Return what makes a part ask for tokens, beside the site's collector."""
+    return {
+        "TAXIMETER_VIEWER_TOKEN": "look",
+        "TAXIMETER_EDITOR_TOKEN": "change",
+        "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
+    }
+
+
+@contextmanager
+def guarded_parts(site: Site, data_dir: Path) -> Iterator[tuple[int, int]]:
+    """Run the alerts and a dashboard that asks for tokens over the site's collector; yield their ports."""
+    variables = tokens_of(site)
+    with (
+        part("alerts", data_dir, **variables) as alerts,
+        part("dashboard", data_dir, **variables) as dashboard,
+    ):
+        yield alerts, dashboard
+
+
 @pytest.fixture(scope="module")
 def guarded(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The dashboard of the same collector, with tokens, and content for editors only."""
     data_dir: Path = tmp_path_factory.mktemp("guarded")
-    variables = {
-        "TAXIMETER_VIEWER_TOKEN": "look",
-        "TAXIMETER_EDITOR_TOKEN": "change",
-        "TAXIMETER_DASHBOARD_CONTENT": "editors",
-        "TAXIMETER_COLLECTOR_HTTP_PORT": site.collector.rpartition(":")[2],
-    }
+    variables = {**tokens_of(site), "TAXIMETER_DASHBOARD_CONTENT": "editors"}
     with part("dashboard", data_dir, **variables) as port:
         yield f"http://127.0.0.1:{port}"
 
