@@ -87,9 +87,11 @@ def test_a_fault_is_shown_mended_and_saved_and_the_service_goes_by_it(
             page.get_by_role("link", name="Cache").click()
             page.get_by_role("heading", name="Cache").first.wait_for()
             page.get_by_role("link", name="Alerts").click()
+            visit.settle()  # what is left of the page before can be clicked until then
             page.get_by_text("Edit alerts.yaml").click()
-            text.wait_for()
-            assert "cost_us," in text.input_value()
+            text.last.wait_for()
+            visit.settle()
+            assert text.count() == 1 and "cost_us," in text.input_value()
         text.fill(BEFORE + RULES)
         page.get_by_label("Your name").last.fill("ann")
         page.get_by_role("button", name="Save").click()
