@@ -70,6 +70,14 @@ def test_what_is_no_repeat(store: Store, spans: list[Span]) -> None:
     assert one(store, "select max_consecutive_repeat, max_repeats, thrash_cost_pico, fanout_duplicates from agent_runs") == (1, 0, 0, 0)  # fmt: skip
 
 
+def test_a_mock_that_gives_all_calls_one_id_hides_no_repeat_where_no_decision_is_seen(
+    store: Store,
+) -> None:
+    asked = [tool(10 + n, at=200 * n, gen_ai__tool__call__id="call_0") for n in range(3)]
+    send(store, [[agent(1), *asked]])
+    assert one(store, RUN)[:2] == (3, 2)
+
+
 def test_the_same_call_twice_in_one_turn_is_a_parallel_duplicate(store: Store) -> None:
     send(store, [turns([tool(10, at=200), tool(11, at=210)], [tool(12, at=1200, q="y")])])
     assert one(store, "select max_repeats, fanout_duplicates from agent_runs") == (0, 1)

@@ -87,7 +87,7 @@ from d_priced p anti join d_side using (trace_id, span_id)
 where p.is_billed and p.kind = 'llm';
 
 -- Within one turn the same call again is an attempt of it (same id, or after a failure), else a parallel duplicate.
--- Without visible decisions only what is_parallel is parallel.
+-- Without visible decisions only what is_parallel is parallel, and the id says nothing: a mock gives one to all calls.
 create or replace temp table d_tool_order as
 with turned as (
     select e.trace_id, e.span_id, coalesce(e.run_span_id, '') as run, e.start_unix_nano, e.end_unix_nano, e.failed,
@@ -106,7 +106,7 @@ with turned as (
     from turned window same as (partition by trace_id, run, key, turn order by start_unix_nano, span_id)
 )
 select * exclude (id_before, failed_before, is_parallel, nth),
-    coalesce(key is not null and (attempt > 1 or (nth > 1 and (tool_call_id = id_before
+    coalesce(key is not null and (attempt > 1 or (nth > 1 and (turn is not null and tool_call_id = id_before
         or (failed_before and not is_parallel and coalesce(tool_call_id = id_before, true))))), false) as is_retry,
     coalesce(key is not null and nth > 1 and not is_retry and (turn is not null or is_parallel), false) as is_fanout_duplicate,
     sum(is_mutating::integer) over (partition by trace_id, run order by start_unix_nano, span_id) as writes_before
