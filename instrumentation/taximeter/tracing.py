@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import (
     ReadableSpan,
     SpanProcessor,
     TracerProvider,
+    sampling,
 )
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import Span, SpanKind, Tracer
@@ -24,7 +25,7 @@ from taximeter import semconv
 from taximeter.export.queue import ExportQueue, Immediate
 from taximeter.guard import guarded
 from taximeter.runs.current import current_request
-from taximeter.span_attributes import stamped_attributes
+from taximeter.span_attributes import put, stamped_attributes
 
 if TYPE_CHECKING:
     from taximeter.budgets.fleet import Fleet
@@ -35,10 +36,11 @@ ClockNs = Callable[[], int]
 class OwnTracer:
     """Starts our own spans, each with its request's user, session, tenant and tags."""
 
-    __slots__ = ("_tracer",)
+    __slots__ = ("_provider", "_tracer")
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, provider: trace.TracerProvider | None = None) -> None:
         self._tracer = tracer
+        self._provider = provider if isinstance(provider, OurProvider) else None
 
     def start_span(
         self,
@@ -54,9 +56,27 @@ class OwnTracer:
             attributes = {**(attributes or {}), **request.attributes}
         if stamped := stamped_attributes():
             attributes = {**(attributes or {}), **stamped}
-        return self._tracer.start_span(
-            name, kind=kind, attributes=attributes, start_time=start_time
-        )
+        start = self._tracer.start_span
+        if self._provider is None or not self._provider.is_ours_alone or not attributes:
+            return start(name, kind=kind, attributes=attributes, start_time=start_time)
+        span = start(name, kind=kind, start_time=start_time)
+        put(span, attributes)
+        return span
+
+
+class OurProvider(TracerProvider):
+    """Makes spans where the application has no provider, until it sets one."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource=resource, shutdown_on_exit=False)
+        self.is_ours_alone = type(self.sampler).__module__ == sampling.__name__
+        """Whether nobody looks at a span as it starts: no other processor, and no other sampler than
+        OpenTelemetry's own, which does not ask for attributes."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Add a processor, ours or the application's."""
+        self.is_ours_alone = self.is_ours_alone and isinstance(span_processor, Relay)
+        super().add_span_processor(span_processor)
 
 
 class Stamp(SpanProcessor):
@@ -70,9 +90,9 @@ class Stamp(SpanProcessor):
     def _stamp(self, span: SdkSpan) -> None:
         request = current_request.get()
         if request is not None:
-            span.set_attributes(request.attributes)
+            put(span, request.attributes)
         if attributes := stamped_attributes():
-            span.set_attributes(attributes)
+            put(span, attributes)
 
 
 class Retimed(SpanProcessor):
@@ -180,7 +200,7 @@ class Meter:
         self._observers = (Stamp(), *observers)
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
-            provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            provider = OurProvider(resource)
             _gives_way.set_ours(provider)
         _gives_way.meter = self
         self.join(provider)
@@ -197,7 +217,8 @@ class Meter:
         relay.observers = self._observers
         relay.retimed, relay.queue = self._retimed, self._retimed or self.queue
         self._joined.append(relay)
-        self._tracer = OwnTracer(trace.get_tracer(semconv.SCOPE, tracer_provider=provider))
+        tracer = trace.get_tracer(semconv.SCOPE, tracer_provider=provider)
+        self._tracer = OwnTracer(tracer, provider)
 
     def tracer(self) -> OwnTracer:
         """Return the tracer of our own spans."""

@@ -13,6 +13,7 @@ import taximeter
 from taximeter import lifecycle
 from taximeter.guard import faults
 from taximeter.runs import call_cost
+from taximeter.runs.call_cost import Terms
 from taximeter.runs.model_calls import account
 from taximeter.testing import FakeModel, SpanList
 
@@ -39,7 +40,7 @@ def spent(
     @taximeter.agent("scout")
     def run() -> None:
         span = lifecycle.tracer().start_span("chat")
-        account(span, usage, shape, provider=provider, model=model, **more)
+        account(span, usage, shape, Terms(provider, model, **more))
         span.end()
 
     with taximeter.request(user="u-1", tenant="acme", tags=["beta", "night"]) as request:

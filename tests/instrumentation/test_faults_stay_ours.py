@@ -18,18 +18,17 @@ from taximeter.guard import faults
 from taximeter.testing import SpanList
 
 MODULES = (
-    "clients.broken_streams", "clients.fields", "clients.openai", "clients.servers",
+    "clients.broken_streams", "clients.fields", "clients.openai", "clients.sending", "clients.servers",
     "clients.streams", "export.queue", "export.room",
     "fingerprint", "pricing.catalog", "pricing.listed_bands", "pricing.matching", "pricing.resolution", "pricing.traffic", "runs.call_cost",
-    "runs.model_calls", "spans", "tools.call_arguments", "tracing", "usage.counts",
+    "runs.model_calls", "span_attributes", "spans", "tools.call_arguments", "tracing", "usage.counts",
     "usage.openai_shapes", "usage.shapes",
 )  # fmt: skip
 THE_HOSTS = {
     "taximeter.runs.model_calls.before_model_call": "raises LimitReached by design",
-    "taximeter.clients.openai._Call.sending": "is the application's own call",
-    "taximeter.clients.openai._Sending.__init__": "is the application's own call",
-    "taximeter.clients.openai._Sending.__enter__": "is the application's own call",
-    "taximeter.clients.openai._Sending.__exit__": "is the application's own call",
+    "taximeter.clients.openai._Call.__enter__": "is the application's own call",
+    "taximeter.clients.openai._Call.__exit__": "is the application's own call",
+    "taximeter.clients.sending.CurrentCall.__exit__": "is the application's own call",
     "taximeter.spans.current_span.__init__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__enter__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__exit__": "holds two names; what it calls is broken below",

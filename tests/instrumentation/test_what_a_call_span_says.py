@@ -14,6 +14,7 @@ import taximeter
 from taximeter import lifecycle, semconv
 from taximeter.demo.fake_api import FakeApi
 from taximeter.demo.replies import Fault, Reply, Tokens
+from taximeter.runs.call_cost import Terms
 from taximeter.runs.model_calls import account
 from taximeter.testing import FakeModel, SpanList
 
@@ -144,10 +145,8 @@ def test_a_call_pinned_to_a_region_says_so_and_costs_its_surcharge(
     for geo in ("global", "us"):
         with taximeter.request() as request:
             span = lifecycle.tracer().start_span("chat")
-            account(
-                span, usage | {"inference_geo": geo}, "anthropic",
-                provider="anthropic", model="claude-opus-5-5",
-            )  # fmt: skip
+            terms = Terms("anthropic", "claude-opus-5-5")
+            account(span, usage | {"inference_geo": geo}, "anthropic", terms)
             span.end()
         costs.append(request.cost_pico)
     assert costs[1] * 10 == costs[0] * 11

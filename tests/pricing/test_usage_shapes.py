@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from taximeter.pricing import FIELDS, Band
+from taximeter.pricing.bands import cost_in, total_in
 from taximeter.usage import Usage, normalise_usage, open_usage
 
 
@@ -209,9 +211,16 @@ def test_what_can_not_be_is_refused(shape: str, raw: Any, error: type[Exception]
 
 
 def test_totals_add_every_leaf_once() -> None:
-    usage = Usage(1, 2, 4, 8, 16, 5, 32, 64, 128, 256, 512)
+    usage = Usage(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, reasoning=5)
     assert usage.prompt_tokens == 1 + 2 + 4 + 8 + 32 + 64 + 256
     assert usage.total_tokens == 1023
+
+
+def test_the_total_alone_is_that_of_the_parts() -> None:
+    usage = Usage(*(2**place for place in range(len(FIELDS))))._replace(reasoning=5)
+    band = Band(prices=tuple(7**place for place in range(len(FIELDS))))
+    cost = cost_in(band, usage)
+    assert cost is not None and total_in(band, usage) == cost.total_pico
 
 
 @pytest.mark.parametrize(

@@ -251,11 +251,6 @@ def _account_native(span: Span, tell: Callable[..., None], usage: Any, model: An
     if span_id not in _owners or not lifecycle.is_active():
         return  # no span that we see: `_Unseen` counts the call
     attributes = getattr(span, "attributes", None) or {}
-    provider = attributes.get(semconv.PROVIDER)
-    tell(
-        span, usage, "anthropic",
-        provider=provider if isinstance(provider, str) else "anthropic",
-        model=model,
-        server_address=text(attributes.get(semconv.SERVER_ADDRESS)),
-        owners=_owners[span_id],
-    )  # fmt: skip
+    provider = text(attributes.get(semconv.PROVIDER)) or "anthropic"
+    address = text(attributes.get(semconv.SERVER_ADDRESS))
+    tell(span, usage, "anthropic", Terms(provider, model, server_address=address), _owners[span_id])

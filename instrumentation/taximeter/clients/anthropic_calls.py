@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.anthropic_events import StreamedUsage, usage_of
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
-from taximeter.clients.sending import Sending
+from taximeter.clients.sending import CurrentCall
 from taximeter.clients.servers import server_of
 from taximeter.clients.streams import observe
 from taximeter.guard import guarded
@@ -28,6 +27,7 @@ from taximeter.runs.model_calls import (
     count_model_call,
 )
 from taximeter.runs.reservations import Owners
+from taximeter.span_attributes import put
 
 MARK: Final = "_taximeter_wrapped"
 _MESSAGES: Final = "/v1/messages"
@@ -55,7 +55,7 @@ def traced_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, kwargs.get("body"))
         if call is None:
             return post(self, path, **kwargs)
-        with Sending(call):
+        with call:
             answer = post(self, path, **within_deadline(self, kwargs))
         call.take(answer)
         return answer
@@ -74,7 +74,7 @@ def traced_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, kwargs.get("body"))
         if call is None:
             return await post(self, path, **kwargs)
-        with Sending(call):
+        with call:
             answer = await until_deadline(post(self, path, **within_deadline(self, kwargs)))
         call.take(answer)
         return answer
@@ -98,7 +98,7 @@ def _made(body: Any, terms: Terms | None, owners: Owners) -> Call | None:
     return Call(body, terms, owners)
 
 
-class Call:
+class Call(CurrentCall):
     """One call that no span of the SDK tells of."""
 
     def __init__(
@@ -110,13 +110,13 @@ class Call:
         began_ns: int | None = None,
         has_span: bool = True,
     ) -> None:
+        super().__init__()
         self._terms = terms or Terms("anthropic", None)
         self._owners = owners
         self._started = time.perf_counter()
         self._told = StreamedUsage()
         self._is_stream = False
         self._model: Any = None
-        self.span: Span = trace.INVALID_SPAN
         body = body if isinstance(body, Mapping) else {}
         self._model = body.get("model")
         if has_span:
@@ -148,7 +148,7 @@ class Call:
             self._is_stream = True
             observe(answer, self)
             return
-        self.span.set_attributes(told_by(answer))
+        put(self.span, told_by(answer))
         self._told.model, self._told.usage = field(answer, "model"), usage_of(answer)
         self._told.is_complete = True
         self.end(None)
@@ -161,9 +161,9 @@ class Call:
             self.span.set_attribute(
                 semconv.TIME_TO_FIRST_CHUNK, time.perf_counter() - self._started
             )
-            self.span.set_attributes(told_by(field(event, "message")))
+            put(self.span, told_by(field(event, "message")))
         elif isinstance(reason := field(field(event, "delta"), "stop_reason"), str):
-            self.span.set_attribute(semconv.FINISH_REASONS, [reason])
+            self.span.set_attribute(semconv.FINISH_REASONS, (reason,))
         return True
 
     @guarded(default=None)
@@ -172,11 +172,8 @@ class Call:
         told = self._told
         if self._is_stream and not told.is_complete or told.usage:
             tell = account if told.is_complete else partial(account_broken, pieces=told.pieces)
-            tell(
-                self.span, told.usage or None, "anthropic",
-                provider=self._terms.provider, model=told.model or self._model,
-                server_address=self._terms.server_address, owners=self._owners,
-            )  # fmt: skip
+            terms = self._terms._replace(model=told.model or self._model)
+            tell(self.span, told.usage or None, "anthropic", terms, self._owners)
         if error is not None:
             if isinstance(status := getattr(error, "status_code", None), int):
                 self.span.set_attribute(semconv.HTTP_STATUS, status)
@@ -193,7 +190,7 @@ def told_by(message: Any) -> dict[str, Any]:
         if isinstance(value := field(message, name), str):
             told[key] = value
     if isinstance(reason := field(message, "stop_reason"), str):
-        told[semconv.FINISH_REASONS] = [reason]
+        told[semconv.FINISH_REASONS] = (reason,)
     return told
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind
 
 from taximeter import lifecycle, semconv
+from taximeter.runs.call_cost import Terms
 from taximeter.runs.model_calls import account, count_model_call
 
 _REMEMBERED: Final = 100_000
@@ -50,8 +51,6 @@ def count_result(
         },
     )
     count_model_call(span, is_decision=operation == semconv.CHAT)
-    account(
-        span, usage, shape, provider=provider, model=model, tier=tier, batch=True,
-        server_address=server_address,
-    )  # fmt: skip
+    terms = Terms(provider, model, tier, batch=True, server_address=server_address)
+    account(span, usage, shape, terms)
     span.end()

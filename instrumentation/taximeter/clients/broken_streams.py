@@ -18,6 +18,7 @@ from taximeter.runs.call_cost import Terms, bound_pico, cost_pico
 from taximeter.runs.levels import Amount
 from taximeter.runs.model_calls import json_text, plain, read_usage
 from taximeter.runs.reservations import Owners
+from taximeter.span_attributes import put
 
 if TYPE_CHECKING:
     from taximeter.usage import Usage
@@ -34,13 +35,10 @@ def account_broken(
     span: Span,
     usage: Any,
     shape: str,
+    terms: Terms,
+    owners: Owners,
     *,
     pieces: int,
-    provider: str,
-    model: str | None,
-    tier: str | None = None,
-    server_address: str | None = None,
-    owners: tuple[Any, ...] | None = None,
 ) -> None:
     """Stamp what a broken stream had told; let it use up the budgets of its run and of those above.
 
@@ -48,11 +46,6 @@ def account_broken(
     lower one. ``usage`` is the last usage object, None where none came; ``pieces`` are the
     non-empty pieces of text that came.
     """
-    found = Owners(*owners) if owners else Owners.current()
-    terms = Terms(
-        provider, model, tier, server_address=server_address,
-        agent_name=found.run.name if found.run else None,
-    )  # fmt: skip
     limit = _allowed(span)
     least = max(pieces, _counted(usage))
     least = least if limit is None else min(least, limit)
@@ -65,19 +58,19 @@ def account_broken(
         try:
             prompt, terms = read_usage(span, raw, shape, terms, said)
         finally:
-            span.set_attributes(said)
+            put(span, said)
         most = limit
     whole = _whole(prompt, max(least, most or 0))
-    cost = cost_pico(span, whole, raw, terms)
-    if cost is None and found.has_cost_limit():
+    cost = cost_pico(span, whole, raw, terms, owners.run.name if owners.run is not None else None)
+    if cost is None and owners.has_cost_limit():
         cost = bound_pico(whole, terms)
     total = whole.total_tokens or 0
-    for level in found.levels():
+    for level in owners.levels():
         level.note_unsettled(Amount(total - (whole.output or 0), whole.output or 0, cost or 0))
-    if found.reservation is not None:
-        found.reservation.settled()
-    if found.request is not None:
-        span.set_attribute(semconv.COST_SO_FAR, found.request.cost_usd)
+    if owners.reservation is not None:
+        owners.reservation.settled()
+    if owners.request is not None:
+        span.set_attribute(semconv.COST_SO_FAR, owners.request.cost_usd)
 
 
 def _whole(prompt: Usage | None, output: int) -> Usage:

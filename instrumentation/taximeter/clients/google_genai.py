@@ -12,12 +12,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field
-from taximeter.clients.sending import Sending
+from taximeter.clients.sending import CurrentCall
 from taximeter.clients.streams import observed
 from taximeter.guard import guarded
 from taximeter.runs.call_cost import Terms
@@ -29,6 +29,7 @@ from taximeter.runs.model_calls import (
     count_model_call,
 )
 from taximeter.runs.reservations import Owners
+from taximeter.span_attributes import put
 from taximeter.spans import start_span
 
 _MARK: Final = "_taximeter_wrapped"
@@ -65,7 +66,7 @@ def _whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]:
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return call(self, **kwargs)
-        with Sending(ours):
+        with ours:
             answer = call(self, **kwargs)
         return ours.take(answer)
 
@@ -77,7 +78,7 @@ def _async_whole(call: Callable[..., Any], operation: str) -> Callable[..., Any]
         ours = _new_call(self, operation, kwargs)
         if ours is None:
             return await call(self, **kwargs)
-        with Sending(ours):
+        with ours:
             answer = await until_deadline(call(self, **kwargs))
         return ours.take(answer)
 
@@ -99,7 +100,7 @@ def _async_stream(call: Callable[..., Any], operation: str) -> Callable[..., Any
         if ours is None:
             stream: AsyncIterator[Any] = await call(self, **kwargs)
             return stream
-        with Sending(ours):
+        with ours:
             stream = await until_deadline(call(self, **kwargs))
         watched: AsyncIterator[Any] = observed(stream, ours)
         return watched
@@ -115,12 +116,13 @@ def _new_call(
     return _Call(models, operation, kwargs, is_stream=is_stream) if lifecycle.is_active() else None
 
 
-class _Call:
+class _Call(CurrentCall):
     """One request and its span; sees the whole answer, or each chunk of a stream."""
 
     def __init__(
         self, models: Any, operation: str, kwargs: dict[str, Any], *, is_stream: bool = False
     ) -> None:
+        super().__init__()
         self._is_stream, self._started = is_stream, time.perf_counter()
         self._model = str(kwargs.get("model")).rsplit("/", 1)[-1]
         self._provider, self._server = _provider_of(models)
@@ -138,7 +140,7 @@ class _Call:
         self._reasons: list[str] = []
         self._told: dict[str, Any] = {}  # what the answer says of itself, for the span's end
         self._pieces = 0
-        self.span: Span = start_span(
+        self.span = start_span(
             f"{operation} {self._model}",
             {
                 semconv.OPERATION: operation,
@@ -183,16 +185,14 @@ class _Call:
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known."""
         if self._reasons:
-            self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._reasons))
-        self.span.set_attributes(self._told)
+            self._told[semconv.FINISH_REASONS] = tuple(dict.fromkeys(self._reasons))
+        put(self.span, self._told)
         is_broken = self._is_stream and (self._usage is None or not self._reasons)
         if is_broken or self._usage is not None:
             tell = partial(account_broken, pieces=self._pieces) if is_broken else account
-            tell(
-                self.span, self._usage, _SHAPE,
-                provider=self._provider, model=self._answer_model or self._model,
-                server_address=self._server, owners=self._owners,
-            )  # fmt: skip
+            model = self._answer_model or self._model
+            terms = Terms(self._provider, model, server_address=self._server)
+            tell(self.span, self._usage, _SHAPE, terms, self._owners)
         if error is not None:
             if isinstance(status := getattr(error, "code", None), int):
                 self.span.set_attribute(semconv.HTTP_STATUS, status)

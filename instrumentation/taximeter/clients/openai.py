@@ -12,19 +12,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from taximeter import lifecycle, semconv
 from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field, reader
 from taximeter.clients.openai_background import note_started
 from taximeter.clients.openai_gets import wrap_async_get, wrap_get
-from taximeter.clients.sending import Sending
+from taximeter.clients.sending import CurrentCall
 from taximeter.clients.servers import NOBODY, Server, server_of
 from taximeter.clients.streamed_choices import StreamedChoices
 from taximeter.clients.streams import observe
@@ -39,6 +37,7 @@ from taximeter.runs.model_calls import (
     plain,
 )
 from taximeter.runs.reservations import Owners
+from taximeter.span_attributes import put
 
 _MARK: Final = "_taximeter_wrapped"
 _MAX_CONTENT: Final = 262_144
@@ -64,7 +63,8 @@ _TOLD: Final = (
     (semconv.RESPONSE_MODEL, "model"),
     (semconv.OPENAI_RESPONSE_TIER, "service_tier"),
 )
-_answered: Final[ContextVar[dict[str, Any] | None]] = ContextVar("taximeter_openai", default=None)
+_call_under_way: Final[ContextVar[_Call | None]] = ContextVar("taximeter_openai", default=None)
+"""The call under way in this context."""
 
 
 @guarded(default=None)
@@ -88,9 +88,9 @@ def _noting(process: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(process)
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        noted = _answered.get()
-        if noted is not None:
-            noted["retries"] = kwargs.get("retries_taken", 0)
+        call = _call_under_way.get()
+        if call is not None:
+            call.retries = kwargs.get("retries_taken", 0)
         return process(self, *args, **kwargs)
 
     return noting
@@ -107,7 +107,7 @@ def wrap_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, api, kwargs)
         if call is None:
             return post(self, path, **kwargs)
-        with call.sending():
+        with call:
             answer = post(self, path, **call.kwargs)
         call.take(answer)
         return answer
@@ -127,7 +127,7 @@ def wrap_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
         call = _new_call(self, api, kwargs)
         if call is None:
             return await post(self, path, **kwargs)
-        with call.sending():
+        with call:
             answer = await until_deadline(post(self, path, **call.kwargs))
         call.take(answer)
         return answer
@@ -136,10 +136,11 @@ def wrap_async_post(post: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-class _Call:
+class _Call(CurrentCall):
     """One call and its span, from the request to the end of the answer or of its stream."""
 
     def __init__(self, client: Any, api: _Api, kwargs: dict[str, Any]) -> None:
+        super().__init__()
         self.kwargs = kwargs
         self._api = api
         body = kwargs.get("body")
@@ -149,9 +150,10 @@ class _Call:
         self._finish_reasons: list[str] = []
         self._is_stream, self._pieces = False, 0
         self._said: StreamedChoices | None = None
-        self.noted: dict[str, Any] = {}
+        self.retries = 0
+        """How often the SDK sent the request again."""
+        self._noting: Token[_Call | None] | None = None
         self._started = time.perf_counter()
-        self.span: Span = trace.INVALID_SPAN
         self._told: dict[str, Any] = {}  # what the answer says of itself, for the span's end
         self._server = _known_server(client)
         self._shape = self._server.chat_shape if api.api_type == "chat_completions" else api.shape
@@ -203,9 +205,19 @@ class _Call:
             self._body = {**self._body, "stream_options": {**options, "include_usage": True}}
             self.kwargs = {**self.kwargs, "body": self._body}
 
-    def sending(self) -> _Sending:
-        """Send inside the span; a failure ends it."""
-        return _Sending(self)
+    def __enter__(self) -> None:
+        self._noting = _call_under_way.set(self)
+        super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._noting is not None:
+            _call_under_way.reset(self._noting)
+        super().__exit__(kind, error, traceback)
 
     @guarded(default=None)
     def _fail(self, error: BaseException) -> None:
@@ -220,8 +232,8 @@ class _Call:
     @guarded(default=None)
     def take(self, answer: Any) -> None:
         """Record the answer, or watch it stream."""
-        if retries := self.noted.get("retries"):
-            self._told[semconv.RESEND_COUNT] = retries
+        if self.retries:
+            self._told[semconv.RESEND_COUNT] = self.retries
         if field(answer, "_iterator") is not None:
             self._is_stream = True
             if self._api.api_type == "chat_completions" and lifecycle.captures_content():
@@ -272,60 +284,36 @@ class _Call:
             return not (is_extra and field(item, "usage") is not None)
         return True
 
+    @guarded(default=None)
     def end(self, error: BaseException | None) -> None:
         """End the span with what is known; a stream that broke has no usage, not zero."""
         span = self.span
         if self._finish_reasons:
-            self._told[semconv.FINISH_REASONS] = list(dict.fromkeys(self._finish_reasons))
+            self._told[semconv.FINISH_REASONS] = tuple(dict.fromkeys(self._finish_reasons))
         if self._said is not None:
             self._told[semconv.OUTPUT_MESSAGES] = _content(self._said.whole())
         is_broken = self._is_stream and (self._usage is None or not self._finish_reasons)
         if self._usage is not None and not is_broken:
-            self._count(partial(account, told=self._told))
+            terms = self._answered_terms()
+            account(span, self._usage, self._shape, terms, self._owners, self._told)
         else:
-            span.set_attributes(self._told)
+            put(span, self._told)
             if is_broken:
-                self._count(partial(account_broken, pieces=self._pieces))
+                account_broken(
+                    span, self._usage, self._shape, self._answered_terms(), self._owners,
+                    pieces=self._pieces,
+                )  # fmt: skip
         if error is not None:
             self._fail(error)
             return
         span.end()
         after_model_call(span, self._owners, failed=False)
 
-    def _count(self, tell: Callable[..., None]) -> None:
-        tell(
-            self.span, self._usage, self._shape,
-            provider=self._server.provider,
-            model=self._told.get(semconv.RESPONSE_MODEL) or self._body.get("model"),
-            tier=self._told.get(semconv.OPENAI_RESPONSE_TIER),
-            server_address=self._server.host,
-            owners=self._owners,
-        )  # fmt: skip
-
-
-class _Sending(Sending):
-    """The same, and how often the SDK sent the request is noted."""
-
-    __slots__ = ("_noted", "_noting")
-
-    def __init__(self, call: _Call) -> None:
-        super().__init__(call)
-        self._noted = call.noted
-        self._noting: Token[dict[str, Any] | None] | None = None
-
-    def __enter__(self) -> None:
-        self._noting = _answered.set(self._noted)
-        super().__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._noting is not None:
-            _answered.reset(self._noting)
-        super().__exit__(kind, error, traceback)
+    def _answered_terms(self) -> Terms:
+        told, server = self._told.get, self._server
+        model = told(semconv.RESPONSE_MODEL) or self._body.get("model")
+        tier = told(semconv.OPENAI_RESPONSE_TIER)
+        return Terms(server.provider, model, tier, server_address=server.host)
 
 
 @guarded(default=NOBODY)

@@ -9,7 +9,8 @@ from opentelemetry.trace import SpanKind
 
 from taximeter import lifecycle, semconv
 from taximeter.guard import guarded
-from taximeter.runs.model_calls import account, plain
+from taximeter.runs.call_cost import Terms
+from taximeter.runs.model_calls import account
 from taximeter.runs.reservations import Owners
 
 _PATH: Final = "/responses/"
@@ -59,8 +60,5 @@ def note_look(response: Any) -> None:
             **({semconv.OPENAI_RESPONSE_TIER: tier} if tier else {}),
         },
     )
-    account(
-        span, plain(usage), "openai_responses",
-        provider="openai", model=model, tier=tier, owners=owners,
-    )  # fmt: skip
+    account(span, usage, "openai_responses", Terms("openai", model, tier), owners)
     span.end()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from math import floor
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final
 
 from taximeter.usage import Usage
@@ -46,8 +46,8 @@ _LEAF_OF: Final = {
     "image_output": "image_output",
     "web_search": "web_searches",
 }
-_units: Final = attrgetter(*(_LEAF_OF[name] for name in FIELDS))
-"""The units that a usage has, in the order of FIELDS."""
+_priced: Final = itemgetter(slice(len(FIELDS)))
+"""The units of a usage that have a price: its first ones, in the order of FIELDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def total_in(band: Band, usage: Usage) -> int | None:
     if usage.uncached_input is None or usage.output is None:
         return None
     total = 0
-    for units, price in zip(_units(usage), band.prices, strict=True):
+    for units, price in zip(_priced(usage), band.prices, strict=True):
         if units:
             if price is None:
                 return None

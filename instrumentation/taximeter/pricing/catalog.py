@@ -75,9 +75,11 @@ class Catalog:
         if not model:
             return None
         asked = (provider_raw, model, tier, batch, region_class, server_address)
-        if asked not in self._resolved:
-            self._resolved[asked] = self._resolve(*asked)
-        return self._resolved[asked]
+        try:
+            return self._resolved[asked]
+        except KeyError:
+            entry = self._resolved[asked] = self._resolve(*asked)
+            return entry
 
     def decide(self, kind: str, call: Mapping[str, str | Sequence[str] | None]) -> str | None:
         """Return what the last rule of ``kind`` that holds says of a call; None where none does."""

@@ -43,33 +43,37 @@ class Terms(NamedTuple):
     batch: bool = False
     region: str | None = None
     server_address: str | None = None
-    agent_name: str | None = None
 
 
 @guarded(default=None)
-def cost_pico(span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms) -> int | None:
+def cost_pico(
+    span: Span, usage: Usage, raw: Mapping[str, Any], terms: Terms, agent: str | None = None
+) -> int | None:
     """Return pico-USD; None, counted as unpriced, where no price is known.
 
+    ``agent``: whose call it is, for a span that does not say it.
     [[batch]] and [[reported]] of the price files decide as they do in the collector; the only
     stated cost that is known here is one inside the usage object (OpenRouter's ``cost``).
     """
     prices = price_book().prices
     if prices is None:
         return None
-    is_batch = _decide(prices, "batch", span, terms)
+    is_batch = _decide(prices, "batch", span, terms, agent)
     terms = terms if is_batch is None else terms._replace(batch=is_batch == "true")
     entry, stated = _entry(prices, terms), raw.get("cost")
     cost = prices.total_pico(usage, entry, _now_s()) if entry else None
     if isinstance(stated, int | float) and 0 < stated <= 1e6:
-        use = _decide(prices, "reported", span, terms)
+        use = _decide(prices, "reported", span, terms, agent)
         if use == "always" or (use == "fallback" and cost is None):
             return round(stated * 10**12)
     return cost
 
 
-def _decide(prices: Catalog, kind: str, span: Span | None, terms: Terms) -> str | None:
+def _decide(
+    prices: Catalog, kind: str, span: Span | None, terms: Terms, agent: str | None = None
+) -> str | None:
     """Return what the price files' rules of a kind say of a call; None where none holds."""
-    return prices.decide(kind, call_values(span, terms)) if prices.rules[kind] else None
+    return prices.decide(kind, call_values(span, terms, agent)) if prices.rules[kind] else None
 
 
 def _now_s() -> int:
@@ -87,6 +91,7 @@ def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | Non
     return None
 
 
+@lru_cache(maxsize=4_096)
 def _entry(prices: Catalog, terms: Terms) -> Resolution | None:
     return prices.resolve(
         terms.provider,
@@ -147,7 +152,9 @@ def region_of(geo: Any) -> str | None:
     return f"geo:{geo}" if is_pinned else None
 
 
-def call_values(span: Span | None, terms: Terms) -> dict[str, str | tuple[str, ...] | None]:
+def call_values(
+    span: Span | None, terms: Terms, agent: str | None
+) -> dict[str, str | tuple[str, ...] | None]:
     """Return what the ``match`` keys of a rule are held against."""
     said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     resource = getattr(getattr(span, "resource", None), "attributes", None) or {}
@@ -161,7 +168,7 @@ def call_values(span: Span | None, terms: Terms) -> dict[str, str | tuple[str, .
         "environment": _text(
             resource.get("deployment.environment.name", resource.get("deployment.environment"))
         ),
-        "agent_name": values["agent_name"] or terms.agent_name or service,
+        "agent_name": values["agent_name"] or agent or service,
         "server_address": terms.server_address or values["server_address"],
         "provider": terms.provider,
         "model": tuple(filter(None, (terms.model, _text(said.get(semconv.REQUEST_MODEL))))),

@@ -18,6 +18,7 @@ from taximeter.runs.levels import Amount, Level
 from taximeter.runs.limits import CANCELLATIONS
 from taximeter.runs.reservations import Owners, Reservation
 from taximeter.runs.side_work import is_side_work
+from taximeter.span_attributes import put
 from taximeter.usage import Usage, normalise_usage
 
 json_text: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
@@ -66,7 +67,7 @@ def count_model_call(span: Span, *, is_decision: bool = True) -> None:
     said: dict[str, Any] = dict(run.said) if _said(span, semconv.AGENT_NAME) is None else {}
     if is_decision:
         said[semconv.ITERATION] = run.iterations
-    span.set_attributes(said)
+    put(span, said)
 
 
 @guarded(default=None)
@@ -111,38 +112,31 @@ def account(
     span: Span,
     usage: Any,
     shape: str,
-    *,
-    provider: str,
-    model: str | None,
-    tier: str | None = None,
-    batch: bool = False,
-    server_address: str | None = None,
-    owners: tuple[Any, ...] | None = None,
+    terms: Terms,
+    owners: Owners | None = None,
     told: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Stamp the provider's usage object on the span; add tokens and cost to run and request.
 
-    ``owners`` is an `Owners` or its (run, request) alone; ``told`` is what else the answer says, for
-    the span: at once is cheaper.
+    ``told`` is what else the answer says, for the span: at once is cheaper.
     """
     said = dict(told)
     try:
         raw = plain(usage)
         if type(raw) is not dict and not isinstance(raw, Mapping):
             return
-        found = Owners(*owners) if owners else Owners.current()
-        agent_name = found.run.name if found.run else None
-        terms = Terms(provider, model, tier, batch, None, server_address, agent_name)
+        found = owners or Owners.current()
         said[semconv.USAGE] = _json_of(usage, raw)
         partition, terms = read_usage(span, raw, shape, terms, said)
-        _settle(found, partition, cost_pico(span, partition, raw, terms), terms)
+        agent = found.run.name if found.run is not None else None
+        _settle(found, partition, cost_pico(span, partition, raw, terms, agent), terms)
         meter = lifecycle.meter()
         if meter is not None and meter.fleet is not None:
             meter.fleet.learn(terms, _said(span, semconv.REQUEST_MODEL))
         if found.request is not None:
             said[semconv.COST_SO_FAR] = found.request.cost_usd
     finally:
-        span.set_attributes(said)
+        put(span, said)
 
 
 def _settle(owners: Owners, usage: Usage, cost: int | None, terms: Terms) -> None:

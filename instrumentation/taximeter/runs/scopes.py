@@ -72,7 +72,7 @@ class request:
             semconv.SESSION_ID: session,
             semconv.CONVERSATION_ID: session,
             semconv.TENANT: tenant,
-            semconv.TAGS: list(tags) or None,
+            semconv.TAGS: tuple(map(str, tags)) or None,
         }
         given = {key: value for key, value in attributes.items() if value is not None}
         self._request = Request(name or "request", limits, attributes=given)

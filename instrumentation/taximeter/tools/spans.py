@@ -11,6 +11,7 @@ from taximeter import lifecycle, semconv
 from taximeter.content import DEFAULT_MAX_CHARACTERS, cut
 from taximeter.fingerprint import arguments_hash, canonical, result_hash
 from taximeter.guard import guarded
+from taximeter.span_attributes import put
 from taximeter.spans import start_span
 from taximeter.tools.call_arguments import Reader
 
@@ -50,10 +51,10 @@ def record_result(span: Span, result: Any) -> None:
     """Say what the tool answered."""
     fingerprint = result_hash(result)
     if fingerprint is not None:
-        span.set_attribute(semconv.RESULT_HASH, fingerprint)
+        put(span, {semconv.RESULT_HASH: fingerprint})
     if lifecycle.captures_content():
         text = result if isinstance(result, str) else json.dumps(result, default=str)
-        span.set_attribute(semconv.TOOL_RESULT, cut(text, DEFAULT_MAX_CHARACTERS))
+        put(span, {semconv.TOOL_RESULT: cut(text, DEFAULT_MAX_CHARACTERS)})
 
 
 @guarded(default=None)

@@ -37,11 +37,10 @@ def count(raw: Any, name: str, *deeper: str) -> int | None:
 
 def counts(raw: Raw, *names: str) -> list[int | None]:
     """Return the `count` of several names: for what every model call does, once instead of a dozen times."""
-    found: list[int | None] = []
-    for name in names:
-        value = raw.get(name)
-        is_plain = value is None or type(value) is int and value >= 0
-        found.append(value if is_plain else count(raw, name))
+    found = [raw.get(name) for name in names]
+    for value in found:
+        if value is not None and (type(value) is not int or value < 0):
+            return [count(raw, name) for name in names]
     return found
 
 

@@ -20,6 +20,7 @@ _SHORT: Final = (("cache_write_tokens_details", "ttl_30m_tokens"),
 _LONG: Final = (("cache_write_tokens_details", "ttl_12h_tokens"),
                 ("cache_creation_token_details", "ephemeral_1h_input_tokens"))  # fmt: skip
 _CACHE_KEYS: Final = {name for path in (*_WRITES, *_SHORT, *_LONG) for name in path[:1]}
+_SPLITS: Final = frozenset({*_CACHE_KEYS, "cached_tokens_details"})
 _MODALITIES: Final = ("text_tokens", "audio_tokens", "image_tokens")
 
 
@@ -96,6 +97,12 @@ def _read(raw: Raw, prompt: str, answer: str, said: str, produced: str) -> Usage
     audio_out, image_out, reasoning = counts(
         made, "audio_tokens", "image_tokens", "reasoning_tokens"
     )
+    is_text = not (audio_in or image_in or audio_out or image_out) and _SPLITS.isdisjoint(told)
+    if is_text and whole is not None:  # and nothing was written: nearly always
+        return Usage(
+            less(whole, read), read or 0, 0, 0, answered, 0, 0, 0, 0, 0, searches, reasoning,
+            cache_reported=read is not None,
+        )  # fmt: skip
     total, short, long = None, 0, 0
     if not _CACHE_KEYS.isdisjoint(told):
         total = _first(told, *_WRITES)

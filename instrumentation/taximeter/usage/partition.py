@@ -10,6 +10,7 @@ class Usage(NamedTuple):
 
     Providers state a cache leaf only where they cache, so an absent one is 0 with
     ``cache_reported`` False; an absent prompt or answer is None and makes the cost unknown.
+    What has a price comes first, in the order of `Band.prices`.
     """
 
     uncached_input: int | None = None
@@ -20,14 +21,14 @@ class Usage(NamedTuple):
     """Written for an hour (Anthropic) or twelve (OpenAI)."""
     output: int | None = None
     """Reasoning included."""
-    reasoning: int | None = None
-    """Part of ``output``; for information."""
     audio_input: int | None = None
     audio_cache_read: int | None = None
     audio_output: int | None = None
     image_input: int | None = None
     image_output: int | None = None
     web_searches: int | None = None
+    reasoning: int | None = None
+    """Part of ``output``; for information."""
     cache_reported: bool = False
     """Whether the provider said anything about caching."""
     other_models: tuple[tuple[str, Usage], ...] = ()
