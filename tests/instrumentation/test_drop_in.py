@@ -74,7 +74,16 @@ def test_a_program_ends_as_it_would_without(
     ran = taximeter_run(sink, tmp_path, "agent.py", argument)
     assert ran.returncode == code
     assert said in ran.stderr
+    assert not any(ours in ran.stderr for ours in ("runpy", "cli/run.py", "__main__.py"))
     assert sink.names == ["execute_tool work"]
+
+
+def test_a_programs_own_file_is_found_after_it_has_changed_directory(
+    sink: Sink, tmp_path: Path
+) -> None:
+    (tmp_path / "beside.py").write_text("import os; os.chdir('/'); print(open(__file__).read())")
+    ran = taximeter_run(sink, tmp_path, "beside.py")
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize(

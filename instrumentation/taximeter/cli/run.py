@@ -10,6 +10,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from types import TracebackType
 from typing import Final
 
 from taximeter.start import init
@@ -21,7 +22,7 @@ USAGE: Final = (
 
 
 def run(given: Sequence[str]) -> int:
-    """Start measuring and run the program; whatever it raises passes."""
+    """Start measuring and run the program; return its exit code. SystemExit and Ctrl-C pass."""
     arguments = list(given)
     service = None
     if arguments[:1] == ["--service"] and len(arguments) > 1:
@@ -41,11 +42,24 @@ def run(given: Sequence[str]) -> int:
         return 2
     init(service=service)
     sys.argv = arguments[is_module:]
-    if is_module:
-        runpy.run_module(program, run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(program, run_name="__main__")
+    try:
+        if is_module:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(os.path.abspath(program), run_name="__main__")  # it may change directory
+    except Exception as error:  # noqa: BLE001 - told as Python tells it
+        own = _programs_own(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(own), own)
+        return 1
     return 0
+
+
+def _programs_own(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without what stands between us and the program's first line."""
+    between = (run.__code__.co_filename, runpy.run_path.__code__.co_filename)
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in between:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def _missing_file(path: str) -> str | None:
