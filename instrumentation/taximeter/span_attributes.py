@@ -35,20 +35,23 @@ def stamped_attributes() -> Mapping[str, Any]:
 
 
 def put(span: Span, attributes: Mapping[str, Any]) -> None:
-    """Put attributes on a span in a fifth of the time that `set_attributes` takes.
+    """Put attributes on a span in a part of the time that `set_attributes` takes.
 
     The SDK looks at each value anew, which is most of what a span of twenty attributes costs. Here
-    their kinds are looked at all at once; others, and those that its limits may cut, go its way.
+    their kinds are looked at all at once; others, and those that its limits may cut, go its way,
+    as do all where it keeps them otherwise than today.
     """
     kept = getattr(span, "_attributes", None)
+    by_name = getattr(kept, "_dict", None)
     if (
         type(kept) is BoundedAttributes
+        and type(by_name) is dict
         and kept.max_value_len is None
-        and (kept.maxlen is None or len(kept._dict) + len(attributes) <= kept.maxlen)
+        and (kept.maxlen is None or len(by_name) + len(attributes) <= kept.maxlen)
         and _CHECKED.issuperset(map(type, attributes.values()))
         and span.is_recording()
     ):
         with kept._lock:
-            kept._dict.update(attributes)
+            by_name.update(attributes)
     else:
         span.set_attributes(attributes)

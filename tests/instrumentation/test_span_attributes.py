@@ -24,6 +24,16 @@ class Looks(SpanProcessor):
         self.seen.append(dict(span.attributes or {}))
 
 
+class Otherwise:
+    """Where another SDK may keep attributes."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {}
+
+    def _set_items(self, attributes: dict[str, Any]) -> None:
+        self.given |= attributes
+
+
 class Asks(sampling.Sampler):
     """A sampler of the application's that asks for attributes."""
 
@@ -55,6 +65,16 @@ def test_what_is_put_is_what_the_sdk_would_keep(limits: SpanLimits) -> None:
         theirs.set_attributes(attributes)
     assert isinstance(ours, Span) and isinstance(theirs, Span)
     assert dict(ours.attributes or {}) == dict(theirs.attributes or {})
+
+
+def test_an_sdk_that_keeps_attributes_otherwise_is_given_them_by_its_own_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    span = TracerProvider().get_tracer("t").start_span("work")
+    assert isinstance(span, Span)
+    monkeypatch.setattr(span, "_attributes", kept := Otherwise())
+    put(span, {"a": 2})
+    assert kept.given == {"a": 2}
 
 
 def test_nothing_is_put_on_a_span_that_has_ended_or_records_nothing() -> None:
