@@ -20,6 +20,7 @@ from taximeter.settings.ports import live_port, part_url, served_certificate
 from taximeter.settings.settings import Settings
 from taximeter.settings.tls import reader_context
 from taximeter_dashboard.alerting import moment_in
+from taximeter_dashboard.asking_once import AskingOnce
 
 Row = dict[str, Any]
 _TIMEOUT_S: Final = 1.5
@@ -56,6 +57,7 @@ class AlertsApi:
         self._tls = None if served is None else reader_context(served)
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._lock = threading.Lock()
+        self._once = AskingOnce[str, Answer]()
 
     def rules(self) -> Answer:
         return self._get("rules")
@@ -145,19 +147,24 @@ class AlertsApi:
         request = _request(f"{self._url()}/api/{path}", self._token, method, body or {})
         done = _done(request, self._tls, timeout_s)
         with self._lock:
-            # What was read before the change is old now.
+            # What was read before the change is old now, and so is what is being read.
             self._kept.clear()
+            self._once = AskingOnce()
         return done
 
     def _get(self, what: str, window: str = "", key: str = "") -> Answer:
         """Return the rows that stand under ``key`` (the path) in the answer."""
-        path, now = f"{what}{window}", time.monotonic()
+        path = f"{what}{window}"
+        return self._once.answer(path, lambda: self._kept_or_asked(path, key or what))
+
+    def _kept_or_asked(self, path: str, key: str) -> Answer:
+        now = time.monotonic()
         with self._lock:
             # Windows move on: what is old must go, or it would gather.
             self._kept = {k: v for k, v in self._kept.items() if now - v[0] < _KEEP_S}
             if path in self._kept:
                 return self._kept[path][1]
-        answer = _fetched(f"{self._url()}/api/{path}", key or what, self._token, self._tls)
+        answer = _fetched(f"{self._url()}/api/{path}", key, self._token, self._tls)
         with self._lock:
             self._kept[path] = (time.monotonic(), answer)
         return answer

@@ -293,7 +293,7 @@ def _beat() -> None:
         sheet([blocks.note(text, "warn")], key="behind")
     if notes := store_notes(status, in_full=False):
         sheet(notes, key="store-notes")
-    version = status.get("data_version")
+    version = session.reader().data_version()
     was_down = state.pop("_down", False)
     if (version != state.get("_version") and not _is_busy()) or was_down:
         state["_version"] = version

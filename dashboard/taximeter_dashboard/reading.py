@@ -15,10 +15,16 @@ import pyarrow as pa
 from taximeter.settings.ports import collector_url, served_certificate
 from taximeter.settings.settings import Settings, load_settings
 from taximeter_collector.client import QueryError, ReadClient, plain_rows
+from taximeter_dashboard.asking_once import AskingOnce
 
 Row = dict[str, Any]
+Key = tuple[Any, ...]
 _KEEP_S: Final = 60.0
 _STATUS_KEEP_S: Final = 0.5
+_HOLDS: Final = 20
+"""So many times as long as a question takes does a version of the data hold: the slower, the longer."""
+_LONGEST_HOLD_S: Final = 30.0
+_WEIGHT: Final = 0.1
 _MAX_ANSWERS: Final = 512
 TIMEOUT_S: Final = 15.0
 
@@ -33,7 +39,11 @@ class Client(Protocol):
 
 
 class Reader:
-    """Asks the collector; the same question at the same version of the data is asked once."""
+    """Asks the collector; the same question at the same version of the data is asked once, by whomever.
+
+    Where new data comes all the time, a version is held for a while: all sessions then ask of the same
+    one, and pages that draw themselves again do not take the collector from those who wait for theirs.
+    """
 
     def __init__(
         self, connect: Callable[[], Client], clock: Callable[[], float] = time.monotonic
@@ -41,8 +51,12 @@ class Reader:
         self._connect, self._clock = connect, clock
         self._client: Client | None = None
         self._lock = threading.Lock()
-        self._answers: OrderedDict[tuple[Any, ...], tuple[float, list[Row]]] = OrderedDict()
+        self._answers: OrderedDict[Key, tuple[float, list[Row]]] = OrderedDict()
         self._status: tuple[float, dict[str, Any]] | None = None
+        self._held: tuple[float, int] | None = None
+        self._question_s = 0.0
+        self._rows_once = AskingOnce[Key, list[Row]]()
+        self._status_once = AskingOnce[None, dict[str, Any]]()
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Return the rows of a read-only statement. Raises QueryError."""
@@ -50,16 +64,22 @@ class Reader:
 
     def _rows(self, sql: str, params: Mapping[str, Any] | None, version: int | None) -> list[Row]:
         key = (sql, _frozen(params or {}), version)
+        return self._rows_once.answer(key, lambda: self._kept_or_asked(key, sql, params))
+
+    def _kept_or_asked(self, key: Key, sql: str, params: Mapping[str, Any] | None) -> list[Row]:
         with self._lock:
             kept = self._answers.get(key)
             if kept is not None and self._clock() - kept[0] < _KEEP_S:
                 self._answers.move_to_end(key)
                 return kept[1]
+        began = self._clock()
         rows = plain_rows(self._ask(lambda client: client.query(sql, params)))
-        if version is None and not rows:
+        if key[-1] is None and not rows:
             return rows  # what is not there yet must be seen as soon as it is
         with self._lock:
-            self._answers[key] = (self._clock(), rows)
+            now = self._clock()
+            self._question_s += _WEIGHT * (now - began - self._question_s)
+            self._answers[key] = (now, rows)
             while len(self._answers) > _MAX_ANSWERS:
                 self._answers.popitem(last=False)
         return rows
@@ -71,6 +91,9 @@ class Reader:
 
     def status(self) -> dict[str, Any]:
         """Return the collector's status, at most half a second old. Raises QueryError."""
+        return self._status_once.answer(None, self._kept_or_asked_status)
+
+    def _kept_or_asked_status(self) -> dict[str, Any]:
         kept = self._status
         if kept is not None and self._clock() - kept[0] < _STATUS_KEEP_S:
             return kept[1]
@@ -79,8 +102,14 @@ class Reader:
         return status
 
     def data_version(self) -> int:
-        """Return a number that changes when the derived data changed. Raises QueryError."""
-        return int(self.status().get("data_version") or 0)
+        """Return a number that changes some time after the derived data changed. Raises QueryError."""
+        version = int(self.status().get("data_version") or 0)
+        with self._lock:
+            now, held = self._clock(), self._held
+            hold_s = min(_HOLDS * self._question_s, _LONGEST_HOLD_S)
+            if held is None or (version != held[1] and now - held[0] >= hold_s):
+                held = self._held = (now, version)
+            return held[1]
 
     def _ask(self, question: Callable[[Client], Any]) -> Any:
         client = self._client

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from taximeter_collector.client import QueryError
+from taximeter_dashboard.asking_once import AskingOnce
 from taximeter_dashboard.reading import Reader, SettledReader
 from taximeter_dashboard.scope import RANGES, link, scope_of
 
@@ -59,11 +63,13 @@ class FakeCollector:
 
     def __init__(self) -> None:
         self.asked, self.version, self.is_down = 0, 1, False
+        self.on_query: Callable[[], object] = lambda: None
 
     def query(self, sql: str, params: Any = None, *, max_rows: int = 10) -> pa.Table:
         if self.is_down:
             raise QueryError("unreachable", "No collector answers.")
         self.asked += 1
+        self.on_query()
         return pa.table({"n": [self.asked]})
 
     def status(self) -> dict[str, Any]:
@@ -111,6 +117,45 @@ def test_new_data_makes_a_question_new(
     clock.now += 1
     reader.rows("select 1")
     assert collector.asked == 2
+
+
+def test_the_slower_the_answers_the_longer_a_version_of_the_data_is_held(
+    reader: Reader, collector: FakeCollector, clock: Clock
+) -> None:
+    collector.on_query = lambda: setattr(clock, "now", clock.now + 10)
+    reader.rows("select 1")
+    collector.version += 1
+    clock.now += 5
+    assert reader.data_version() == 1
+    clock.now += 30
+    assert reader.data_version() == 2
+
+
+def test_who_asks_while_another_asks_the_same_gets_that_answer(collector: FakeCollector) -> None:
+    reader = Reader(lambda: collector)
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def answer_late() -> None:
+        is_asked.set()
+        assert may_answer.wait(10)
+
+    collector.on_query = answer_late
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(reader.rows, "select 1")
+        assert is_asked.wait(10)
+        others = [threads.submit(reader.rows, "select 1") for _ in range(3)]
+        assert not wait(others, 0.1).done
+        may_answer.set()
+        assert [other.result() for other in others] == [first.result()] * 3
+    assert collector.asked == 1
+
+
+def test_an_error_is_told_and_not_kept(collector: FakeCollector) -> None:
+    once = AskingOnce[str, int]()
+    collector.is_down = True
+    with pytest.raises(QueryError):
+        once.answer("a", lambda: len(Reader(lambda: collector).rows("select 1")))
+    assert once.answer("a", lambda: 2) == 2
 
 
 def test_what_is_settled_is_not_asked_again_for_new_data_but_after_a_minute(
