@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import json
 import random
 import statistics
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -65,7 +67,9 @@ def main() -> None:
     before_mb = rss_mb(asked.pid)
     with Senders(asked.collector, asked.rate) as alone:
         time.sleep(ALONE_S)
-    cpu_s, own_s, began = process_s(asked.pid), time.process_time(), time.monotonic()
+    parts = {"dashboard": asked.pid, "collector": collector_pid(asked.collector)}
+    cpu_s = {name: process_s(pid) for name, pid in parts.items()}
+    own_s, began = time.process_time(), time.monotonic()
     with Senders(asked.collector, asked.rate) as beside:
         seen = asyncio.run(visit(asked))
         took_s = time.monotonic() - began
@@ -81,7 +85,10 @@ def main() -> None:
     show("seconds a page in the browser", seen.browser_s)
     print(f"{len(seen.failed)} failed {seen.failed[:3]}; {seen.redraws} redraws by themselves, "
           f"{seen.received_bytes / took_s / 1e6:.2f} MB/s to the viewers")  # fmt: skip
-    print(f"CPU of a core: dashboard {(process_s(asked.pid) - cpu_s) / took_s:.2f}, "
+    used = ", ".join(
+        f"{name} {(process_s(parts[name]) - s) / took_s:.2f}" for name, s in cpu_s.items()
+    )
+    print(f"CPU of a core: {used}, "
           f"viewers and senders {(time.process_time() - own_s) / took_s:.2f}")  # fmt: skip
     each = (seen.there_mb - before_mb) / asked.viewers
     print(f"dashboard: {before_mb:.0f} MB before, {seen.there_mb:.0f} MB with all, {each:.1f} MB a viewer, "
@@ -106,6 +113,12 @@ def process_s(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def collector_pid(url: str) -> int:
+    """Return the collector's process."""
+    with urllib.request.urlopen(f"{url}/v1/status") as answer:
+        return int(json.load(answer)["pid"])
 
 
 async def see_all(url: str) -> None:

@@ -20,10 +20,13 @@ from taximeter_dashboard.components import page_state, sheet
 from taximeter_dashboard.format import duration
 from taximeter_dashboard.scope import DEFAULT_RANGE, FILTERS, RANGES, absolute_window, scope_of
 from taximeter_dashboard.store_notes import store_notes
+from taximeter_dashboard.turns import Turns
 
 P = ParamSpec("P")
 PULSE_S: Final = 1.0
 _BEHIND_S: Final = 10.0
+_LONGEST_TURN_S: Final = 10.0
+_TURNS: Final = Turns()
 _LABELS: Final = {
     "agent": "Agents",
     "version": "Agent versions",
@@ -295,13 +298,14 @@ def _beat() -> None:
         sheet(notes, key="store-notes")
     version = session.reader().data_version()
     was_down = state.pop("_down", False)
-    if (version != state.get("_version") and not _is_busy()) or was_down:
+    if was_down or (version != state.get("_version") and _may_draw_again()):
         state["_version"] = version
         st.rerun(scope="app")
 
 
-def _is_busy() -> bool:
-    """Return whether the page was drawn so recently that drawing again would do nothing else."""
+def _may_draw_again() -> bool:
+    """Return whether this page rested long enough since it was drawn, and no other draws itself again now."""
     state = st.session_state
-    took_s = state.get("_took_s", 0.0)
-    return bool(time.monotonic() - state.get("_drawn_at", 0.0) < min(2 * took_s, 10.0))
+    took_s = min(state.get("_took_s", 0.0), _LONGEST_TURN_S)
+    rested_s = time.monotonic() - state.get("_drawn_at", 0.0)
+    return rested_s >= min(2 * took_s, _LONGEST_TURN_S) and _TURNS.take(took_s)

@@ -48,6 +48,11 @@ def draw(api: AlertsApi) -> None:
             st.code(str(file.get("text") or ""), language="yaml", line_numbers=True, height=_HEIGHT)
 
 
+def is_in_use() -> bool:
+    """Return whether this session has begun to edit."""
+    return _BASE in st.session_state
+
+
 def _edit(file: Mapping[str, Any]) -> None:
     state = st.session_state
     if _BASE not in state:

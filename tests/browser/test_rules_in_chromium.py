@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 import pytest
 from tests.patience import wait_until
+
+from taximeter.settings.ports import read_ports
 
 from .conftest import Site, visiting
 from .telemetry import HOSTILE
@@ -38,6 +42,15 @@ class Parts:
     def known(self) -> dict[str, Any]:
         found: dict[str, Any] = httpx.get(f"{self._api}/rules/file").json()["file"]
         return found
+
+    @contextlib.contextmanager
+    def alerts_stopped(self) -> Iterator[None]:
+        pid = read_ports(self.file.parent)["alerts"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def begin_with(self, text: str) -> None:
         self.file.write_text(text, encoding="utf-8")
@@ -133,6 +146,23 @@ def test_a_viewer_reads_the_text_and_has_no_button(browser: Browser, parts: Part
         assert (visit.overflow(), visit.violations()) == (0, [])
         assert page.evaluate("window.pwned") is None
         assert visit.complaints == []
+
+
+def test_a_text_stays_while_the_alerts_service_is_down(browser: Browser, parts: Parts) -> None:
+    parts.begin_with(BEFORE)
+    with visiting(browser, parts.dashboard) as visit:
+        page = visit.page
+        page.goto(parts.dashboard + "/alerts")
+        sign_in(page, "change")
+        page.get_by_text("Edit alerts.yaml").click()
+        text = page.get_by_label("alerts.yaml", exact=True)
+        text.fill(BEFORE + "# half a thou")
+        with parts.alerts_stopped():
+            page.get_by_text("The alerts service does not answer").wait_for()
+            text.press_sequentially("ght")
+        page.get_by_text("The alerts service does not answer").wait_for(state="detached")
+        visit.settle()
+        assert text.input_value() == BEFORE + "# half a thought"
 
 
 def test_a_text_that_cannot_be_saved_there_is_downloaded(browser: Browser, parts: Parts) -> None:

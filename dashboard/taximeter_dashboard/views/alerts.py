@@ -21,7 +21,7 @@ from taximeter_dashboard.alerting import (
     rule_text,
     silence_text,
 )
-from taximeter_dashboard.alerts_api import AlertsApi, Done
+from taximeter_dashboard.alerts_api import AlertsApi, Answer, Done
 from taximeter_dashboard.components import sheet, table
 from taximeter_dashboard.marks import annotation_marks, with_marks
 from taximeter_dashboard.panels import BEHIND, budgets_card
@@ -41,16 +41,36 @@ RULE_COLUMNS: Final = (
 )
 
 
+_RULES: Final = "_alerts_rules"
+"""The rules as they were told last."""
+
+
 @st.fragment(run_every=5, key="alerts-fragment")
 def draw() -> None:
     api = session.alerts()
-    alerts, incidents, rules = api.alerts(), api.incidents(), api.rules()
-    if not (alerts.is_reachable or rules.is_reachable):
-        _unreachable()
+    alerts, rules = api.alerts(), api.rules()
+    is_down = not (alerts.is_reachable or rules.is_reachable)
+    with st.container(key="alerts-now"):
+        if is_down:
+            _unreachable()
+        else:
+            current = _now(api, alerts)
+    # Always at this place on the page: what is being typed there stays when the service goes down.
+    if not is_down or rules_editor.is_in_use():
+        _rules(api, rules)
+    if is_down:
         return
+    _backtest(api)
+    with st.grid(2, min_column_width=350, gap="small"):
+        _silences(api, current)
+        _receivers(api)
+
+
+def _now(api: AlertsApi, alerts: Answer) -> list[Alert]:
+    """Draw what fires and what did; return what fires or may soon."""
     _said()
     current = [as_alert(row) for row in alerts.rows]
-    every = [as_alert(row) for row in incidents.rows]
+    every = [as_alert(row) for row in api.incidents().rows]
     every.sort(key=lambda a: a.started.timestamp() if a.started else 0, reverse=True)
     if alerts.is_reachable:
         _judged_to(alerts.evaluated_to)
@@ -58,14 +78,16 @@ def draw() -> None:
     budgets = api.budgets()
     budgets_card(budgets.rows, budgets.evaluated_to)
     _history(api, every)
-    with frame.card("Rules", _watching(rules.rows), key="rules"):
-        rows = [_rule(row) for row in rules.rows]
-        table(RULE_COLUMNS, rows, key="rules-table", empty=("No rules", "The service runs none."))
+    return current
+
+
+def _rules(api: AlertsApi, rules: Answer) -> None:
+    state = st.session_state
+    rows = state[_RULES] = rules.rows if rules.is_reachable else state.get(_RULES, [])
+    with frame.card("Rules", _watching(rows), key="rules"):
+        shown = [_rule(row) for row in rows]
+        table(RULE_COLUMNS, shown, key="rules-table", empty=("No rules", "The service runs none."))
         rules_editor.draw(api)
-    _backtest(api)
-    with st.grid(2, min_column_width=350, gap="small"):
-        _silences(api, current)
-        _receivers(api)
 
 
 def _judged_to(moment: datetime | None) -> None:
