@@ -21,7 +21,12 @@ _SHORT_LABEL: Final = 6
 _FITS: Final = 50
 """Characters of labels side by side over all of a phone's plot."""
 _LONGEST_TEXT: Final = 200
+_TIP_LABELS: Final = 3
+_TIP_LABEL: Final = 60
 Kind = Literal["deploy", "incident", "annotation"]
+_INKS: Final[Mapping[Kind, str]] = {
+    "deploy": INK["muted"], "incident": INK["latency"], "annotation": INK["annotation"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,19 @@ def annotation_marks(
 
 
 def with_marks(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> Spec:
-    """Return the chart over these buckets with the marks on it; pointed at, they say more."""
+    """Return the chart over these buckets with the marks on it.
+
+    Pointed at, they say more: in the tooltip of their bucket, or by their own label where the tooltip
+    is of one bar, as it then stands elsewhere.
+    """
     if not marks or len(times) < 2:
         return spec
+    if spec["tooltip"]["trigger"] == "axis":
+        return _told_by_bucket(spec, marks, times)
+    return _drawn(spec, marks, times)
+
+
+def _drawn(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> Spec:
     first, last = times[0], times[-1]
     middle = first + (last - first) / 2
     lines = _lines([mark for mark in marks if mark.until is None], first, last)
@@ -120,6 +135,69 @@ def with_marks(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> 
     if areas:
         series["markArea"] = {"animation": False, "data": areas}
     return {**spec, "series": [*spec["series"], series]}
+
+
+def _told_by_bucket(spec: Spec, marks: Sequence[Mark], times: Sequence[datetime]) -> Spec:
+    """Return the chart with the marks on it and in its tooltips, as points that are not seen."""
+    drawn = _drawn(spec, marks, times)
+    (own,) = drawn["series"][len(spec["series"]) :]
+    for mark in own.get("markLine", {}).get("data", ()):
+        mark["emphasis"]["label"] = mark["label"]
+    for mark, _ in own.get("markArea", {}).get("data", ()):
+        mark["emphasis"]["label"] = {"show": False}
+    tips = [tip for kind in get_args(Kind) if (tip := _tip(kind, marks, times))]
+    tooltip = {**spec["tooltip"], "extraCssText": "max-width: 330px; white-space: normal;"}
+    told = {**drawn, "series": [*drawn["series"], *tips], "tooltip": tooltip}
+    if "legend" in spec:
+        told["legend"] = {**spec["legend"], "data": [series["name"] for series in spec["series"]]}
+    return told
+
+
+def _tip(kind: Kind, marks: Sequence[Mark], times: Sequence[datetime]) -> Spec | None:
+    """Return a row of the tooltip for each bucket and mark of a kind, None without any."""
+    of_kind = [mark for mark in marks if mark.kind == kind]
+    near = (times[-1] - times[0]) * _APART
+    told = [
+        # Who points at the line reads the bucket that is nearest to it.
+        (min(times, key=lambda time: abs(time - group[0].at)), mark)
+        for group in _apart([mark for mark in of_kind if mark.until is None], near)
+        for mark in group
+    ]
+    length = times[1] - times[0]
+    told += [
+        (time, mark)
+        for mark in of_kind
+        for time in times
+        if mark.until is not None and time < mark.until and mark.at < time + length
+    ]
+    if not told:
+        return None
+    is_bad = any(mark.is_bad for mark in of_kind)
+    return {
+        "type": "scatter",
+        "name": format.words(kind),
+        "dimensions": ["time", "nothing", {"name": "text", "type": "ordinal"}],
+        "encode": {"x": "time", "y": "nothing", "tooltip": ["text"]},
+        "data": [
+            [at.isoformat(), None, text]
+            for at in sorted({at for at, _ in told})
+            for text in _first_few([mark.label for when, mark in told if when == at])
+        ],
+        "itemStyle": {"color": INK["error"] if is_bad else _INKS[kind]},
+        "silent": True,
+        "tooltip": {"valueFormatter": "%s"},
+    }
+
+
+def _first_few(labels: Sequence[str]) -> list[str]:
+    """Return labels as a tooltip has room for; the list above the charts has them all.
+
+    >>> _first_few(["a", "b", "c", "d", "e"])
+    ['a', 'b', 'c', 'and 2 more']
+    """
+    shown = [_cut(label, _TIP_LABEL) for label in labels]
+    more = len(shown) - _TIP_LABELS
+    return shown if more <= 1 else [*shown[:_TIP_LABELS], f"and {more} more"]
 
 
 def mark_items(marks: Sequence[Mark]) -> list[blocks.Block]:

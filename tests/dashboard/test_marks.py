@@ -98,12 +98,29 @@ def drawn(marks: list[Mark]) -> dict[str, Any]:
     return extra
 
 
-def test_a_mark_says_more_when_it_is_pointed_at() -> None:
-    row = {"agent_name": "a", "agent_version": "2", "before": "1", "first_seen": TIMES[30]}
-    (line,) = drawn(deploy_marks([row], UTC, url))["markLine"]["data"]
-    assert line["label"]["formatter"] == "2"
-    assert line["name"] == "a 2, first seen 24 Nov 11:12, after 1"
-    assert line["emphasis"]["label"]["formatter"] == "{b}"
+def tips(marks: list[Mark]) -> dict[str, list[list[str | None]]]:
+    spec = charts.stacked(TIMES, {"a": [1.0] * len(TIMES)})
+    marked = with_marks(spec, marks, TIMES)
+    assert marked["legend"]["data"] == ["a"], "what is only told has no entry there"
+    return {series["name"]: series["data"] for series in marked["series"][2:]}
+
+
+def test_a_mark_is_told_in_the_tooltip_of_its_bucket_which_would_cover_its_label() -> None:
+    at = TIMES[31] - timedelta(seconds=20)
+    row = {"agent_name": "a", "agent_version": "2", "before": "1", "first_seen": at}
+    marks = deploy_marks([row], UTC, url)
+    (line,) = drawn(marks)["markLine"]["data"]
+    assert line["label"]["formatter"] == line["emphasis"]["label"]["formatter"] == "2"
+    assert tips(marks) == {"Deploy": [[TIMES[31].isoformat(), None, "a 2"]]}
+
+
+def test_a_span_is_told_in_each_bucket_it_touches_and_marks_that_share_a_line_at_the_line() -> None:
+    middle = TIMES[40] + timedelta(seconds=20)
+    span = Mark(middle, "Error rate", "x", until=TIMES[42], kind="incident")
+    near = [Mark(TIMES[i], f"{i}", "", kind="annotation") for i in (10, 11)]
+    told = tips([span, *near])
+    assert [at for at, *_ in told["Incident"]] == [TIMES[i].isoformat() for i in (40, 41)]
+    assert [at for at, *_ in told["Annotation"]] == [TIMES[10].isoformat()] * 2
 
 
 def test_deploys_that_are_close_share_a_line_and_templates_stay_text() -> None:
@@ -167,7 +184,6 @@ def test_an_annotation_looks_like_itself_and_its_label_stays_beside_a_deploys() 
         "": False,
         "flushed": True,
     }
-    assert lines[""]["emphasis"]["label"]["show"]
     own, other = lines["flushed"], lines["10"]
     assert (own["symbol"], other["symbol"]) == ("triangle", "none")
     assert (own["lineStyle"]["type"], other["lineStyle"]["type"]) == ("solid", "dashed")
@@ -182,7 +198,6 @@ def test_hostile_annotations_are_cut_and_no_template(scope: Scope) -> None:
     assert mark.label == text[:199] + "…"
     (line,) = drawn([mark])["markLine"]["data"]
     assert line["label"]["formatter"] == "(b)<img src=x one…"
-    assert line["emphasis"]["label"]["formatter"] == "{b}"
 
 
 def test_a_label_ends_before_the_next_one() -> None:
@@ -216,4 +231,5 @@ def test_a_time_line_has_its_first_row_on_top_and_marks_on_their_feet() -> None:
     assert marked["yAxis"]["data"] == ["second", "first"]
     assert "inverse" not in marked["yAxis"]
     ((line,),) = [s["markLine"]["data"] for s in marked["series"] if "markLine" in s]
+    assert line["emphasis"]["label"]["formatter"] == "{b}", "pointed at, it says more"
     assert line["xAxis"] == TIMES[9].isoformat()

@@ -33,7 +33,7 @@ DAYS: Final = 7
 DURATIONS: Final = ("1h", "4h", "1d", "7d")
 RULE_COLUMNS: Final = (
     {"label": "Rule", "type": "main", "prio": "p1", "width": "20%"},
-    {"label": "State", "width": "156px", "prio": "p2"},
+    {"label": "State", "width": "180px", "prio": "p2"},
     {"label": "Severity", "cls": "mute", "width": "92px", "hide": "h1"},
     {"label": "Fires when", "cls": "mute"},
     {"label": "By", "cls": "mute", "width": "164px", "hide": "h1"},
