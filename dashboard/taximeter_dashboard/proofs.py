@@ -14,6 +14,8 @@ Address = Callable[[str, str], str]
 _TONE: Final[dict[Verdict, Tone]] = {"ok": "good", "note": "warn", "failed": "bad", "none": ""}
 _BADGE: Final[dict[Verdict, str]] = {"note": "note", "failed": "does not hold"}
 _ALWAYS_OPEN: Final = frozenset({"arithmetic", "bounds", "loop", "repeats", "below"})
+_MOST_ROWS: Final = 100
+"""Of a table: a run of thousands of calls has a row for each."""
 
 
 def proof_blocks(proof: Proof, address: Address) -> list[Block]:
@@ -25,7 +27,11 @@ def _step(step: Step, trace_id: str, address: Address) -> Block:
     inside: list[Block] = []
     if step.facts:
         inside.append(blocks.key_values([_fact(fact) for fact in step.facts]))
-    inside += [_table(table, trace_id, address) for table in step.tables]
+    for table in step.tables:
+        inside.append(_table(table, trace_id, address))
+        if more := table.rows[_MOST_ROWS:]:
+            text = f"{len(more):,} more rows: taximeter explain prints them all."
+            inside.append(blocks.note(text))
     if step.checks:
         inside.append(blocks.listing([_check(check) for check in step.checks]))
     if step.links:
@@ -61,7 +67,7 @@ def _check(check: Check) -> Block:
 
 def _table(table: Table, trace_id: str, address: Address) -> Block:
     names = [column.name for column in table.columns]
-    rows = [_texts(table, row) for row in table.rows]
+    rows = [_texts(table, row) for row in table.rows[:_MOST_ROWS]]
     if names[:2] == ["Column", "Read from"]:
         return blocks.listing([_source(*row) for row in rows])
     if names[:2] == ["Span", "Call"]:

@@ -149,6 +149,15 @@ def test_a_proof_leads_to_the_spans_that_it_speaks_of() -> None:
     assert block["open"] is False
 
 
+def test_a_proof_of_thousands_of_calls_shows_the_first_and_says_how_many_more() -> None:
+    table = Table((Column("Part"), Column("Tokens", "count")), [["input", 1]] * 1_234)
+    step = Step("loop", "Loop length", "Counted.", "ok", (), [table])
+    (block,) = proof_blocks(proof_of(step), lambda trace, span: "")
+    grid, note = block["inside"]
+    assert len(grid["rows"]) == 100
+    assert note["text"].startswith("1,134 more rows")
+
+
 AT = datetime(2026, 11, 24, 11, tzinfo=UTC)
 
 
