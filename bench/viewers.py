@@ -65,10 +65,12 @@ def main() -> None:
     asked = parser.parse_args()
     asyncio.run(see_all(asked.url))
     before_mb = rss_mb(asked.pid)
+    parts = {"dashboard": asked.pid, "collector": collector_pid(asked.collector)}
+    cpu_s = process_s(parts["collector"])
     with Senders(asked.collector, asked.rate) as alone:
         time.sleep(ALONE_S)
-    parts = {"dashboard": asked.pid, "collector": collector_pid(asked.collector)}
-    cpu_s = {name: process_s(pid) for name, pid in parts.items()}
+    print(f"CPU of a core: collector alone {(process_s(parts['collector']) - cpu_s) / ALONE_S:.2f}")
+    used_s = {name: process_s(pid) for name, pid in parts.items()}
     own_s, began = time.process_time(), time.monotonic()
     with Senders(asked.collector, asked.rate) as beside:
         seen = asyncio.run(visit(asked))
@@ -86,7 +88,7 @@ def main() -> None:
     print(f"{len(seen.failed)} failed {seen.failed[:3]}; {seen.redraws} redraws by themselves, "
           f"{seen.received_bytes / took_s / 1e6:.2f} MB/s to the viewers")  # fmt: skip
     used = ", ".join(
-        f"{name} {(process_s(parts[name]) - s) / took_s:.2f}" for name, s in cpu_s.items()
+        f"{name} {(process_s(parts[name]) - s) / took_s:.2f}" for name, s in used_s.items()
     )
     print(f"CPU of a core: {used}, "
           f"viewers and senders {(time.process_time() - own_s) / took_s:.2f}")  # fmt: skip
@@ -149,7 +151,12 @@ async def view(url: str, ends: float, seen: Seen) -> None:
     await asyncio.sleep(random.uniform(0, READS_S[1]))
     async with Viewer.arriving(url) as viewer:
         at, query = "Overview", "range=24h"
-        seen.pages_s.setdefault("full load", []).append(await viewer.load("", query, PATIENCE_S))
+        try:
+            seconds = await viewer.load("", query, PATIENCE_S)
+        except (RunFailed, TimeoutError) as error:
+            seen.failed.append(f"full load: {error!r}")
+            return
+        seen.pages_s.setdefault("full load", []).append(seconds)
         while time.monotonic() < ends:
             await asyncio.sleep(random.uniform(*READS_S))
             try:

@@ -19,6 +19,7 @@ from taximeter_dashboard.sign_in import COOKIE, Access, Role, access_of
 _SHARED = ("range", "start", "end", *FILTERS)
 _SCOPE = "_scope"
 _HIDDEN = "_hidden"
+_LINKED = "_linked"
 
 
 @st.cache_resource(show_spinner=False)
@@ -92,7 +93,14 @@ def proof(trace_id: str, span_id: str) -> Proof:
 
 
 def set_scope(scope: Scope) -> None:
-    st.session_state[_SCOPE] = scope
+    """Set the scope of this run, and what all its links have in common."""
+    state = st.session_state
+    state[_SCOPE] = scope
+    shared = {name: state[name] for name in _SHARED if name in state}
+    if shared.get("range") == DEFAULT_RANGE:
+        del shared["range"]
+    # Kept, for a page has hundreds of links, and each look into the state takes a while.
+    state[_LINKED] = shared
 
 
 def scope() -> Scope:
@@ -121,10 +129,7 @@ def zone() -> tzinfo:
 
 def url(page: str, **own: object) -> str:
     """Return the address of a page with this session's window and filters."""
-    state = st.session_state
-    shared = {name: state[name] for name in _SHARED if name in state}
-    if shared.get("range") == DEFAULT_RANGE:
-        del shared["range"]
+    shared: dict[str, object] = st.session_state.get(_LINKED, {})
     return link(page, shared, st.get_option("server.baseUrlPath") or "", **own)
 
 
