@@ -12,7 +12,7 @@ COLUMNS: Final = (
     {"label": "Time", "cls": "mute", "sort": "time", "width": "128px"},
     {"label": "Agent", "cls": "strong", "sort": "agent", "width": "124px", "hide": "h1"},
     {"label": "Request", "type": "main", "prio": "p1"},
-    {"label": "Model", "cls": "mute", "width": "150px", "hide": "h2"},
+    {"label": "Model", "cls": "mute", "width": "164px", "hide": "h2"},
     {"label": "Loop length", "type": "meter", "color": "loop", "align": "r", "sort": "loops",
      "width": "98px"},
     {"label": "Duration", "align": "r", "sort": "duration", "width": "84px"},
