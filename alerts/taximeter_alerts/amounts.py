@@ -92,10 +92,16 @@ def say_duration(seconds: float) -> str:
 
     >>> say_duration(90), say_duration(3600), say_duration(86400)
     ('90 s', '1 h', '24 h')
+    >>> say_duration(8_520), say_duration(130_000)
+    ('2 h 22 min', '36 h')
     """
     whole = round(seconds)
+    if whole >= 36_000:
+        return f"{round(whole / 3_600)} h"
     if whole >= 3_600 and whole % 3_600 == 0:
         return f"{whole // 3_600} h"
+    if whole >= 7_200:
+        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     if whole >= 120 or whole == 60:
         return f"{round(whole / 60)} min"
     return f"{whole} s"
@@ -106,6 +112,8 @@ def say_amount(value: float, unit: str) -> str:
 
     >>> say_amount(0.4211, "USD"), say_amount(0.0312, "ratio"), say_amount(31.25, "1")
     ('$0.42', '3.1 %', '31.2')
+    >>> say_amount(5.02, "1")
+    '5'
     """
     if unit == "USD":
         sign, size = ("-" if value < 0 else ""), abs(value)
@@ -123,7 +131,7 @@ def _significant(size: float) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
 def _number(text: str, hint: str) -> float:

@@ -141,17 +141,21 @@ def usage_query(
     *,
     group_by: str | None = None,
     where: Where | None = None,
+    before_end: datetime | None = None,
 ) -> Query:
     """Return the query of what ``[before_start, start)`` and ``[start, end)`` used, for `periods`.
 
-    Raises ValueError for a dimension that calls or, as a filter, requests don't have.
+    With `before_end` the first of them ends there, and what lies between is in neither. Raises ValueError for a dimension that calls or, as a filter, requests don't have.
     """
     if group_by is not None and group_by not in CALL_DIMENSIONS:
         raise ValueError(
             f"calls have no {group_by!r}; group by one of {', '.join(CALL_DIMENSIONS)}"
         )
     rows = request_conditions(where or {})
-    params = {"before_start": before_start, "start": start, "end": end, "group_by": group_by}
+    params = {
+        "before_start": before_start, "before_end": before_end or start, "start": start, "end": end,
+        "group_by": group_by,
+    }  # fmt: skip
     return Query(read_sql("decompose/usage").replace("{where}", rows.sql), params | rows.params)
 
 

@@ -113,7 +113,7 @@ def test_it_fires_once_explains_itself_and_resolves_once(process: Process) -> No
     assert firing.chart is not None and firing.chart.unit == "USD"
     assert firing.chart.values[0] == pytest.approx(0.05)
     assert max(value or 0.0 for value in firing.chart.values) > 0.1
-    assert "back to usual after" in resolved.sentence and "At its worst" in resolved.sentence
+    assert "Back to usual after" in resolved.sentence and "At its worst" in resolved.sentence
     assert [row["resolved_at"] is not None for row in process.incidents()] == [True]
 
 
@@ -134,7 +134,7 @@ def test_silence_of_the_agent_resolves_nothing_for_six_hours(process: Process) -
     process.tick()
     assert process.inbox.kinds[0] == "firing"
     assert process.inbox.kinds[-1] == "resolved"
-    assert "no traffic" in process.inbox.notices[-1].sentence
+    assert "No traffic after" in process.inbox.notices[-1].sentence
 
 
 def test_after_a_pause_it_catches_up_silently_and_tells_what_still_fires(

@@ -73,12 +73,30 @@ def test_cost_is_cut_into_factors_by_the_hour_and_laid_at_the_version(
         "More than all of the change: version 1.1, not seen before.",
     )
     assert found.usd_per_hour == pytest.approx(0.038)
-    assert found.first.startswith("Open the first example: where its calls repeat")
+    assert found.first == (
+        "Roll version 1.1 back if you can."
+        " Open the first example: where its calls repeat, limit the steps (guards)."
+    )
     assert [(e.request_id, e.text) for e in found.examples] == [
         ("r40", "$0.40, 40 steps, 40 s"),
         ("r30", "$0.30, 30 steps, 30 s"),
         ("r20", "$0.20, 20 steps, 20 s"),
     ]
+
+
+def test_the_pace_is_that_of_now_not_of_an_hour_that_was_mostly_usual(
+    store: MemoryStore, now: datetime
+) -> None:
+    """60 requests of a call an hour; since ten minutes ago they have ten. None of it is in the day before."""
+    begun = now - timedelta(minutes=10)
+    store.add_minutes("support", now - timedelta(hours=25), 25 * 60, requests=1)
+    for minute in range(25 * 60):
+        at = now - timedelta(hours=25) + timedelta(minutes=minute)
+        store.add_rows("call", calls(at, 10 if at >= begun else 1, "1.0"))
+    # The newest quarter has 5 usual calls and 100; an hour like it has 420, and the usual one 60.
+    found = cause(store, RULES["cost-per-request"], now)
+    assert found.lines[0].startswith("Spend $0.42 an hour, +$0.36 against the 24 h before:")
+    assert found.usd_per_hour == pytest.approx(0.36)
 
 
 def test_failures_are_told_by_class_and_tool_with_what_was_spent_on_them(
@@ -137,8 +155,8 @@ def test_a_tool_is_explained_by_the_requests_in_which_it_failed(
     labels: dict[str, str | None] = {"agent_name": "searcher", "tool_name": "search"}
     found = read_cause(store, RULES["tool-errors"], labels, VERDICT, now)
     assert found.lines == (
-        "Failed requests by class: 1 timeout.",
         "Failed tools: search 1.",
+        "Failed requests by class: 1 timeout.",
     )
     assert [example.request_id for example in found.examples] == ["searched"]
     assert found.usd_per_hour == pytest.approx(1.0)
@@ -189,8 +207,7 @@ def test_a_loop_is_told_by_version_and_by_the_call_that_repeats(
         found.lines[0],
         "4 of 5 calls of web_search repeat an earlier one with the same arguments.",
     )
-    assert "2.5 20 (not seen before)" in found.lines[0]
-    assert "2.4 4 (before 3)" in found.lines[0]
+    assert found.lines[0] == "By version: 2.5: 20 (not seen before); 2.4: 4 (before 3)."
     assert [example.request_id for example in found.examples] == ["b", "a"]
 
 
@@ -249,7 +266,7 @@ def test_the_cause_is_in_every_channel_escaped_as_the_channel_needs() -> None:
     assert slack_message(NOTICE)["blocks"][2]["text"]["text"] == (
         "• 97 % of the change: tenant &lt;b&gt; &amp; co.\n"
         "• Extra cost at this pace: $12.30 an hour.\n"
-        "• First: Open the first example.\n"
+        "• *First:* Open the first example.\n"
         f"• Examples: <{LINK}|$0.40, 40 steps>"
     )
     mail = mail_message(NOTICE, "k", "a@example.org", ("b@example.org",))

@@ -164,7 +164,7 @@ def test_pagerduty_opens_and_resolves_one_incident(http: FakeHttp) -> None:
         "client_url": FIRING.link,
         "links": [{"href": FIRING.link, "text": "Open in taximeter"}],
         "payload": {
-            "summary": f"{FIRING.title}: {FIRING.sentence}",
+            "summary": FIRING.sentence,
             "source": "support",
             "severity": "warning",
             "group": "cost-per-request",

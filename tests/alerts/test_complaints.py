@@ -31,7 +31,7 @@ def test_false_resolved_on_missing_data(timeline: Timeline) -> None:
     assert (timeline.status(), timeline.told) == ("firing", [(2, "firing")])
     timeline.run(90, absent=("a",), step=5)
     assert [kind for _, kind in timeline.told] == ["firing", "resolved"]
-    assert "no traffic" in timeline.inbox().notices[-1].sentence
+    assert "No traffic after" in timeline.inbox().notices[-1].sentence
 
 
 def test_no_data_respects_for(timeline: Timeline) -> None:

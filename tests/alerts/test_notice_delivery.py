@@ -54,14 +54,16 @@ http://127.0.0.1:8501/requests?agent=support&start=2026-11-20T14:00Z
 """
 MAIL_PAGE = (
     '<div style="font-family:sans-serif;max-width:40em">'
-    '<p style="font-size:1.1em;color:#c0362c"><b>Firing: cost per request, support</b></p>'
+    '<p style="font-size:1.1em;color:#b45309"><b>Firing: cost per request, support</b></p>'
     "<p>support: cost per request $0.42 &lt;!channel&gt; &amp; more.</p>"
+    '<p><a href="http://127.0.0.1:8501/requests?agent=support&amp;start=2026-11-20T14:00Z">'
+    "Open in taximeter</a></p>"
     "<p>support: &lt;b&gt;loops&lt;/b&gt;.</p>"
     '<p><img src="cid:chart@taximeter.invalid" width="640" height="180"'
-    ' alt="The last 24 hours; the band is the usual range"></p>'
-    '<p style="color:#666">Rule cost-per-request, warning, since 2026-11-20 14:05 UTC.</p>'
-    '<p><a href="http://127.0.0.1:8501/requests?agent=support&amp;start=2026-11-20T14:00Z">'
-    "Open in taximeter</a></p></div>\n"
+    ' alt="The last 24 hours; the band is the usual range.">'
+    '<br><span style="color:#666;font-size:0.85em">'
+    "The last 24 hours; the band is the usual range.</span></p>"
+    '<p style="color:#666">Rule cost-per-request, warning, since 2026-11-20 14:05 UTC.</p></div>\n'
 )
 
 

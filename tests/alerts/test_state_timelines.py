@@ -35,7 +35,10 @@ def test_alerts_of_one_agent_are_one_notice_led_by_the_worst(timeline: Timeline)
     timeline.run(5, (COST_A, ERRORS_A, COST_B))
     assert timeline.told == [(2, "firing"), (2, "firing")]
     first, second = sorted(timeline.inbox().notices, key=lambda notice: notice.title)
-    assert (first.title, second.title) == ("cost per request, b", "error rate and 1 more, a")
+    assert (first.title, second.title) == (
+        "cost per request, b",
+        "error rate and cost per request, a",
+    )
     assert (second.severity, second.also) == ("critical", ("a: cost breach.",))
     timeline.run(20)
     assert [kind for _, kind in timeline.told].count("resolved") == 2

@@ -144,6 +144,8 @@ class Dispatcher:
         severity = max((m.row["severity"] for m in firing or mine), key=RANK.__getitem__)
         if kind == "firing" and severity != "critical" and self._is_storm(receiver.name, at):
             return False
+        if kind == "joined":  # what is new leads
+            firing.sort(key=lambda member: member.id in knows)
         self._put(receiver.name, incident, kind, severity, firing, mine, at)
         return True
 
@@ -171,7 +173,7 @@ class Dispatcher:
         if kind == "resolved":
             worst = str(peak.get("sentence") or sentences[0])
             reason = str(shown[0].row["reason"] or "over")
-            sentences = [resolved_sentence(title, opened, at, reason, worst)]
+            sentences = [resolved_sentence(opened, at, reason, worst)]
         notice = Notice(
             kind=kind,
             incident=incident["id"],
@@ -193,8 +195,7 @@ class Dispatcher:
             at=time_text(at),
             chart=None if kind == "resolved" else chart_of(shown[0]),
         )
-        if kind != "resolved":
-            notice = with_cause(notice, shown, self._dashboard_url())
+        notice = with_cause(notice, shown, self._dashboard_url())
         self._outbox.add(notice, receiver, _sequence(at))
         told = [] if kind == "resolved" else [member.id for member in firing]
         self._note(incident["id"], receiver, told, severity, at)
@@ -269,6 +270,8 @@ def with_cause(notice: Notice, members: Sequence[Member], base: str | None) -> N
     cause = next((cause for cause in causes if cause and any(cause.values())), None)
     if cause is None:
         return notice
+    if notice.kind == "resolved":  # what it was; nothing is left to do
+        return replace(notice, cause=tuple(cause["lines"]))
     examples = tuple(
         Example(example["text"], request_link(base, example["request_id"]))
         for example in cause["examples"]
@@ -277,6 +280,7 @@ def with_cause(notice: Notice, members: Sequence[Member], base: str | None) -> N
         notice,
         cause=tuple(cause["lines"]),
         usd_per_hour=cause["usd_per_hour"],
+        pace_of=cause.get("pace_of", notice.pace_of),
         first=cause["first"],
         examples=examples,
     )

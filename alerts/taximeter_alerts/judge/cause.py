@@ -1,6 +1,7 @@
 """What made an alert breach: queries to the collector in, lines for its notice out.
 
-The window of the alert is compared with the 24 hours before it, both by the hour.
+Spend of the newest part of the alert's window is compared with the 24 hours before the window, both
+by the hour: a window of an hour that has just begun to breach is mostly what was usual.
 """
 
 from __future__ import annotations
@@ -45,15 +46,22 @@ _ROWS: Final[Mapping[str, Sequence[str]]] = {
 }
 """What the rows that a question reads can be filtered by; others read requests."""
 _BEFORE_S: Final = 86_400
+_NEWEST: Final = 4
+"""Of a window the newest part in so many is what it costs now,"""
+_NEWEST_S: Final = 300
+"""of so many seconds at least,"""
+_FEW_REQUESTS: Final = 5
+"""and with so many requests; else the whole window is."""
 _PICO: Final = 1e12
+EXTRA: Final = "Extra cost"
+_OF_FAILED: Final = "Cost of the failed requests"
 _LEAST_SHARE: Final = 0.5
 """A group is named when it made at least so much of the change."""
 _WHERE: Final = ("agent_version", "model", "tenant", "user_id")
 """Where a change is looked for, in this order."""
 _FIRST: Final[Mapping[Factor, str]] = {
     "requests": "See who sends the requests; a budget or limit (guards) bounds what they cost.",
-    "calls_per_request": "Open the first example: where its calls repeat, limit the steps (guards)"
-    " or roll the version back.",
+    "calls_per_request": "Open the first example: where its calls repeat, limit the steps (guards).",
     "model_mix": "Check which deploy or fallback chose the dearer model.",
     "prompt_tokens_per_call": "Open the first example and see what grew in its prompt.",
     "output_tokens_per_call": "Open the first example and see why it writes more; set a limit of"
@@ -86,6 +94,7 @@ class Cause:
     lines: tuple[str, ...] = ()
     usd_per_hour: float | None = None
     """What it costs an hour at this pace: more than before, or for nothing (failed requests)."""
+    pace_of: str = EXTRA
     first: str = ""
     """What to do first."""
     examples: tuple[Example, ...] = ()
@@ -108,7 +117,23 @@ def read_cause(
         return asked.cost()
     show = "slow" if METRICS[rule.watch].unit == "seconds" else "dear"
     lines = asked.by_group()
-    return Cause(lines, None, "Open the first example.", asked.examples(show))
+    return Cause(lines, first="Open the first example.", examples=asked.examples(show))
+
+
+@dataclass(frozen=True, slots=True)
+class _Leader:
+    """The group that made most of a change of spend."""
+
+    dimension: str
+    name: str
+    share: float
+    is_new: bool
+
+    @property
+    def line(self) -> str:
+        new = ", not seen before" if self.is_new else ""
+        told = "More than all" if self.share > 1.005 else f"{self.share:.0%}".replace("%", " %")
+        return f"{told} of the change: {_noun(self.dimension)} {self.name}{new}."
 
 
 class _Asked:
@@ -126,6 +151,8 @@ class _Asked:
         self._window_s = verdict.window_s or 3_600
         self._start = at - timedelta(seconds=self._window_s)
         self._before = self._start - timedelta(seconds=_BEFORE_S)
+        self._now_s = self._window_s
+        """How much of the window's end the decomposition looks at."""
         self._where: dict[str, list[str | None]] = {name: [*values] for name, values in rule.where}
         self._where |= {name: [value] for name, value in labels.items()}
 
@@ -134,8 +161,11 @@ class _Asked:
         # What one request costs is not moved by their number.
         moved = FACTORS if self._rule.watch == "cost_usd" else FACTORS[1:]
         factor = max(moved, key=lambda name: found.parts[name])
-        lines = (*self._change(found), *self._shares())
-        return Cause(lines, self._hourly(found.change_pico), _FIRST[factor], self.examples("dear"))
+        leaders = self._leaders(_WHERE)
+        lines = (*self._change(found), *(leader.line for leader in leaders))
+        first = _first(_FIRST[factor], leaders)
+        pace = self._hourly(found.change_pico)
+        return Cause(lines, pace, first=first, examples=self.examples("dear"))
 
     def loops(self) -> Cause:
         lines = [*self.by_group()]
@@ -145,13 +175,15 @@ class _Asked:
                 " an earlier one with the same arguments."
             )
         change = self._hourly(self._decomposition().change_pico)
-        return Cause(tuple(lines), change, _FIRST["calls_per_request"], self.examples("loop"))
+        first = _first(_FIRST["calls_per_request"], self._leaders(("agent_version",)))
+        return Cause(tuple(lines), change, first=first, examples=self.examples("loop"))
 
     def cache(self) -> Cause:
         found = self._decomposition()
         pace = self._hourly(found.parts["cache_mix"])
-        first = _FIRST_OF["cache_hit_ratio"]
-        return Cause(self.by_group(), pace, first, self.examples("uncached"))
+        first = _first(_FIRST_OF["cache_hit_ratio"], self._leaders(("agent_version",)))
+        shown = self.examples("uncached")
+        return Cause(self.by_group(), pace, first=first, examples=shown)
 
     def failures(self) -> Cause:
         requests = self._rows("failed_requests")
@@ -165,9 +197,12 @@ class _Asked:
             if rows:
                 told = ", ".join(f"{r[key]} {r['failed']}{_class(r['error_class'])}" for r in rows)
                 lines.append(f"Failed {name}: {told}.")
+        if self._rule.watch != "error_rate":  # of a tool or model: what failed in it leads
+            lines.reverse()
         spent = sum(row["cost_usd"] for row in requests) * 3_600 / self._window_s
         first = _FIRST_OF[self._rule.watch]
-        return Cause(tuple(lines), spent or None, first, self.examples("failed"))
+        shown = self.examples("failed")
+        return Cause(tuple(lines), spent or None, _OF_FAILED, first, shown)
 
     def by_group(self) -> tuple[str, ...]:
         """Return the value of the metric by version and model, where there are several."""
@@ -181,11 +216,12 @@ class _Asked:
             )
             if len(now.keys() | before.keys()) < 2:
                 continue
+            worst = sorted(list(now.items())[:3], key=lambda of: _worse(name, of[1]))
             told = [
-                f"{group or 'none'} {say_amount(value, METRICS[name].unit)}{_was(before, group, name)}"
-                for group, value in list(now.items())[:3]
+                f"{group or 'none'}: {say_amount(value, METRICS[name].unit)}{_was(before, group, name)}"
+                for group, value in worst
             ]
-            lines.append(f"By {_noun(dimension)}: {', '.join(told)}.")
+            lines.append(f"By {_noun(dimension)}: {'; '.join(told)}.")
         return tuple(lines)
 
     def examples(self, show: str) -> tuple[Example, ...]:
@@ -203,17 +239,25 @@ class _Asked:
         return {row[dimension]: row[name] for row in rows if row[name] is not None}
 
     def _decomposition(self) -> Decomposition:
+        self._now_s = min(self._window_s, max(_NEWEST_S, self._window_s // _NEWEST))
         before, after = self._usage(None)
+        times = _BEFORE_S // self._now_s
+        if sum(usage.requests for usage in after.values()) < _FEW_REQUESTS * times:
+            self._now_s = self._window_s
+            before, after = self._usage(None)
         return decompose(added_up(before.values()), added_up(after.values()))
 
     def _usage(
         self, group_by: str | None
     ) -> tuple[dict[str | None, PeriodUsage], dict[str | None, PeriodUsage]]:
-        """Return both periods, the alert's window as if it had lasted for 24 hours."""
+        """Return both periods, the newest as if it had lasted for 24 hours."""
         where = {name: v for name, v in self._where.items() if name in REQUEST_DIMENSIONS}
-        query = usage_query(self._before, self._start, self._end, group_by=group_by, where=where)
+        start = self._end - timedelta(seconds=self._now_s)
+        query = usage_query(
+            self._before, start, self._end, group_by=group_by, where=where, before_end=self._start
+        )
         before, after = periods(self._reader.query(query.sql, query.params).to_pylist())
-        times = _BEFORE_S // self._window_s
+        times = _BEFORE_S // self._now_s
         return before, {name: _scaled(usage, times) for name, usage in after.items()}
 
     def _change(self, found: Decomposition) -> tuple[str, ...]:
@@ -229,10 +273,10 @@ class _Asked:
         change = _signed(self._hourly(found.change_pico))
         return (f"Spend {now} an hour, {change} against the 24 h before: {', '.join(told)}.",)
 
-    def _shares(self) -> tuple[str, ...]:
-        """Return the groups that made most of the change."""
-        lines = []
-        for dimension in _WHERE:
+    def _leaders(self, dimensions: Sequence[str]) -> list[_Leader]:
+        """Return the groups that made most of the change, of each dimension that has one."""
+        found = []
+        for dimension in dimensions:
             if dimension in self._where:
                 continue
             before, after = self._usage(dimension)
@@ -247,10 +291,8 @@ class _Asked:
             name = max(costs, key=lambda group: costs[group] / total)
             share = costs[name] / total
             if name is not None and share >= _LEAST_SHARE:
-                new = ", not seen before" if name not in before else ""
-                told = "More than all" if share > 1.005 else f"{share:.0%}".replace("%", " %")
-                lines.append(f"{told} of the change: {_noun(dimension)} {name}{new}.")
-        return tuple(lines)
+                found.append(_Leader(dimension, name, share, is_new=name not in before))
+        return found
 
     def _rows(self, name: str, **more: Any) -> list[dict[str, Any]]:
         rows = self._matching(_ROWS[name]) if name in _ROWS else self._requests()
@@ -281,6 +323,14 @@ class _Asked:
 _NOTHING: Final = PeriodUsage(0, {})
 
 
+def _first(usually: str, leaders: Sequence[_Leader]) -> str:
+    """Return what to do first: a version that is new and dearer is rolled back."""
+    for leader in leaders:
+        if leader.dimension == "agent_version" and leader.is_new:
+            return f"Roll version {leader.name} back if you can. {usually}"
+    return usually
+
+
 def _statement(name: str, where: str) -> str:
     return (_SQL / f"{name}.sql").read_text(encoding="utf-8").replace("{where}", where)
 
@@ -305,6 +355,11 @@ def _shown(row: Mapping[str, Any]) -> str:
     if row["error_class"]:
         parts.append(str(row["error_class"]))
     return ", ".join(parts) or "a request"
+
+
+def _worse(name: str, value: float) -> float:
+    """Return what puts the worst values of a metric first."""
+    return value if METRICS[name].better == "higher" else -value
 
 
 def _signed(usd: float) -> str:

@@ -36,7 +36,7 @@ class Apprise:
         is_sent = sender.notify(
             title=f"[taximeter] {notice.headline}{repeat}",
             body="\n\n".join(
-                [notice.sentence, *notice.also, *notice.details, *examples, notice.link or ""]
+                [notice.sentence, *notice.details, *examples, *notice.also, notice.link or ""]
             ).strip(),
             notify_type=level,
             body_format=apprise.NotifyFormat.TEXT,

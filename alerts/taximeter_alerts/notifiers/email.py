@@ -18,6 +18,8 @@ from taximeter_alerts.rules.book import MailServer, short_digest
 TIMEOUT_S: Final = 20.0
 _DOMAIN: Final = "taximeter.invalid"
 _PICTURE: Final = "chart@taximeter.invalid"
+_CAPTION: Final = "The last 24 hours; the band is the usual range."
+_COLOURS: Final = {"critical": "#c0362c", "warning": "#b45309"}
 
 
 class EmailNotifier:
@@ -123,34 +125,38 @@ def notice_text(notice: Notice) -> str:
     day = [f"Last 24 h: {sparkline(notice.chart.values)}", ""] if notice.chart else []
     details = [*notice.details, *(f"Example: {e.text} {e.link or ''}" for e in notice.examples)]
     told = [f"- {detail.strip()}" for detail in details]
-    lines = [notice.headline, "", notice.sentence, *also, "", *told, *([""] if told else [])]
+    told = ["", *told] if told else []
+    lines = [notice.headline, "", notice.sentence, *told, *also, ""]
     lines += [*day, *([_facts(notice)] if notice.facts else [])]
     return "\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n"
 
 
 def _html(notice: Notice, *, has_picture: bool) -> str:
-    colour = "#1a7f37" if notice.is_good_news else "#c0362c"
-    if notice.is_report:
-        colour = "#333"
+    colour = _COLOURS.get(notice.severity, "#333")
+    if notice.is_good_news or notice.is_report:
+        colour = "#1a7f37" if notice.is_good_news else "#333"
     link = (
         f'<p><a href="{html.escape(notice.link)}">Open in taximeter</a></p>' if notice.link else ""
     )
     picture = (
-        f'<p><img src="cid:{_PICTURE}" width="640" height="180"'
-        ' alt="The last 24 hours; the band is the usual range"></p>'
+        f'<p><img src="cid:{_PICTURE}" width="640" height="180" alt="{_CAPTION}">'
+        f'<br><span style="color:#666;font-size:0.85em">{_CAPTION}</span></p>'
         if has_picture
         else ""
     )
     also = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in notice.also)
-    shown = "".join(f"<li>{html.escape(line)}</li>" for line in notice.details)
+    told = (*notice.cause, notice.pace)
+    shown = "".join(f"<li>{html.escape(line)}</li>" for line in told if line)
+    if notice.first:
+        shown += f"<li><b>First:</b> {html.escape(notice.first)}</li>"
     shown += "".join(f"<li>Example: {_anchor(e)}</li>" for e in notice.examples)
     details = f"<ul>{shown}</ul>" if shown else ""
     facts = f'<p style="color:#666">{html.escape(_facts(notice))}</p>' if notice.facts else ""
     return (
         '<div style="font-family:sans-serif;max-width:40em">'
         f'<p style="font-size:1.1em;color:{colour}"><b>{html.escape(notice.headline)}</b></p>'
-        f"<p>{html.escape(notice.sentence)}</p>{also}{details}"
-        f"{picture}{facts}{link}</div>"
+        f"<p>{html.escape(notice.sentence)}</p>{details}{link}{also}"
+        f"{picture}{facts}</div>"
     )
 
 

@@ -44,16 +44,22 @@ def pagerduty_event(notice: Notice, action: str) -> dict[str, Any]:
         **({"client_url": notice.link} if notice.link else {}),
         "links": [{"href": url, "text": text} for text, url in links if url],
         "payload": {
-            "summary": f"{notice.title}: {notice.sentence}"[:_MOST_CHARACTERS],
+            "summary": _summary(notice)[:_MOST_CHARACTERS],
             "source": " / ".join(notice.labels.values()) or "taximeter",
             "severity": notice.severity,
             "group": notice.rule,
             "custom_details": {
+                "cause": list(notice.details),
+                "also": list(notice.also),
                 "rule": notice.rule,
                 "since": notice.started,
-                "also": list(notice.also),
-                "cause": list(notice.details),
                 **notice.labels,
             },
         },
     }
+
+
+def _summary(notice: Notice) -> str:
+    """Return the line that is read out: an alert's sentence says whom and what it is about."""
+    is_alert = notice.started is not None
+    return notice.sentence if is_alert else f"{notice.title}: {notice.sentence}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -56,7 +57,9 @@ class SlackBot:
         if delivery.is_possible_repeat:
             found, is_known = self._find(delivery.key, thread)
         if found is None:
-            message = slack_message(notice, is_possible_repeat=not is_known)
+            # What it was stands above, in the first message.
+            told = replace(notice, cause=()) if thread and notice.is_good_news else notice
+            message = slack_message(told, is_possible_repeat=not is_known)
             message |= {"channel": self._channel, "metadata": _metadata(delivery.key)}
             if thread is not None:
                 message |= {"thread_ts": thread}
@@ -126,9 +129,9 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
         # A link in text: a button would show a warning without an interactivity endpoint.
         facts.append(f"<{escape(notice.link)}|Open in taximeter>")
     blocks: list[dict[str, Any]] = [_section(f"*{_cut(escape(headline))}*"), _section(sentence)]
-    if notice.also:
-        blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
-    details = [f"• {escape(line)}" for line in notice.details]
+    details = [f"• {escape(line)}" for line in (*notice.cause, notice.pace) if line]
+    if notice.first:
+        details.append(f"• *First:* {escape(notice.first)}")
     if notice.examples:
         shown = (
             f"<{escape(e.link)}|{escape(e.text)}>" if e.link else escape(e.text)
@@ -137,6 +140,8 @@ def slack_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
         details.append(f"• Examples: {' · '.join(shown)}")
     if details:
         blocks.append(_section(_cut("\n".join(details))))
+    if notice.also:
+        blocks.append(_section(_cut("\n".join(f"• {escape(s)}" for s in notice.also[:_MOST_ALSO]))))
     if notice.chart is not None:
         facts.insert(0, f"24 h `{sparkline(notice.chart.values)}`")
     if facts:

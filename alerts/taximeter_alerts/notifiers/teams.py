@@ -32,7 +32,6 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
     colour = "Good" if notice.is_good_news else "Attention"
     if notice.is_report:
         colour = "Default"
-    lines = [notice.sentence, *notice.also[:_MOST_ALSO], *notice.details]
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -40,7 +39,10 @@ def teams_message(notice: Notice, *, is_possible_repeat: bool = False) -> dict[s
         "msteams": {"width": "Full"},
         "body": [
             _text(f"{notice.headline}{repeat}", weight="Bolder", color=colour),
-            *(_text(line) for line in lines),
+            _text(notice.sentence),
+            *(_text(line) for line in (*notice.cause, notice.pace) if line),
+            *([_text(f"First: {notice.first}", weight="Bolder")] if notice.first else []),
+            *(_text(sentence) for sentence in notice.also[:_MOST_ALSO]),
             *([_text(" · ".join(notice.facts), isSubtle=True)] if notice.facts else []),
         ],
     }

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import urlencode
 
 from taximeter_alerts.amounts import say_amount, say_duration
+from taximeter_alerts.judge.cause import EXTRA
 from taximeter_alerts.judge.explain import group_title, metric_title
 from taximeter_alerts.rules.book import LOOPS, Rule
 
@@ -23,6 +24,8 @@ FIRST: Final = ("firing", "was_firing", "summary", "digest", "test")
 GROUP_INTERVAL: Final = timedelta(minutes=5)
 """Alerts that join an incident are told together, at most this often."""
 
+_NAMED: Final = 2
+"""A title names so many of an incident's alerts."""
 _FILTERS: Final = {
     "agent_name": "agent",
     "agent_version": "version",
@@ -103,6 +106,7 @@ class Notice:
     """What changed, and who made the change."""
     usd_per_hour: float | None = None
     """What it costs at this pace."""
+    pace_of: str = EXTRA
     first: str = ""
     """What to do first."""
     examples: tuple[Example, ...] = ()
@@ -112,7 +116,7 @@ class Notice:
         """What it costs an hour, as a sentence; empty where that is not known or nothing."""
         if self.usd_per_hour is None or self.usd_per_hour < 0.005:
             return ""
-        return f"Extra cost at this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
+        return f"{self.pace_of} at this pace: {say_amount(self.usd_per_hour, 'USD')} an hour."
 
     @property
     def details(self) -> tuple[str, ...]:
@@ -172,14 +176,24 @@ def title_of_incident(alerts: Sequence[tuple[Rule, Mapping[str, str | None]]]) -
     """Return what an incident with these alerts is called in one line; a budget's levels are one.
 
     >>> from taximeter_alerts.rules.defaults import default_rules
-    >>> title_of_incident([(rule, {"agent_name": "a"}) for rule in default_rules()[:2]])
-    'cost per request and 1 more, a'
+    >>> title_of_incident([(rule, {"agent_name": "a"}) for rule in default_rules()[:4]])
+    'cost per request, error rate and 2 more, a'
     """
-    (rule, labels), *others = alerts
-    others = [other for other in others if rule.budget is None or other[0].budget != rule.budget]
-    more = f" and {len(others)} more" if others else ""
-    who = f", {group_title(labels)}" if labels or not rule.title else ""
-    return f"{rule.title or metric_title(rule.watch)}{more}{who}"
+    (rule, labels), *_ = alerts
+    all_of_them = {
+        other.budget or (other.name, group_title(of)): _title(other) for other, of in alerts
+    }
+    named = list(dict.fromkeys(all_of_them.values()))[:_NAMED]
+    left = len(all_of_them) - len(named)
+    parts = [", ".join(named), f"{left} more"] if left else named
+    told = " and ".join(parts)
+    shared = {n: v for n, v in labels.items() if all(of.get(n, "") == v for _, of in alerts)}
+    who = f", {group_title(shared or labels)}" if labels or not rule.title else ""
+    return f"{told}{who}"
+
+
+def _title(rule: Rule) -> str:
+    return rule.title or metric_title(rule.watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +247,10 @@ def should_notify(
     return None
 
 
-def resolved_sentence(
-    title: str, opened_at: datetime, resolved_at: datetime, reason: str, peak: str
-) -> str:
+def resolved_sentence(opened_at: datetime, resolved_at: datetime, reason: str, peak: str) -> str:
     """Return what the last message of an incident says."""
     lasted = say_duration((resolved_at - opened_at).total_seconds())
-    return f"{title}: {reason} after {lasted}. At its worst: {peak}"
+    return f"{reason[:1].upper()}{reason[1:]} after {lasted}. At its worst: {peak}"
 
 
 def dashboard_link(

@@ -1,4 +1,4 @@
--- What two neighbouring periods used and paid, by group and model: [$before_start, $start) and [$start, $end).
+-- What two periods used and paid, by group and model: [$before_start, $before_end) and [$start, $end).
 -- Rows without a model count the requests of a group.
 with call_row as (
     select start_time >= $start as is_after,
@@ -12,6 +12,7 @@ with call_row as (
         total_tokens, input_cost_pico, cache_read_cost_pico, cache_write_cost_pico, output_cost_pico
     from calls
     where is_billed and start_time >= $before_start and start_time < $end
+        and (start_time < $before_end or start_time >= $start)
         and {where}
 ), request_row as (
     select minute >= $start as is_after,
@@ -20,6 +21,7 @@ with call_row as (
             when 'user_id' then user_id end as group_name, requests
     from usage_minute
     where requests > 0 and minute >= $before_start and minute < $end
+        and (minute < $before_end or minute >= $start)
         and {where}
 )
 select is_after, group_name, model, 0 as requests,
