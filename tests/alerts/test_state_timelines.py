@@ -219,6 +219,29 @@ def test_many_new_incidents_end_in_one_summary_and_critical_ones_are_told(
     assert [kind for _, kind in timeline.told].count("firing") in (20, 21)
 
 
+def test_a_minute_in_which_everything_is_critical_is_a_screen_of_notices(
+    timeline: Timeline,
+) -> None:
+    """It was a notice for each of them, and another for each when it was over."""
+    names = [f"a{i:02}" for i in range(60)]
+    failing = tuple(("errors", name) for name in names)
+    timeline.run(4, failing)
+    kinds = [kind for _, kind in timeline.told]
+    assert (kinds.count("firing"), kinds.count("summary")) == (20, 1)
+    summary = next(n for n in timeline.inbox().notices if n.kind == "summary")
+    assert (summary.title, summary.severity) == ("40 more alerts fire, 40 critical", "critical")
+    timeline.run(20, (*failing, *(("cost", name) for name in names)))
+    kinds = [kind for _, kind in timeline.told]
+    assert (kinds.count("joined"), kinds.count("summary"), len(kinds)) == (20, 1, 41)
+    timeline.run(5 * 60, failing)
+    assert [kind for _, kind in timeline.told].count("still_firing") == 20
+    timeline.run(30, failing[:30])
+    assert summary.incident not in [n.incident for n in timeline.inbox().notices[41:]]
+    timeline.run(30)
+    over = [n for n in timeline.inbox().notices if n.kind == "resolved"]
+    assert len(over) == 21 and over[-1].incident == summary.incident
+
+
 def test_what_began_and_ended_while_nobody_looked_is_history_only(timeline: Timeline) -> None:
     timeline.run(3)
     timeline.run(30, (COST_A,), is_told=False)

@@ -15,6 +15,7 @@ from taximeter_alerts.incidents.silences import silences_in_force
 from taximeter_alerts.judge.finding import Finding
 from taximeter_alerts.notification_log import NotificationLog, read_time, time_text
 from taximeter_alerts.outbox.notice import (
+    GROUP_INTERVAL,
     Chart,
     Example,
     Kind,
@@ -31,8 +32,13 @@ from taximeter_alerts.rules.book import Receiver, Rule, RuleBook
 from taximeter_alerts.rules.defaults import OWN_RULES
 
 MOST_THREADS_AN_HOUR: Final = 20
-"""Per receiver; what is more waits for one summary an hour. Critical alerts are always told."""
+"""Per receiver, and as many critical ones beside them; what is more is told in summaries."""
+_SUMMARY: Final = "summary-"
+"""Of what a receiver knows of an incident: the id of the summary that told it."""
 _NAMED: Final = 10
+_MANY: Final = "many alerts at once"
+_NEWS: Final = ("firing", "firing_again", "worse")
+"""What a summary tells anew of an incident that it told."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -142,7 +148,15 @@ class Dispatcher:
         if kind is None:
             return True
         severity = max((m.row["severity"] for m in firing or mine), key=RANK.__getitem__)
-        if kind == "firing" and severity != "critical" and self._is_storm(receiver.name, at):
+        summary = next((known for known in knows if known.startswith(_SUMMARY)), None)
+        if told is not None and summary is not None and kind not in _NEWS:
+            self._note(incident["id"], receiver.name, [m.id for m in firing], told.severity, at)
+            if kind == "resolved":
+                self._end_summary(receiver.name, summary, at)
+            return True
+        if summary is not None or (
+            kind in _NEWS and kind != "worse" and self._is_storm(receiver.name, severity, at)
+        ):
             return False
         if kind == "joined":  # what is new leads
             firing.sort(key=lambda member: member.id in knows)
@@ -206,6 +220,9 @@ class Dispatcher:
         """Remember what the receiver knows; only the end of the incident makes it forgotten."""
         before = read_told(self._log, incident, receiver)
         known = sorted({*before.alerts, *told}) if before and told else told
+        summaries = [name for name in told if name.startswith(_SUMMARY)]
+        if summaries:  # the newest counts
+            known = [n for n in known if n in summaries or not n.startswith(_SUMMARY)]
         self._log.execute(
             "insert into thread (incident, receiver, told, severity, notified_at)"
             " values (?, ?, ?, ?, ?) on conflict do update set told = excluded.told,"
@@ -217,41 +234,64 @@ class Dispatcher:
             time_text(at),
         )
 
-    def _is_storm(self, receiver: str, at: datetime) -> bool:
-        since = time_text(at - _HOUR)
+    def _is_storm(self, receiver: str, severity: str, at: datetime) -> bool:
+        """Return whether a receiver was told enough within the hour, of critical ones or of others."""
         (row,) = self._log.rows(
             "select count(*) as n from outbox where receiver = ? and created_at > ?"
-            " and transition in ('firing', 'was_firing')",
+            " and transition in ('firing', 'firing_again', 'was_firing')"
+            " and (json_extract(notice, '$.severity') = 'critical') = ?",
             receiver,
-            since,
+            time_text(at - _HOUR),
+            severity == "critical",
         )
         return int(row["n"]) >= MOST_THREADS_AN_HOUR
+
+    def _end_summary(self, receiver: str, summary: str, at: datetime) -> None:
+        """Tell that all is over that a summary told, if it is."""
+        if self._log.rows(
+            "select 1 from thread where receiver = ? and instr(told, ?) limit 1", receiver, summary
+        ):
+            return
+        notice = Notice(
+            kind="resolved",
+            incident=summary,
+            rule=_MANY,
+            severity="info",
+            title="many alerts at once",
+            sentence="All alerts of that summary are over.",
+            link=alerts_page(self._dashboard_url()),
+            at=time_text(at),
+        )
+        self._outbox.add(notice, receiver, _sequence(at))
 
     def _summarise(
         self, receiver: str, late: list[tuple[dict[str, Any], list[Member]]], at: datetime
     ) -> None:
-        """Tell many new incidents in one message, once an hour."""
+        """Tell many new incidents in one message, once an hour; critical ones in five minutes."""
+        critical = sum(incident["severity"] == "critical" for incident, _ in late)
         if self._log.rows(
             "select 1 from outbox where receiver = ? and transition = 'summary' and created_at > ?",
             receiver,
-            time_text(at - _HOUR),
+            time_text(at - (GROUP_INTERVAL if critical else _HOUR)),
         ):
             return
+        late = sorted(late, key=lambda of: of[0]["severity"] != "critical")
         titles = [title_of_incident([(m.rule, m.labels) for m in mine]) for _, mine in late]
-        more = f"; and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
+        more = f"; and {len(titles) - _NAMED:,} more" if len(titles) > _NAMED else ""
         notice = Notice(
             kind="summary",
-            incident=f"summary-{int(at.timestamp())}",
-            rule="many alerts at once",
-            severity="warning",
-            title=f"{len(late)} more alerts fire",
+            incident=f"{_SUMMARY}{int(at.timestamp())}",
+            rule=_MANY,
+            severity="critical" if critical else "warning",
+            title=f"{len(late):,} more alerts fire{f', {critical:,} critical' if critical else ''}",
             sentence=f"{'; '.join(titles[:_NAMED])}{more}.",
             link=alerts_page(self._dashboard_url()),
             at=time_text(at),
         )
         self._outbox.add(notice, receiver, _sequence(at))
         for incident, mine in late:
-            self._note(incident["id"], receiver, [m.id for m in mine], "warning", at)
+            told = [notice.incident, *(m.id for m in mine)]
+            self._note(incident["id"], receiver, told, incident["severity"], at)
 
 
 def chart_of(member: Member) -> Chart | None:

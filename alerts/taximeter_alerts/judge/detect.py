@@ -268,7 +268,7 @@ def _judge_rate(rule: Rule, samples: Mapping[int, Sample], reference: Reference)
         is_breach = (
             sample.failures >= rule.min_errors
             and overshoot >= ratio
-            and _is_going_on(samples, max(2 * floor, sample.value / 2))
+            and _is_going_on(samples, window_s, max(2 * floor, sample.value / 2))
         )
         if best is None or (is_breach and best.outcome == "clear"):
             best = _seen(
@@ -293,9 +293,14 @@ def _guard_rate(samples: Mapping[int, Sample], days: int) -> Verdict:
     return Verdict("learning", days=days)
 
 
-def _is_going_on(samples: Mapping[int, Sample], rate: float) -> bool:
-    """Return whether the newest requests still fail: a long window alone looks back too far."""
+def _is_going_on(samples: Mapping[int, Sample], judged_s: int, rate: float) -> bool:
+    """Return whether the newest requests still fail: a long window alone looks back too far.
+
+    What is shorter than the judged window can tell, what is longer can't.
+    """
     for window_s in (300, 900, 3_600):
+        if window_s >= judged_s:
+            break
         sample = samples.get(window_s)
         enough = ENOUGH_NEWEST if window_s < 3_600 else 1
         if sample is not None and sample.value is not None and sample.count >= enough:
