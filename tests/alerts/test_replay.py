@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from tests.alerts.conftest import Clock, MemoryStore
 
+from taximeter_alerts.backtest.minutes import read_minutes
 from taximeter_alerts.backtest.replay import Replay
 from taximeter_alerts.judge.detect import Reference
 from taximeter_alerts.judge.judging import metrics_of
-from taximeter_alerts.judge.windows import read_history, read_samples, shapes_of
+from taximeter_alerts.judge.windows import Shape, read_history, read_samples, shapes_of
 from taximeter_alerts.rules.book import Condition, Rule
 from taximeter_alerts.rules.defaults import default_rules
+from taximeter_collector.client import QueryError
 
 SLOW = Rule("slow", "latency_p95_seconds", Condition("spike", 2.0), by=("agent_name",))
 
@@ -26,6 +28,47 @@ def facts_of(reference: Reference) -> dict[str, Any]:
     for size, usual in usuals.items():
         facts |= {f"{name} of {size}": fact for name, fact in (usual or {}).items()}
     return facts | {str(hour): count for hour, count in hours.items()}
+
+
+class SmallAnswers:
+    """Refuses an answer of more rows than it may have, as the collector does one of more bytes."""
+
+    def __init__(self, store: MemoryStore, most_rows: int) -> None:
+        self._store, self._most_rows = store, most_rows
+        self.sizes: list[int] = []
+
+    def query(self, sql: str, params: Any = None, *, max_rows: int = 1_000_000) -> Any:
+        table = self._store.query(sql, params)
+        self.sizes.append(len(table))
+        if len(table) > self._most_rows:
+            raise QueryError("too_large", "The answer is too large: ask for fewer columns.", 413)
+        return table
+
+
+def test_the_past_of_very_many_agents_is_read_in_smaller_answers(
+    store: MemoryStore, clock: Clock
+) -> None:
+    end = clock.now.replace(second=0)
+    start = end - timedelta(days=3)
+    for agent in "abc":
+        store.add_minutes(agent, start, 3 * 1440, requests=3, every=2)
+    (shape, metrics) = Shape(("agent_name",), ()), ["cost_per_request_usd", "error_rate"]
+    whole = read_minutes(store, shape, metrics, start, end)
+    small = SmallAnswers(store, 500)
+    pieces = read_minutes(small, shape, metrics, start, end)
+    assert len(small.sizes) > 15 and sum(size for size in small.sizes if size <= 500) == 6_480
+    for metric in metrics:
+        every = [m.past(metric, 3_600, start, end) for m in (whole, pieces)]
+        assert every[0].value.tolist() == pytest.approx(every[1].value.tolist())
+        assert every[0].count.tolist() == every[1].count.tolist()
+
+
+def test_an_answer_that_can_be_no_smaller_is_an_error(store: MemoryStore, clock: Clock) -> None:
+    end = clock.now.replace(second=0)
+    store.add_minutes("a", end - timedelta(days=1), 1440)
+    shape, start = Shape(("agent_name",), ()), end - timedelta(days=2)
+    with pytest.raises(QueryError, match="too large"):
+        read_minutes(SmallAnswers(store, 10), shape, ["error_rate"], start, end)
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 7, 60, 300])

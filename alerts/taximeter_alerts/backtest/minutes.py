@@ -16,13 +16,17 @@ from taximeter_alerts.judge.segments import Floats, Ints
 from taximeter_alerts.judge.tables import floats, group_of_rows, seconds
 from taximeter_alerts.judge.windows import Reader, Shape, asked_metrics, sample_columns
 from taximeter_alerts.rules.book import labels_key
+from taximeter_collector.client import QueryError
 from taximeter_collector.metrics import METRICS, metric_query
 
 _MINUTE_S: Final = 60
 _COUNT: Final = "sample_requests"
 _MOST_ROWS: Final = 20_000_000
 _PIECE: Final = timedelta(days=2)
-"""Read at once; a whole month of many groups would be one very large answer."""
+"""Read at once; a whole month of many groups would be one very large answer. Halved where even that is."""
+_TOO_LARGE: Final = ("too_large", "too_many_rows", "memory")
+_LEAST_PIECE: Final = timedelta(minutes=45)
+"""Two days halved six times: still whole minutes."""
 _LATEST: Final = 2**33
 """Later than any moment: a group and a moment are one number."""
 
@@ -130,13 +134,21 @@ def read_minutes(
     places: dict[str, int] = {}
     labels: list[Labels] = []
     pieces: dict[str, list[Any]] = {name: [] for name in ("group", "at", *columns)}
+    piece = _PIECE
     while start < end:
-        last = min(start + _PIECE, end)
+        last = min(start + piece, end)
         query = metric_query(
             names, start, last, bucket_s=_MINUTE_S, by=shape.by, where=where, parts=True
         )
+        sql = f"select bucket, {', '.join([*shape.by, *columns])} from ({query.sql})"
+        try:
+            table = reader.query(sql, query.params, max_rows=_MOST_ROWS)
+        except QueryError as error:
+            if error.type not in _TOO_LARGE or piece <= _LEAST_PIECE:
+                raise
+            piece /= 2
+            continue
         start = last
-        table = reader.query(query.sql, query.params, max_rows=_MOST_ROWS)
         group, here = group_of_rows(table, shape.by)
         for named in here:
             if labels_key(named) not in places:
