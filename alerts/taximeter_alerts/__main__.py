@@ -86,10 +86,14 @@ def _book(settings: Settings, file: Path | None) -> RuleBook:
 
 
 def _test_notify(settings: Settings, receiver: str) -> int:
-    book = load_rules(rules_path(settings))
+    path = rules_path(settings)
+    book = load_rules(path)
     notifiers = notifiers_of(book)
     if receiver not in notifiers:
-        known = ", ".join(notifiers) or "none: add one under notify: in alerts.yaml"
+        none = (
+            f"none: add one under notify: in {path}" if path else "none: no alerts.yaml was found"
+        )
+        known = ", ".join(notifiers) or none
         raise SettingsError(f"there is no receiver {receiver!r}; there is {known}.")
     notice = sample_notice(dashboard_url(settings, book))
     try:

@@ -52,6 +52,18 @@ def test_a_cost_of_six_times_the_usual_breaches_and_explains_itself() -> None:
     )
 
 
+def test_an_outage_of_minutes_is_not_hidden_by_the_hour_before_it() -> None:
+    """The hour is too long to breach by itself, and said that what breaches now is over."""
+    samples = now(5 / 60, count=60, failures=5)
+    samples |= {s: Sample(5 / 6, 6, 5, requests=6) for s in (300, 900)}
+    assert judge(ERRORS, samples, past(0.0, failures=0.0)).outcome == "breach"
+    # Of a longer window the newer requests do tell: none of the last hour's twenty failed.
+    over = now(9 / 40, count=40, failures=9)
+    over |= {s: Sample(0.0, 5, 0, requests=5) for s in (60, 300, 900)}
+    over[3_600] = Sample(0.0, 20, 0, requests=20)
+    assert judge(ERRORS, over, past(0.0, failures=0.0)).outcome == "clear"
+
+
 def test_an_extra_of_less_than_the_impact_is_not_worth_an_alert() -> None:
     assert judge(COST, now(0.0042, count=30), past(0.0007)).outcome == "clear"
     free = replace(COST, min_impact_usd=None)

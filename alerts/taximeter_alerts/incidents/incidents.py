@@ -70,7 +70,7 @@ class Incidents:
             )
 
     def _fire(self, finding: Finding, taken: Step, at: datetime) -> None:
-        began = time_text(taken.state.since or at) or ""
+        began = time_text(taken.began or at) or ""
         incident = self._incident(finding, began, at)
         self._log.execute(
             "insert into alert (incident, rule, labels, severity, opened_at, fired_at, sentence,"

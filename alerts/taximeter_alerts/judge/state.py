@@ -49,6 +49,8 @@ class Step:
     state: AlertState
     transition: Transition | None = None
     reason: str = ""
+    began: datetime | None = None
+    """Of what fired: its first breach."""
 
 
 def step(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> Step:
@@ -137,7 +139,7 @@ def _breach(state: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> St
     is_again = state.resolved_at is not None and at - state.resolved_at < REOPEN_WITHIN
     times = state.times + 1 if is_again else 1
     fired = replace(_become(pending, "firing", at), breached_at=at, seen=seen, times=times)
-    return Step(fired, "fired", "again" if is_again else "first")
+    return Step(fired, "fired", "again" if is_again else "first", pending.since)
 
 
 def _is_held_long_enough(pending: AlertState, rule: Rule, verdict: Verdict, at: datetime) -> bool:
