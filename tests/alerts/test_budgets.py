@@ -106,7 +106,7 @@ def test_each_level_is_told_once_a_period_and_the_next_period_ends_it(
     assert process.inbox.kinds == ["firing", "worse"]
     process.run(1)
     assert process.inbox.kinds[2:] == ["resolved"]
-    assert "within the budget again" in process.inbox.notices[-1].sentence
+    assert "Within the budget again" in process.inbox.notices[-1].sentence
     spend(store, clock.now, 90.0)
     process.run(1)
     assert process.inbox.kinds[3:] == ["firing_again"]

@@ -180,9 +180,9 @@ def title_of_incident(alerts: Sequence[tuple[Rule, Mapping[str, str | None]]]) -
     'cost per request, error rate and 2 more, a'
     """
     (rule, labels), *_ = alerts
-    all_of_them = {
-        other.budget or (other.name, group_title(of)): _title(other) for other, of in alerts
-    }
+    all_of_them: dict[object, str] = {}
+    for other, of in alerts:
+        all_of_them.setdefault(other.budget or (other.name, group_title(of)), _title(other))
     named = list(dict.fromkeys(all_of_them.values()))[:_NAMED]
     left = len(all_of_them) - len(named)
     parts = [", ".join(named), f"{left} more"] if left else named
