@@ -24,9 +24,9 @@ from taximeter_collector.client import QueryError
 
 CATCH_UP: Final = timedelta(hours=6)
 _FINE: Final = timedelta(minutes=10)
+"""The newest part of a gap is evaluated minute by minute, the rest in steps of five."""
 HURRY_S: Final = 20.0
 """A catch-up that takes longer goes on in ever larger steps: what is now matters more than what was."""
-"""The newest part of a gap is evaluated minute by minute, the rest in steps of five."""
 _LATE_GROWTH: Final = 1.1
 _SMALL_STEP_BACK: Final = timedelta(minutes=5)
 """Waited for; a larger one is followed."""

@@ -196,6 +196,15 @@ def test_periods_meet_and_filters_hold(database: duckdb.DuckDBPyConnection) -> N
     assert after[None].calls == 4
 
 
+def test_what_lies_between_two_periods_is_in_neither(database: duckdb.DuckDBPyConnection) -> None:
+    for hours_ago in (2.0, 1.6, 1.5, 1.2, 1.0, 0.5):
+        add_call(database, hours_ago, cost_pico=1)
+        insert(database, "usage_minute", minute=NOW - hours_ago * HOUR, agent_name="a", requests=1)
+    before, after = asked(database, before_end=NOW - 1.5 * HOUR)
+    found = [(found[None].calls, found[None].requests) for found in (before, after)]
+    assert found == [(2, 2), (2, 2)]
+
+
 @pytest.mark.parametrize("wrong", [{"group_by": "tool_name"}, {"where": {"model": ["m"]}}])
 def test_a_dimension_that_does_not_fit_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one of"):
