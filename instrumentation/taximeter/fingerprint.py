@@ -15,6 +15,7 @@ from typing import Any, Final
 
 VOLATILE_KEYS: Final = frozenset({"_meta", "nonce", "request_id", "timestamp", "tool_call_id"})
 """Keys that differ from call to call without changing what is asked."""
+_OF_THE_RUN: Final = frozenset({"inputs", "input_str", "tags", "metadata", "kwargs"})
 _quoted: Final = json.encoder.encode_basestring
 _NAMES: Final = {None: "null", True: "true", False: "false"}
 _JSON_BEGINS: Final = frozenset('{["-0123456789tfnNI \t\n\r')
@@ -131,9 +132,10 @@ def _parsed(value: Any) -> Any:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Take instrumentations' wrappers off: {"inputs": x}, {"args": [], "kwargs": x}."""
+    """Take instrumentations' wrappers off: {"inputs": x}, with or without what LangChain's callback
+    knows of the run (`_OF_THE_RUN`), and {"args": [], "kwargs": x}."""
     if type(value) is dict or isinstance(value, Mapping):
-        if len(value) == 1 and "inputs" in value:
+        if "inputs" in value and value["inputs"] is not None and _OF_THE_RUN.issuperset(value):
             return _parsed(value["inputs"])
         if len(value) == 2 and "args" in value and "kwargs" in value and not value["args"]:
             return _parsed(value["kwargs"])

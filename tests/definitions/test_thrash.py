@@ -88,6 +88,13 @@ def test_the_same_write_again_is_a_repeat(store: Store) -> None:
     assert one(store, RUN)[:2] == (2, 1)
 
 
+def test_a_tool_belongs_to_the_turn_before_what_begins_with_it(store: Store) -> None:
+    """Where clocks tell milliseconds, the next call can begin with the tool that it was told of."""
+    calls = [call(100 + n, at=1000 * n, finish="tool_use", took=900) for n in range(4)]
+    send(store, [[agent(1), *calls, *(tool(at, at=at, took=0) for at in (1000, 1950, 2950))]])
+    assert one(store, "select max_repeats, fanout_duplicates from agent_runs") == (2, 0)
+
+
 def test_same_results_and_same_errors_are_told_apart(store: Store) -> None:
     same = loop(*[("s", "a")] * 3, gen_ai__tool__call__result="r")
     send(store, [same])
@@ -144,7 +151,9 @@ def test_volatile_arguments_do_not_tell_calls_apart(store: Store) -> None:
 @pytest.mark.parametrize(
     ("one_form", "other_form"),
     [
-        ('{"inputs": {"q": 1}}', {"q": 1}), ('{"args": [], "kwargs": {"q": 1}}', {"q": 1}),
+        ('{"inputs": {"q": 1}}', {"q": 1}),
+        ('{"input_str": "{}", "inputs": {"q": 1}, "tags": ["step:1"], "metadata": {"langgraph_step": 2}, "kwargs": {}}', {"q": 1}),
+        ('{"args": [], "kwargs": {"q": 1}}', {"q": 1}),
         ('"{\\"q\\": 1}"', {"q": 1.0}), ("two  words\n", "two words"), ({"a": 1e16}, {"a": 10**16}),
         ({"q": 1, "timestamp": 5, "_meta": {}}, {"q": 1}), ({"\U0001f600": 1, "\ufb33": 2}, '{"\ufb33": 2, "\U0001f600": 1}'),
     ],

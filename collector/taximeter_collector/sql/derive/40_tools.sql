@@ -88,6 +88,7 @@ where p.is_billed and p.kind = 'llm';
 
 -- Within one turn the same call again is an attempt of it (same id, or after a failure), else a parallel duplicate.
 -- Without visible decisions only what is_parallel is parallel, and the id says nothing: a mock gives one to all calls.
+-- JavaScript's clocks tell milliseconds: what begins with a tool was not what decided on it.
 create or replace temp table d_tool_order as
 with turned as (
     select e.trace_id, e.span_id, coalesce(e.run_span_id, '') as run, e.start_unix_nano, e.end_unix_nano, e.failed,
@@ -98,7 +99,7 @@ with turned as (
         case when not list_contains(e.roles, 'polling') then tool_base(e.tool_name) || '|' || e.found_arguments_hash end as key
     from (select *, coalesce(run_span_id, '') as run from d_execution
           where not list_has_any(roles, ['answering', 'handoff'])) e
-    asof left join d_decision d on d.trace_id = e.trace_id and d.run = e.run and e.start_unix_nano >= d.start_unix_nano
+    asof left join d_decision d on d.trace_id = e.trace_id and d.run = e.run and e.start_unix_nano > d.start_unix_nano
 ), placed as (
     select *, lag(tool_call_id) over same as id_before, lag(failed) over same as failed_before,
         start_unix_nano < max(end_unix_nano) over (same rows between unbounded preceding and 1 preceding) as is_parallel,
