@@ -19,6 +19,16 @@ FAMILIES: dict[str, Mapping[str, Value]] = {
     "OpenInference without a kind": {
         "llm.model_name": "gpt-5-mini", "llm.token_count.prompt": 100, "llm.token_count.completion": 10,
     },
+    "text and fractions": NAMED | {"gen_ai.usage.input_tokens": "100", "gen_ai.usage.output_tokens": 10.0},
+    "another casing": {"GenAI.request.Model": "gpt-5-mini", "gen_ai.usage.inputTokens": 100, "GEN_AI.USAGE.OUTPUT_TOKENS": 10},
+    "usage as JSON": NAMED | {"gen_ai.usage": '{"prompt_tokens": 100, "completion_tokens": 10}'},
+    "before GenAI's conventions": {
+        "llm.vendor": "OpenAI", "llm.request.model": "gpt-5-mini", "llm.usage.prompt_tokens": 100, "llm.usage.completion_tokens": 10,
+    },
+    "no prefix": {"model": "gpt-5-mini", "prompt_tokens": 100, "completion_tokens": 10},
+    "a prefix of its own": {"acme.llm.model": "gpt-5-mini", "acme.llm.usage.inputTokens": 100, "acme.llm.usage.outputTokens": 10},
+    "tokens first": {"llm.model": "gpt-5-mini", "llm.tokens.prompt": 100, "llm.tokens.completion": 10},
+    "Vercel's without an operation": {"ai.model.id": "gpt-5-mini", "ai.usage.promptTokens": 100, "ai.usage.completionTokens": 10},
     "Braintrust": {
         "braintrust.span_attributes": '{"type":"llm"}',
         "braintrust.metadata": '{"provider":"openai","model":"gpt-5-mini"}',
@@ -42,6 +52,60 @@ def test_a_call_is_known_by_its_model_and_tokens(tmp_path: Path, family: str) ->
         tmp_path, [span], "select request_model, prompt_tokens, output_tokens, cost_pico from calls"
     )
     assert found == [("gpt-5-mini", 100, 10, 100 * 250_000 + 10 * 2_000_000)]
+
+
+def test_the_model_that_answered_is_enough(tmp_path: Path) -> None:
+    said: dict[str, Value] = {"gen_ai.response.model": "gpt-5-mini"}
+    span = Span(1, 1, attributes=tuple((said | USED).items()), scope="acme")
+    assert answers(tmp_path, [span], "select response_model, prompt_tokens from calls") == [
+        ("gpt-5-mini", 100)
+    ]
+
+
+@pytest.mark.parametrize(
+    "cached",
+    [
+        "gen_ai.usage.cached_tokens", "gen_ai.usage.cachedInputTokens", "gen_ai.usage.input_cached_tokens",
+        "gen_ai.usage.prompt_tokens_details.cached_tokens", "gen_ai.usage.details.cached_tokens",
+    ],
+)  # fmt: skip
+def test_providers_names_of_details_are_read_below_usage(tmp_path: Path, cached: str) -> None:
+    thought = "gen_ai.usage.completion_tokens_details.reasoning_tokens"
+    span = Span(
+        1, 1, attributes=tuple((NAMED | USED | {cached: 40, thought: 4}).items()), scope="acme"
+    )
+    found = answers(tmp_path, [span], "select cache_read_tokens, reasoning_tokens from calls")
+    assert found == [(40, 4)]
+
+
+@pytest.mark.parametrize(("model", "read"), [("claude-sonnet-4-5", 0), ("gpt-5-mini", None)])
+def test_a_cached_count_that_strands_leaves_out(
+    tmp_path: Path, model: str, read: int | None
+) -> None:
+    """Its older releases never tell of OpenAI's."""
+    said = USED | {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    span = Span(1, 1, attributes=tuple(said.items()), scope="strands.telemetry.tracer")
+    assert answers(tmp_path, [span], "select cache_read_tokens from calls") == [(read,)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"haystack.tool.error": True},
+        {"tool.status": "error"},
+        {"gen_ai.tool.call.result": '{"isError": true, "content": []}'},
+    ],
+)
+def test_a_tool_that_failed_says_so_beside_its_status(
+    tmp_path: Path, said: dict[str, Value]
+) -> None:
+    tool: dict[str, Value] = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "lookup"}
+    spans = [
+        Span(1, 1, attributes=tuple((tool | said).items())),
+        Span(2, 1, attributes=tuple(tool.items())),
+    ]
+    found = answers(tmp_path, spans, "select is_error from tool_calls order by trace_id")
+    assert found == [(True,), (False,)]
 
 
 def test_what_sums_its_calls_is_none_of_them(tmp_path: Path) -> None:

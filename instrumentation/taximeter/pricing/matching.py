@@ -40,6 +40,7 @@ _ALIASES: Final = {
     "az.ai.openai": "azure",
     "azure.ai.inference": "azure",
     "az.ai.inference": "azure",
+    "az.ai.agents": "azure",
     "azure_openai": "azure",
     "azure-openai": "azure",
     "azure_ai": "azure",

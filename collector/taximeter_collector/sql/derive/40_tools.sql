@@ -58,7 +58,7 @@ select s.trace_id, s.span_id, s.parent_span_id, s.name, s.dialect, s.signal, s.s
     s.tool_name, s.tool_call_id, s.attempt, s.start_unix_nano, s.end_unix_nano,
     o.run_span_id, coalesce(n.roles, []) as roles, list_contains(coalesce(n.roles, []), 'delegation') or del.span_id is not null as is_delegation,
     coalesce(s.is_denied, false) or coalesce(p.is_denied, false) as denied,
-    (s.status = 'error' or (s.status = 'unset' and p.last_status = 'error')) and not denied as failed,
+    (s.status = 'error' or coalesce(p.last_status = 'error', false)) and not denied as failed,
     coalesce(s.error_type, nullif(p.last_error_type, '')) as found_error_type,
     coalesce(s.arguments_hash, p.arguments_hash) as found_arguments_hash,
     coalesce(s.result_hash, p.result_hash) as found_result_hash

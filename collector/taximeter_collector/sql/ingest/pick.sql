@@ -1,4 +1,25 @@
--- in_span, in_attribute, in_resource_attribute (Arrow) → n_resource, n_dialect, n_kind, n_pick (one row a span).
+-- in_span, in_attribute, in_resource_attribute (Arrow) → n_key, n_resource, n_dialect, n_kind, n_pick (one row a span).
+
+-- The keys of the rules that each attribute's key is read as: itself; where no rule names it, one of the same letters and
+-- digits (genAi.usage.inputTokens); else every pattern that its snake_case meets (*.prompt_tokens).
+create or replace temp table n_key as
+with named as (
+    select key, letters_of(key) as letters, min(rank) as rank
+    from (select key, rank from attribute_mapping union all select key, rank from kind_rule)
+    group by all
+), seen as (
+    select key, key in (select key from named) as is_named from (select distinct key from in_attribute)
+), alike as (
+    select seen.key, arg_min(named.key, named.rank) as read_as
+    from seen join named on named.letters = letters_of(seen.key) where not is_named
+    group by all
+)
+select key, key as read_as from seen where is_named
+union all from alike
+union all
+select seen.key, named.key
+from seen join named on contains(named.key, '*') and snake_case(seen.key) glob named.key
+where not is_named and seen.key not in (select key from alike);
 
 create or replace temp table n_resource as
 select resource, map_from_entries(list({k: key, v: stored_value}) filter (value is null or stored_value is not null)) as attributes,
@@ -23,8 +44,8 @@ with resource_rank as (
     group by all
 ), key_rank as (
     select seen.key, min(rule.rank) as rank
-    from (select distinct key from in_attribute) as seen
-    join detect_rule as rule on rule.place = 'attribute' and seen.key glob rule.pattern
+    from (select distinct key, case when contains(read_as, '*') then snake_case(key) else coalesce(read_as, key) end as read_as from (select distinct key from in_attribute) left join n_key using (key)) as seen
+    join detect_rule as rule on rule.place = 'attribute' and seen.read_as glob rule.pattern
     group by all
 ), marker_rank as (
     select a."row", min(k.rank) as rank from in_attribute a join key_rank k using (key) group by all
@@ -48,9 +69,10 @@ select "row", arg_min(kind, rank) as kind, nullif(min(rank), -2147483648) as ran
 from (
     select a."row", rule.kind, rule.rank
     from (
-        select "row", key, unnest(['*', trim(value, '"')]) as value from in_attribute where key in (select key from kind_rule)
+        select "row", read_as as key, unnest(['*', trim(value, '"')]) as value from in_attribute join n_key using (key)
+        where read_as in (select key from kind_rule)
     ) as a
-    join kind_rule rule on rule.key = a.key and rule.value = a.value
+    join kind_rule rule on rule.key = a.key and lower(rule.value) = lower(a.value)
     join n_dialect d on d."row" = a."row" and (rule.dialect = '*' or rule.dialect = d.dialect)
     union all
     select s."row", n.kind, n.rank
@@ -72,7 +94,7 @@ create or replace temp table n_source as
 select a."row", m.column_name, m.rank,
     case when m.path is null then a.value else json_text(a.value, m.path) end as value
 from (
-    select "row", key, value from in_attribute
+    select "row", read_as as key, value from in_attribute join n_key using (key)
     union all  -- an attribute of an event: event.name:key
     select s."row", e.name || ':' || pair.key, pair.value
     from in_span s, unnest(s.events) as event(e), unnest(map_entries(e.attributes)) as entry(pair)

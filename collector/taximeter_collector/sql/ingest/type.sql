@@ -60,14 +60,14 @@ with counted as (
     select n."row", m.said_class, m.said_finish, e.leaves_cache_out, e.cache_out_rank, e.leaves_reasoning_out, e.absent_read_is_zero,
         e.absent_write_is_zero, e.absent_resend_is_zero, e.has_two_lifetimes,
         coalesce(k.kind, case when tool_name is not null then 'tool'
-            when dialect <> 'other' and request_model is not null and stated_input is not null then 'llm'
+            when dialect <> 'other' and coalesce(request_model, response_model) is not null and coalesce(stated_input, usage_raw) is not null then 'llm'
             else 'other' end) as kind_found,
         count_of(stated_input) as i, count_of(stated_output) as o, count_of(stated_uncached) as u,
         count_of(reported_total) as total, count_of(reasoning) as thought, count_of(cache_read) as read_stated,
         count_of(cache_write) as written, count_of(cache_write_short) as written_short, count_of(cache_write_long) as written_long,
         coalesce(count_of(audio_input), 0) as ai, coalesce(count_of(image_input), 0) as ii,
         coalesce(count_of(audio_output), 0) as ao, coalesce(count_of(image_output), 0) as io,
-        has_error_status or error_type is not null or success = 'false' or error_level = 'ERROR' or tool_status = 'error' as says_error,
+        has_error_status or error_type is not null or success = 'false' or error_level = 'ERROR' or lower(tool_status) in ('error', 'failed', 'failure', 'true') as says_error,
         exception_type is not null as has_exception,
         exists (from n_distrusted t where t.column_name = 'status' and t.scope_name = n.scope_name
             and t.scope_version is not distinct from n.scope_version) as has_no_status
