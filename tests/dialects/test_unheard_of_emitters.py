@@ -160,3 +160,17 @@ def test_the_id_of_an_answer_is_no_session(tmp_path: Path, stated: str, kept: st
     said = NAMED | USED | {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": stated}
     span = Span(1, 1, attributes=tuple(said.items()), scope="acme")
     assert answers(tmp_path, [span], "select session_id from requests") == [(kept,)]
+
+
+def test_litellm_inside_a_span_of_the_application(tmp_path: Path) -> None:
+    """It writes its last call onto the span that is open; each call has a span with the provider's answer."""
+    said = NAMED | USED | {"gen_ai.operation.name": "chat", "litellm.call_id": "c-1"}
+    usage = "{'prompt_tokens': 100, 'completion_tokens': 10, 'total_tokens': 110}"
+    raw: dict[str, Value] = {"llm.openai.model": "gpt-5-mini", "llm.openai.usage": usage}
+    spans = [
+        Span(1, 1, 0, 0, 1000, tuple(said.items()), "app"),
+        Span(1, 2, 1, 10, 400, tuple(raw.items()), "litellm", name="raw_gen_ai_request"),
+        Span(1, 3, 1, 500, 900, tuple(raw.items()), "litellm", name="raw_gen_ai_request"),
+    ]
+    billed = "select count(*), sum(prompt_tokens)::integer from calls where is_billed"
+    assert answers(tmp_path, spans, billed) == [(2, 200)]

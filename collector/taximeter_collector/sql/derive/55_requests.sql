@@ -21,7 +21,7 @@ with call_sum as (
     from d_priced p left join d_attempt a using (trace_id, span_id) left join d_wrapping w using (trace_id, span_id)
     where p.is_billed group by p.trace_id
 ), asked as (  -- tools that the model asked for; who ran them may not have been traced
-    select trace_id, bool_or(finish_class = 'tool') as for_tools from d_answer group by trace_id
+    select trace_id, bool_or(finish_class = 'tool') as for_tools from d_priced join d_finish using (finish_reason) group by trace_id
 ), tool_sum as (
     select trace_id, count(*) filter (not is_delegation)::integer as tool_calls, count(*) filter (is_error and not is_delegation)::integer as tool_errors,
         max(consecutive_repeat)::integer as max_consecutive_repeat

@@ -11,7 +11,7 @@ with named as (
     select key, key in (select key from named) as is_named from (select distinct key from in_attribute)
 ), alike as (
     select seen.key, arg_min(named.key, named.rank) as read_as
-    from seen join named on named.letters = letters_of(seen.key) where not is_named
+    from seen join named on named.letters = letters_of(seen.key) where not is_named and not contains(named.key, '*')
     group by all
 )
 select key, key as read_as from seen where is_named
