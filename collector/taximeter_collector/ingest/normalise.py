@@ -132,9 +132,6 @@ _NOTHING_MASKED: Final = (
     'create or replace temp table n_masked as select 0::bigint as "row", null::struct(marks varchar[],'
     " reason varchar) as masked limit 0"
 )
-_USAGE_TEXTS: Final = pa.table(
-    {"row": pa.array([], pa.int64()), "usage_text": pa.array([], pa.string())}
-)
 _TOLD: Final = "create or replace temp view in_span as from in_item"
 
 
@@ -201,12 +198,10 @@ def _usage_row(row: int, claimed_shape: str | None, text: str) -> dict[str, Any]
 
 
 def _usage_texts(con: duckdb.DuckDBPyConnection, rows: Rows) -> pa.Table:
-    """Return what is stored of usage objects that redaction or a limit cuts."""
+    """Return what is stored of usage objects that redaction or a limit cuts, or that Python printed: JSON."""
     is_long = f"strlen(usage_raw) > {VALUE_BYTES}" if rows.is_cut else "false"
     is_masked = rows.redactor.masks("usage_raw") if rows.redactor else "false"
-    if (is_long, is_masked) == ("false", "false"):
-        return _USAGE_TEXTS
-    return usage_texts(con, f"{is_long} or {is_masked}")
+    return usage_texts(con, f"{is_long} or {is_masked} or starts_with(usage_raw, '{{''')")
 
 
 def _foreign_hashes(con: duckdb.DuckDBPyConnection) -> pa.Table:
