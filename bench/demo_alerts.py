@@ -25,7 +25,8 @@ DAYS: Final = 14.0
 LEARNED: Final = timedelta(days=2.5)
 LATE: Final = timedelta(hours=2)
 """An alert so long after an incident's end is not its own."""
-
+OVER: Final = timedelta(days=1)
+"""So long after an incident's end its alerts may be resolved."""
 
 WHOSE: Final[Mapping[Kind, str]] = {
     "cache_broken": "support-desk",
@@ -49,12 +50,19 @@ def said_of(incident: Incident, notices: Sequence[Notice]) -> str:
     title = f"{incident.start:%d %b %H:%M} {incident.title}"
     if not firing:
         return f"| {title} | not told | | |"
-    after = (at_of(firing[0]) - incident.start) // timedelta(minutes=1)
     own = {n.incident for n in firing}
-    ends = [n for n in mine if n.kind == "resolved" and n.incident in own]
-    last = (at_of(ends[-1]) - incident.end) // timedelta(minutes=1) if ends else None
-    over = "still fires" if last is None else f"{last} min after its end"
-    return f"| {title} | {after} min: {firing[0].title} | {len(firing)} in {len(own)} | {over} |"
+    ends = [n for n in mine if n.kind == "resolved" and n.incident in own
+            and at_of(firing[0]) < at_of(n) <= incident.end + OVER]  # fmt: skip
+    first = f"{minutes(at_of(firing[0]) - incident.start)}: {firing[0].title}"
+    over = "still fires"
+    if ends:
+        late = at_of(ends[-1]) - incident.end
+        over = f"{minutes(abs(late))} {'after' if late >= timedelta(0) else 'before'} its end"
+    return f"| {title} | {first} | {len(firing)} in {len(own)} | {over} |"
+
+
+def minutes(time: timedelta) -> str:
+    return f"{time // timedelta(minutes=1)} min"
 
 
 def main() -> int:

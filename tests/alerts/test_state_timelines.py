@@ -75,12 +75,13 @@ def test_the_same_incident_opens_again_within_a_day_and_is_kept_longer(timeline:
     timeline.run(60)
     kinds = [kind for _, kind in timeline.told]
     assert kinds == ["firing", "resolved", "firing_again", "resolved"]
-    (_, first), (_, second) = ((m, k) for m, k in timeline.told if k == "resolved")
     ends = [minute for minute, kind in timeline.told if kind == "resolved"]
-    assert (first, second) == ("resolved", "resolved")
     # Kept for 15 minutes the first time, for 30 the second.
     assert ends == [5 + 15, 70 + 30]
     assert [row["times"] for row in timeline.rows("incident")] == [2]
+    again, over = timeline.inbox().notices[2:]
+    assert again.started == over.started == "2026-11-20 15:06 UTC"
+    assert over.sentence.startswith("Back to usual after 34 min.")
 
 
 def test_a_learned_rule_fires_again_only_on_what_came_after_it_was_resolved(

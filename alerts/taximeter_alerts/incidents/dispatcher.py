@@ -99,7 +99,7 @@ class Dispatcher:
             " (select 1 from thread t where t.incident = i.id and t.told <> '[]')"
             " order by fired_at, id"
         ):
-            members = self._members(incident["id"], silences, causes)
+            members = self._members(incident, silences, causes)
             for receiver in self._book.receivers:
                 if not self._tell(receiver, incident, members, at):
                     mine = [m for m in members if receiver in self._book.receivers_of(m.rule)]
@@ -108,10 +108,18 @@ class Dispatcher:
             self._summarise(name, late, at)
 
     def _members(
-        self, incident: str, silences: Sequence[Mapping[str, Any]], causes: Sequence[Cause]
+        self,
+        incident: Mapping[str, Any],
+        silences: Sequence[Mapping[str, Any]],
+        causes: Sequence[Cause],
     ) -> list[Member]:
+        """Return the incident's alerts since it opened for the last time."""
         members = []
-        for row in self._log.rows("select * from alert where incident = ?", incident):
+        for row in self._log.rows(
+            "select * from alert where incident = ? and fired_at >= ?",
+            incident["id"],
+            incident["fired_at"],
+        ):
             rule, stored = self._rules.get(row["rule"]), json.loads(row["labels"])
             if rule is None:
                 continue
@@ -178,7 +186,7 @@ class Dispatcher:
         at: datetime,
     ) -> None:
         shown = mine if kind == "resolved" else firing
-        opened = read_time(incident["opened_at"]) or at
+        opened = read_time(min(member.row["opened_at"] for member in shown)) or at
         labels = json.loads(incident["labels"])
         title = title_of_incident([(m.rule, m.labels) for m in shown])
         # The levels of a budget say the same.

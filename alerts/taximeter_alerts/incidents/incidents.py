@@ -77,7 +77,7 @@ class Incidents:
             " peak) values (?, ?, ?, ?, ?, ?, ?, ?)"
             " on conflict do update set resolved_at = null, reason = null, times = times + 1,"
             " severity = excluded.severity, sentence = excluded.sentence, peak = excluded.peak,"
-            " fired_at = excluded.fired_at",
+            " opened_at = excluded.opened_at, fired_at = excluded.fired_at",
             incident,
             finding.rule.name,
             finding.key,

@@ -31,7 +31,7 @@ def is_cause(rule: Rule) -> bool:
 def explained_by(rule: Rule, labels: Labels, causes: Iterable[Cause]) -> str | None:
     """Return the name of the rule whose alert makes this one superfluous, None if there is none.
 
-    A model that fails in several agents explains their failures; an agent that went quiet
+    A provider that fails several agents explains their failures; an agent that went quiet
     explains all else about it. Nothing in the traffic explains what is wrong with alerting itself,
     or makes spent money unspent.
     """
