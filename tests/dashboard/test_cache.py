@@ -10,7 +10,7 @@ import pytest
 from taximeter_collector.cache_reuse import CAUSES, LifetimeAdvice
 from taximeter_dashboard import queries
 from taximeter_dashboard.scope import Scope
-from taximeter_dashboard.views.cache import CAUSE_TEXT, lifetime_item
+from taximeter_dashboard.views.cache import CAUSE_TEXT, lifetime_item, part_followed
 
 from .test_costs import add_minute
 from .test_queries import NOW, Database, database, scope
@@ -36,14 +36,43 @@ def test_who_does_not_report_caching_is_not_listed(database: Database, scope: Sc
     assert [(row["agent_name"], row["cache_hit_ratio"]) for row in rows] == [("a", 0.0)]
 
 
+def add_call(database: Database, age: timedelta, **values: Any) -> None:
+    row = {"trace_id": str(age), "span_id": str(age), "is_billed": True, "kind": "llm", "cache_reported": True,
+           "start_time": NOW - age, "end_time": NOW - age, **values}  # fmt: skip
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    database.connection.execute(
+        f"insert into rollup.call ({names}) values ({marks})", list(row.values())
+    )
+
+
 def test_every_cause_has_words() -> None:
     assert set(CAUSE_TEXT) == set(CAUSES)
 
 
 def test_fates_of_an_empty_store_ask_for_no_advice(database: Database, scope: Scope) -> None:
-    fates = queries.prefix_fates(database, scope, NOW)
-    assert fates == [] and queries.advice_of(database, fates) == []
-    assert queries.added(fates, "missed_usd") is None
+    fates = queries.prefix_fates(database, scope, NOW, most=10)
+    assert (fates.followed, fates.calls, fates.rows) == (0, 0, [])
+    assert queries.advice_of(database, fates.rows) == []
+    assert queries.added(fates.rows, "missed_usd") is None
+
+
+@pytest.mark.parametrize(
+    ("most", "followed", "text"),
+    [(3, 3, "the newest 3 of 5 calls"), (5, 5, ""), (100, 5, "")],
+    ids=["fewer", "just all", "all"],
+)
+def test_the_newest_calls_are_followed_and_the_page_says_of_how_many(
+    database: Database, scope: Scope, most: int, followed: int, text: str
+) -> None:
+    for i in range(5):
+        add_call(database, timedelta(minutes=3 + i), prompt_tokens=2_000 + i)
+    add_call(database, timedelta(minutes=1), prompt_tokens=9, cache_reported=False)
+    fates = queries.prefix_fates(database, scope, NOW, most)
+    assert (fates.followed, fates.calls) == (followed, 5)
+    assert sum(row["prompt_tokens"] for row in fates.rows) == sum(
+        2_000 + i for i in range(followed)
+    )
+    assert part_followed(fates, "") == text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from taximeter_dashboard.queries.agents import (
     versions,
 )
 from taximeter_dashboard.queries.cache import (
+    Fates,
     added,
     advice_of,
     cache_by_agent_and_model,
@@ -83,6 +84,7 @@ __all__ = [
     "STATUSES",
     "VIEWS",
     "Among",
+    "Fates",
     "Matrix",
     "PeopleFilter",
     "Reads",

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from taximeter_collector.cache_reuse import LifetimeAdvice, lifetime_advice, prices_of, reuse_query
+from taximeter_collector.cache_reuse import (
+    LifetimeAdvice,
+    followed_query,
+    lifetime_advice,
+    prices_of,
+    reuse_query,
+)
 from taximeter_collector.metrics import metric_query
 from taximeter_dashboard.queries.core import Reads, Row, Series, Values
 from taximeter_dashboard.scope import Scope
@@ -49,10 +56,25 @@ def cache_by_agent_and_model(reader: Reads, scope: Scope) -> list[Row]:
     return [row for row in rows if row["model"] and row["cache_hit_ratio"] is not None]
 
 
-def prefix_fates(reader: Reads, scope: Scope, now: datetime) -> list[Row]:
-    """Return what became of the calls' prefixes by agent, version, model and cause."""
-    query = reuse_query(scope.start, scope.end, now, scope.where)
-    return reader.rows(query.sql, query.params)
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What became of the prefixes of the calls from `start` on, a row an agent, version, model and cause."""
+
+    start: datetime
+    followed: int
+    calls: int
+    """How many calls there are in the window, the newest of which are followed."""
+    rows: list[Row]
+
+
+def prefix_fates(reader: Reads, scope: Scope, now: datetime, most: int) -> Fates:
+    """Follow the prefixes of the newest ``most`` calls: what it takes grows with each."""
+    counting = followed_query(scope.start, scope.end, most, scope.where)
+    (counted,) = reader.rows(counting.sql, counting.params)
+    start = counted["since"] or scope.start if counted["calls"] > most else scope.start
+    query = reuse_query(start, scope.end, now, scope.where)
+    rows = reader.rows(query.sql, query.params)
+    return Fates(start, sum(row["calls"] for row in rows), counted["calls"], rows)
 
 
 def advice_of(reader: Reads, fates: Sequence[Row]) -> list[LifetimeAdvice]:

@@ -19,6 +19,8 @@ from taximeter_dashboard.panels import happened, headline_row, priced_badges, ti
 HEIGHT: Final = 226
 ROWS: Final = 20
 FOLLOWED: Final = timedelta(days=7)
+MOST_FOLLOWED: Final = 100_000
+"""Calls; so many take the collector about half a second."""
 KEEP: Final = timedelta(minutes=5)
 NOTABLE_USD: Final = 0.01
 NOTABLE_SHARE: Final = 0.05
@@ -86,13 +88,13 @@ def _followed() -> None:
     scope = session.scope()
     start = max(scope.start, scope.end - FOLLOWED)
     asked_at, fates = _fates(start, scope.end, scope.filters)
-    since = "" if start == scope.start else f"the last {FOLLOWED.days} days, "
-    as_of = f"{since}as of {format.moment(asked_at, session.zone(), seconds=False)}"
-    _by_agent_and_model(fates, as_of)
-    _causes(fates)
+    part = part_followed(fates, "" if start == scope.start else f"the last {FOLLOWED.days} days")
+    as_of = f"as of {format.moment(asked_at, session.zone(), seconds=False)}"
+    _by_agent_and_model(fates.rows, f"{part}, {as_of}" if part else as_of)
+    _causes(fates.rows, part)
     with st.grid(2, min_column_width=350, gap="small"):
-        _worst(fates)
-        _lifetimes(fates)
+        _worst(fates.rows)
+        _lifetimes(fates.rows)
     with frame.card("What cannot be known", key="unknowable"):
         items = [blocks.item(title, text) for title, text in UNKNOWABLE.items()]
         sheet([blocks.listing(items)], key="unknowable-list")
@@ -101,10 +103,22 @@ def _followed() -> None:
 @st.cache_data(ttl=KEEP, max_entries=64, show_spinner="Following each call's prefix")
 def _fates(
     start: datetime, end: datetime, filters: tuple[tuple[str, tuple[str, ...]], ...]
-) -> tuple[datetime, list[queries.Row]]:
+) -> tuple[datetime, queries.Fates]:
     asked_at = datetime.now(UTC)
     scope = replace(session.scope(), start=start, end=end, filters=filters)
-    return asked_at, queries.prefix_fates(session.reader(), scope, asked_at)
+    return asked_at, queries.prefix_fates(session.reader(), scope, asked_at, MOST_FOLLOWED)
+
+
+def part_followed(fates: queries.Fates, days: str) -> str:
+    """Return which calls of the window were followed, "" for all; `days` is what was asked for, "" for all of it.
+
+    >>> part_followed(queries.Fates(datetime.now(UTC), 100_000, 1_240_000, []), "the last 7 days")
+    'the newest 100k of 1.24M calls of the last 7 days'
+    """
+    if fates.followed >= fates.calls:
+        return days
+    text = f"the newest {format.count(fates.followed)} of {format.count(fates.calls)} calls"
+    return f"{text} of {days}" if days else text
 
 
 def _ratio() -> None:
@@ -186,7 +200,7 @@ CAUSE_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _causes(fates: list[queries.Row]) -> None:
+def _causes(fates: list[queries.Row], part: str) -> None:
     calls = queries.added(fates, "calls") or 0
     by_cause = {cause: [f for f in fates if f["cause"] == cause] for cause in CAUSES}
     dear = {cause: queries.added(own, "missed_usd") or 0 for cause, own in by_cause.items()}
@@ -211,6 +225,8 @@ def _causes(fates: list[queries.Row]) -> None:
             ],
         })  # fmt: skip
     sub = "what calls could have read, and what it cost to send it again"
+    if part:
+        sub += f" · {part}"
     with frame.card("Why the cache missed", sub, key="causes"):
         table(CAUSE_COLUMNS, rows, key="cause-table", empty=("No call", "Nothing is reported."))
 

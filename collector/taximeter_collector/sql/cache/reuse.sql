@@ -15,8 +15,7 @@ with seen as materialized (
             / nullif(coalesce(uncached_input_tokens, 0) + coalesce(cache_write_tokens, 0), 0) as p_paid,
         case when cache_read_tokens > 0 then cache_read_cost_pico / cache_read_tokens end as p_read
     from calls
-    where is_billed and kind = 'llm' and cache_reported and prompt_tokens > 0
-        and start_time >= $start::timestamptz - interval 1 hour and start_time < $end::timestamptz + interval 1 hour
+    where start_time >= $start::timestamptz - interval 1 hour and start_time < $end::timestamptz + interval 1 hour
         and {where}
 ), agent as (
     select agent_name, provider, model, row_number() over () as agent, sum(w) > 0 as has_writes, sum(r) + sum(w) = 0 as is_never,
