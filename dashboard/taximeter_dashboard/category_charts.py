@@ -45,7 +45,8 @@ def waterfall(stages: Sequence[Stage]) -> Spec:
     return {
         "animation": False,
         "grid": {"left": 4, "right": 64, "top": 4, "bottom": 4, "containLabel": True},
-        "xAxis": {"type": "value", "show": False},
+        # The axis is not seen: its round end would only be room that the bars lack.
+        "xAxis": {"type": "value", "show": False, "max": "dataMax"},
         "yAxis": _categories([stage.name for stage in stages]) | {"inverse": True},
         "series": [
             {**bar, "silent": True, "itemStyle": {"color": "transparent"}, "data": blank},
@@ -76,7 +77,9 @@ def histogram(
         "legend": {"show": len(series) > 1, **legend()},
         "tooltip": {"trigger": "axis", "valueFormatter": tip, "confine": True,
                     "textStyle": {"fontSize": 12}, "axisPointer": {"type": "shadow"}},
-        "xAxis": _categories(names) | {"axisLabel": {"fontSize": 11, "hideOverlap": True, "interval": 0}},
+        # On two lines: beside each other on a phone, a hidden label would be that of the long tail.
+        "xAxis": _categories([name.replace("–", "–\n") for name in names])
+        | {"axisLabel": {"fontSize": 11, "lineHeight": 13, "hideOverlap": True, "interval": 0}},
         "yAxis": {"type": "value", "splitNumber": 3, **ends,
                   "axisLabel": {"fontSize": 11, "formatter": y_format},
                   "splitLine": {"lineStyle": {"opacity": 0.6}}},

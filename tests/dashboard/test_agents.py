@@ -12,6 +12,7 @@ from taximeter_dashboard import category_charts, queries
 from taximeter_dashboard.scope import Scope, scope_of
 from taximeter_dashboard.significance import Ratio, certainty, mean, rate
 from taximeter_dashboard.version_rows import comparison_rows
+from taximeter_dashboard.views.agents import loop_classes
 
 from .test_queries import NOW, Database, add_request, database, scope
 
@@ -164,3 +165,14 @@ def test_an_axis_of_shares_ends_at_all_of_them(highest: float, ends_at: int | No
         ["1", "2"], shares, colors=["#000"], y_format="{value}%", tip="%.1f%%", y_max=100
     )
     assert spec["yAxis"].get("max") == ends_at
+
+
+def test_the_longest_loops_keep_their_label_on_a_phone() -> None:
+    """Twelve classes have some 23 pixels each there: room for three characters a line, and "65–" is the widest."""
+    names, shares = loop_classes({"now": {1: 9, 90: 1}})
+    spec = category_charts.histogram(
+        names, shares, colors=["#000"], y_format="{value}%", tip="%.1f%%"
+    )
+    labels = spec["xAxis"]["data"]
+    assert labels[-1] == "65–\n128"
+    assert max(len(line) for label in labels for line in label.split("\n")) == 3
