@@ -26,8 +26,7 @@ MODULES = (
 )  # fmt: skip
 THE_HOSTS = {
     "taximeter.runs.model_calls.before_model_call": "raises LimitReached by design",
-    "taximeter.clients.openai._Call.__enter__": "is the application's own call",
-    "taximeter.clients.openai._Call.__exit__": "is the application's own call",
+    "taximeter.clients.sending.CurrentCall.__enter__": "is the application's own call",
     "taximeter.clients.sending.CurrentCall.__exit__": "is the application's own call",
     "taximeter.spans.current_span.__init__": "holds two names; what it calls is broken below",
     "taximeter.spans.current_span.__enter__": "holds two names; what it calls is broken below",

@@ -10,9 +10,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -22,7 +20,7 @@ from taximeter.clients.broken_streams import account_broken
 from taximeter.clients.fields import field, reader
 from taximeter.clients.openai_background import note_started
 from taximeter.clients.openai_gets import wrap_async_get, wrap_get
-from taximeter.clients.sending import CurrentCall
+from taximeter.clients.sending import CurrentCall, call_under_way
 from taximeter.clients.servers import NOBODY, Server, server_of
 from taximeter.clients.streamed_choices import StreamedChoices
 from taximeter.clients.streams import observe
@@ -63,8 +61,6 @@ _TOLD: Final = (
     (semconv.RESPONSE_MODEL, "model"),
     (semconv.OPENAI_RESPONSE_TIER, "service_tier"),
 )
-_call_under_way: Final[ContextVar[_Call | None]] = ContextVar("taximeter_openai", default=None)
-"""The call under way in this context."""
 
 
 @guarded(default=None)
@@ -88,8 +84,8 @@ def _noting(process: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(process)
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _call_under_way.get()
-        if call is not None:
+        call = call_under_way.get()
+        if isinstance(call, _Call):
             call.retries = kwargs.get("retries_taken", 0)
         return process(self, *args, **kwargs)
 
@@ -152,7 +148,6 @@ class _Call(CurrentCall):
         self._said: StreamedChoices | None = None
         self.retries = 0
         """How often the SDK sent the request again."""
-        self._noting: Token[_Call | None] | None = None
         self._started = time.perf_counter()
         self._told: dict[str, Any] = {}  # what the answer says of itself, for the span's end
         self._server = _known_server(client)
@@ -204,20 +199,6 @@ class _Call(CurrentCall):
             self._hides_usage_chunk = True
             self._body = {**self._body, "stream_options": {**options, "include_usage": True}}
             self.kwargs = {**self.kwargs, "body": self._body}
-
-    def __enter__(self) -> None:
-        self._noting = _call_under_way.set(self)
-        super().__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._noting is not None:
-            _call_under_way.reset(self._noting)
-        super().__exit__(kind, error, traceback)
 
     @guarded(default=None)
     def _fail(self, error: BaseException) -> None:

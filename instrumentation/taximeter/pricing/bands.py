@@ -33,21 +33,9 @@ PICO: Final = 10**12
 
 _SUMMED: Final = ("total_pico", "input_pico", "cache_read_pico", "cache_write_pico", "output_pico",
                   "other_pico", "cache_saved_pico")  # fmt: skip
-_LEAF_OF: Final = {
-    "input": "uncached_input",
-    "cache_read": "cache_read",
-    "cache_write_short": "cache_write_short",
-    "cache_write_long": "cache_write_long",
-    "output": "output",
-    "audio_input": "audio_input",
-    "audio_cache_read": "audio_cache_read",
-    "audio_output": "audio_output",
-    "image_input": "image_input",
-    "image_output": "image_output",
-    "web_search": "web_searches",
-}
+_LEAF_OF: Final = dict(zip(FIELDS, Usage._fields, strict=False))
 _priced: Final = itemgetter(slice(len(FIELDS)))
-"""The units of a usage that have a price: its first ones, in the order of FIELDS."""
+"""The units of a usage that have a price: its first fields, in the order of FIELDS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,6 @@ def unit_prices(terms: Terms, prompt_tokens: int) -> dict[str, int | None] | Non
     return None
 
 
-@lru_cache(maxsize=4_096)
 def _entry(prices: Catalog, terms: Terms) -> Resolution | None:
     return prices.resolve(
         terms.provider,
