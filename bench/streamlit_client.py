@@ -14,7 +14,7 @@ from typing import Any, Self
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 _FAILED = ("exception", "page_not_found")
 
@@ -42,8 +42,8 @@ class Viewer:
         """Connect as a new tab does. Raises OSError."""
         address = url.replace("http", "ws", 1) + "/_stcore/stream"
         async with connect(
-            address, origin=url, subprotocols=[Subprotocol("streamlit")], max_size=None  # type: ignore[arg-type]
-        ) as socket:  # fmt: skip
+            address, origin=Origin(url), subprotocols=[Subprotocol("streamlit")], max_size=None
+        ) as socket:
             viewer = cls(socket)
             listening = asyncio.create_task(viewer._listen())
             try:

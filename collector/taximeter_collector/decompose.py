@@ -145,7 +145,8 @@ def usage_query(
 ) -> Query:
     """Return the query of what ``[before_start, start)`` and ``[start, end)`` used, for `periods`.
 
-    With `before_end` the first of them ends there, and what lies between is in neither. Raises ValueError for a dimension that calls or, as a filter, requests don't have.
+    With ``before_end`` the first of them ends there, and what lies between is in neither. Raises
+    ValueError for a dimension that calls or, as a filter, requests don't have.
     """
     if group_by is not None and group_by not in CALL_DIMENSIONS:
         raise ValueError(

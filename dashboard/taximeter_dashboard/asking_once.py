@@ -28,7 +28,7 @@ class AskingOnce(Generic[K, V]):
             return waited_for.result()
         try:
             mine.set_result(ask())
-        except BaseException as error:  # noqa: BLE001  (it is raised below, and where others wait)
+        except BaseException as error:  # noqa: BLE001 - raised below, and where others wait
             mine.set_exception(error)
         finally:
             with self._lock:

@@ -265,7 +265,7 @@ class Dispatcher:
             incident=summary,
             rule=_MANY,
             severity="info",
-            title="many alerts at once",
+            title=_MANY,
             sentence="All alerts of that summary are over.",
             link=alerts_page(self._dashboard_url()),
             at=time_text(at),

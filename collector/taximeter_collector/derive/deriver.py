@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -34,6 +33,7 @@ from taximeter_collector.store.data_files import ROLLUP
 from taximeter_collector.store.health import invalidated_file, is_damage, is_store_fault
 from taximeter_collector.store.lending import release
 from taximeter_collector.store.store import Store
+from taximeter_collector.thread_priority import FOLLOWER_NICENESS, stand_back
 
 logger: Final = logging.getLogger(__name__)
 PAUSE_PER_WORK: Final = 4.0
@@ -46,8 +46,6 @@ STORE_PAUSE_S: Final = 2.0
 """Between two tries while the disk is full: each may cost the readers an interruption."""
 PATIENCE: Final = 4
 """Failures in a row before a commit is left out of the roll-ups."""
-NICENESS: Final = 5
-"""Where processors are short, the writer's acknowledgements come first (on Linux a thread has its own niceness)."""
 BUSY_SPANS: Final = 2_000
 """After a step of so many spans the next one follows at once: there, waiting only adds to what waits."""
 
@@ -118,8 +116,7 @@ class Deriver:
             self._thread.join(timeout=0.5)
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        stand_back(FOLLOWER_NICENESS)
         with self._store.cursor() as cursor:
             self._cursor = cursor
             while True:

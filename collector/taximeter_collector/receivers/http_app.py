@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
@@ -39,9 +38,9 @@ from taximeter_collector.receivers.guarded import (
 from taximeter_collector.receivers.http_receiver import otlp_routes
 from taximeter_collector.status import Follows, Keeps, StatusReport, Takes
 from taximeter_collector.store.health import is_being_reattached, is_damage
+from taximeter_collector.thread_priority import READERS_NICENESS, stand_back
 
 QUERIES_AT_ONCE: Final = 4
-READERS_NICENESS: Final = 10
 BYTES_PER_WAITING_BYTE: Final = 2
 """What a body may take in memory while it waits to be written: itself, and its rows."""
 REATTACH_PAUSE_S: Final = 0.25
@@ -188,13 +187,9 @@ async def _while_connected(request: Request, work: Callable[[threading.Event], b
         leaving.cancel()
 
 
-def _stand_back() -> None:
-    """Let the writer run first: on Linux a thread has a niceness of its own."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICENESS)
-
-
-_readers: Final = ThreadPoolExecutor(QUERIES_AT_ONCE, "reader", initializer=_stand_back)
+_readers: Final = ThreadPoolExecutor(
+    QUERIES_AT_ONCE, "reader", initializer=stand_back, initargs=(READERS_NICENESS,)
+)
 
 
 async def _disconnect(request: Request) -> None:

@@ -51,10 +51,9 @@ def draw() -> None:
     alerts, rules = api.alerts(), api.rules()
     is_down = not (alerts.is_reachable or rules.is_reachable)
     with st.container(key="alerts-now"):
+        current = [] if is_down else _now(api, alerts)
         if is_down:
             _unreachable()
-        else:
-            current = _now(api, alerts)
     # Always at this place on the page: what is being typed there stays when the service goes down.
     if not is_down or rules_editor.is_in_use():
         _rules(api, rules)

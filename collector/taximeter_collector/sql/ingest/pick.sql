@@ -1,7 +1,7 @@
 -- in_span, in_attribute, in_resource_attribute (Arrow) → n_key, n_resource, n_dialect, n_kind, n_pick (one row a span).
 
 -- The keys of the rules that each attribute's key is read as: itself; where no rule names it, one of the same letters and
--- digits (genAi.usage.inputTokens); else every pattern that its snake_case meets (*.prompt_tokens).
+-- digits (genAi.usage.inputTokens); else every pattern that its snake_case meets (*.prompt_tokens), or nothing.
 create or replace temp table n_key as
 with named as (
     select key, letters_of(key) as letters, min(rank) as rank
@@ -18,7 +18,7 @@ select key, key as read_as from seen where is_named
 union all from alike
 union all
 select seen.key, named.key
-from seen join named on contains(named.key, '*') and snake_case(seen.key) glob named.key
+from seen left join named on contains(named.key, '*') and snake_case(seen.key) glob named.key
 where not is_named and seen.key not in (select key from alike);
 
 create or replace temp table n_resource as
@@ -44,7 +44,9 @@ with resource_rank as (
     group by all
 ), key_rank as (
     select seen.key, min(rule.rank) as rank
-    from (select distinct key, case when contains(read_as, '*') then snake_case(key) else coalesce(read_as, key) end as read_as from (select distinct key from in_attribute) left join n_key using (key)) as seen
+    from (
+        select key, case when contains(read_as, '*') then snake_case(key) else coalesce(read_as, key) end as read_as from n_key
+    ) as seen
     join detect_rule as rule on rule.place = 'attribute' and seen.read_as glob rule.pattern
     group by all
 ), marker_rank as (

@@ -57,6 +57,7 @@ group by all;
 -- Step by step, the numbers apart from the texts: an expression that names another one of its SELECT is planned with a copy of it.
 create or replace temp table n_typed as
 with counted as (
+    -- A tool's status is a word of its emitter, or what isError and the like say.
     select n."row", m.said_class, m.said_finish, e.leaves_cache_out, e.cache_out_rank, e.leaves_reasoning_out, e.absent_read_is_zero,
         e.absent_write_is_zero, e.absent_resend_is_zero, e.has_two_lifetimes,
         coalesce(k.kind, case when tool_name is not null then 'tool'
