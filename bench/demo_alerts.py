@@ -2,8 +2,8 @@
 
 `taximeter demo --days 14` fills a collector; `python bench/demo_alerts.py COLLECTOR_URL [--now ISO]` then
 judges its history (all but the first days, which are learned from) as `taximeter rules backtest` does, and lays the
-notices beside the incidents that the demo hid there. `--uneventful`: a history without any; it exits with 1
-unless the last seven days are silent.
+notices beside the incidents that the demo hid there; a notice is the newest one's that may have made it.
+`--uneventful`: a history without any; it exits with 1 unless the last seven days are silent.
 """
 
 from __future__ import annotations
@@ -41,17 +41,26 @@ def at_of(notice: Notice) -> datetime:
     return datetime.fromisoformat(notice.at or "")
 
 
-def said_of(incident: Incident, notices: Sequence[Notice]) -> str:
-    """Return a row of the table: what people heard of an incident."""
+def may_be_of(notice: Notice, incident: Incident) -> bool:
+    """Return whether the incident may have made this notice: it was on, and of this agent."""
     agent = WHOSE.get(incident.kind)
-    mine = [n for n in notices if agent is None or n.labels.get("agent_name") == agent]
-    told = [n for n in mine if incident.start <= at_of(n) <= incident.end + LATE]
-    firing = [n for n in told if n.kind in ("firing", "firing_again")]
+    is_its_agents = agent is None or notice.labels.get("agent_name") == agent
+    return is_its_agents and incident.start <= at_of(notice) <= incident.end + LATE
+
+
+def said_of(incident: Incident, hidden: Sequence[Incident], notices: Sequence[Notice]) -> str:
+    """Return a row of the table: what people heard of an incident."""
+    newer = [other for other in hidden if other.start > incident.start]
+    firing = [
+        n for n in notices
+        if n.kind in ("firing", "firing_again") and may_be_of(n, incident)
+        and not any(may_be_of(n, other) for other in newer)
+    ]  # fmt: skip
     title = f"{incident.start:%d %b %H:%M} {incident.title}"
     if not firing:
         return f"| {title} | not told | | |"
     own = {n.incident for n in firing}
-    ends = [n for n in mine if n.kind == "resolved" and n.incident in own
+    ends = [n for n in notices if n.kind == "resolved" and n.incident in own
             and at_of(firing[0]) < at_of(n) <= incident.end + OVER]  # fmt: skip
     first = f"{minutes(at_of(firing[0]) - incident.start)}: {firing[0].title}"
     over = "still fires"
@@ -82,7 +91,7 @@ def main() -> int:
     hidden = open_history(now, DAYS, 7).incidents
     print("| Incident | First told after | Firing notices | Resolved |\n|---|---|---|---|")
     for incident in hidden:
-        print(said_of(incident, found.notices))
+        print(said_of(incident, hidden, found.notices))
     during = [(i.start, i.end + LATE) for i in hidden]
     others = [n for n in found.notices if n.kind == "firing"
               and not any(a <= at_of(n) <= b for a, b in during)]  # fmt: skip
